@@ -1,0 +1,142 @@
+# equinv: `make help` says what there is.
+
+BUILD ?= build
+prefix ?= /usr/local
+includedir ?= $(prefix)/include
+libdir ?= $(prefix)/lib
+bindir ?= $(prefix)/bin
+DESTDIR ?=
+GOLDEN ?= ../shared/golden
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+V ?= 0
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-6s %s\n' $(1) $(2)
+else
+Q :=
+say =
+endif
+
+HEADER := include/equinv/equinv.h
+version_part = $(shell sed -n 's/^\#define EQUINV_VERSION_$(1) //p' $(HEADER))
+MAJOR := $(call version_part,MAJOR)
+MINOR := $(call version_part,MINOR)
+VERSION := $(MAJOR).$(MINOR).$(call version_part,PATCH)
+SONAME := libequinv.so.$(MAJOR).$(MINOR)
+
+include flags.mk
+include deps.mk
+
+# ---- what is built -------------------------------------------------------------------------------
+
+INCLUDES := -Iinclude -Isrc -I.
+LIB_SOURCES := $(sort $(wildcard src/*.c cpu/*.c cpu/ref/*.c cpu/gemm/*.c))
+ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+ISA_LEVELS := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)
+-include $(foreach level,$(ISA_LEVELS),$(wildcard cpu/isa/$(level)/flags.mk))
+LIB_SOURCES += $(foreach level,$(ISA_LEVELS),$(sort $(wildcard cpu/isa/$(level)/*.c)))
+LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
+TOOL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/*.c)))
+EXAMPLES := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/*.c)))
+TEST_UTIL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/util/*.c)))
+TEST_SOURCES := $(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/capi/*.c))
+TEST_PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
+GOLDEN_PROGRAM := $(if $(wildcard tests/golden/*.c),$(BUILD)/tests/golden/run)
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_REPLAY := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ_SOURCES))
+
+STATIC := $(BUILD)/lib/libequinv.a
+SHARED := $(BUILD)/lib/libequinv.so.$(VERSION)
+
+.PHONY: all
+all: lib program examples
+.PHONY: lib program examples
+lib: $(STATIC) $(SHARED)
+program: $(if $(TOOL_OBJECTS),$(BUILD)/bin/equinv)
+examples: $(EXAMPLES)
+
+# Objects depend on this file, which changes only when the flags do.
+FLAGS_TEXT := $(CC) $(CFLAGS) $(CPPFLAGS) $(BASE_FLAGS) $(LDFLAGS) $(LINK_FLAGS) $(LIB_DEFINES) $(TEST_DEFINES) $(LIB_LIBS) $(foreach level,$(ISA_LEVELS),$(ISA_FLAGS_$(level)))
+FLAGS_FILE := $(BUILD)/flags
+$(shell mkdir -p $(BUILD) && printf '%s' '$(FLAGS_TEXT)' | cmp -s - $(FLAGS_FILE) || printf '%s' '$(FLAGS_TEXT)' > $(FLAGS_FILE))
+
+level_of = $(word 3,$(subst /, ,$(1)))
+extra_flags = $(if $(filter cpu/isa/%,$(1)),$(ISA_FLAGS_$(call level_of,$(1)))) $(if $(filter tests/%,$(1)),$(TEST_DEFINES))
+
+$(BUILD)/obj/%.o: %.c $(FLAGS_FILE)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_FLAGS) $(LIB_DEFINES) $(call extra_flags,$<) $(INCLUDES) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(STATIC): $(LIB_OBJECTS)
+	$(call say,AR,$@)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(Q)ar rcs $@ $(LIB_OBJECTS)
+
+$(SHARED): $(LIB_OBJECTS)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared -Wl,-soname,$(SONAME) $(if $(SANITIZE),,-Wl,--no-undefined) $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $(LIB_OBJECTS) $(LIB_LIBS)
+	@ln -sf $(notdir $@) $(BUILD)/lib/$(SONAME)
+	@ln -sf $(SONAME) $(BUILD)/lib/libequinv.so
+
+link = $(Q)$(CC) $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) -pthread -o $@
+
+$(BUILD)/bin/equinv: $(TOOL_OBJECTS) $(STATIC)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(link) $(TOOL_OBJECTS) $(STATIC) $(LIB_LIBS)
+
+$(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(link) $< $(STATIC) $(LIB_LIBS)
+
+$(TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_UTIL_OBJECTS) $(STATIC)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(link) $< $(TEST_UTIL_OBJECTS) $(STATIC) $(LIB_LIBS) $(TEST_LIBS)
+
+GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/golden/*.c)))
+$(GOLDEN_PROGRAM): $(GOLDEN_OBJECTS) $(TEST_UTIL_OBJECTS) $(STATIC)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(link) $(GOLDEN_OBJECTS) $(TEST_UTIL_OBJECTS) $(STATIC) $(LIB_LIBS) $(TEST_LIBS)
+
+$(FUZZ_REPLAY): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/tests/fuzz/replay.o $(STATIC)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(link) $< $(BUILD)/obj/tests/fuzz/replay.o $(STATIC) $(LIB_LIBS)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+.SECONDARY:
+
+include tests/check.mk
+include install.mk
+
+# ---- the rest ------------------------------------------------------------------------------------
+
+.PHONY: setup config clean format format-check help
+setup: ## install what is missing from Debian's packages (root or sudo without password)
+	@tools/setup.sh
+
+config: ## show the compiler, flags and what each missing library costs
+	@printf '%s\n' "version: $(VERSION)" "compiler: $(CC)" "flags: $(CFLAGS) $(BASE_FLAGS)" "instruction sets: $(ISA_LEVELS)" $(CONFIG_LINES)
+
+FORMATTED = $(shell git ls-files '*.c' '*.h')
+format: ## lay out the sources with clang-format
+	clang-format -i $(FORMATTED)
+format-check: ## fail if clang-format would change anything
+	clang-format --dry-run --Werror $(FORMATTED)
+
+clean: ## remove everything built
+	rm -rf $(BUILD)
+
+help: ## this list
+	@printf 'make            build libraries, program and examples into $(BUILD)/\n'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort -u | awk -F'\t' '{printf "make %-16s %s\n", $$1, $$2}'
+	@printf '\nVariables: CC, CFLAGS, BUILD, prefix, DESTDIR, V=1, WERROR=1, SANITIZE=address|undefined,\n'
+	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK = auto|0|1, GOLDEN=dir\n'

@@ -1,0 +1,40 @@
+/*
+ * Matrix product for the CPU implementations: C = A B or C += A B, row-major with leading dimensions.
+ *
+ * The built-in product is deterministic in a strong sense: every element of C is one chain of
+ * multiply-adds over k = 0, 1, .. in that order, whatever m and n are, so a row's bits do not depend on
+ * its neighbours. It runs in the calling thread and may be called from tasks of the pool.
+ */
+#ifndef EQI_GEMM_H
+#define EQI_GEMM_H
+
+#include "internal/context.h"
+
+typedef struct eqi_gemm_args {
+    bool transpose_a; /* a holds A^T: k x m */
+    bool transpose_b; /* b holds B^T: n x k */
+    int64_t m, n, k;
+    const void *a;
+    int64_t lda;
+    const void *b;
+    int64_t ldb;
+    bool accumulate;
+    void *c;
+    int64_t ldc;
+} eqi_gemm_args;
+
+/* Bytes of workspace, aligned to 64, that one product needs, for any sizes. */
+#define EQI_GEMM_WORKSPACE ((size_t)512 << 10)
+
+/* The built-in product, on the level that `hardware` allows. fp32 or fp64 by dtype. */
+void eqi_gemm(const eqi_hardware *hardware, equinv_dtype dtype, const eqi_gemm_args *args,
+              void *workspace);
+
+/*
+ * OpenBLAS where the build has it, else the built-in product. From the calling thread only, never
+ * from a task: OpenBLAS has threads of its own. Its bits may depend on m and n.
+ */
+void eqi_gemm_blas(const eqi_hardware *hardware, equinv_dtype dtype, const eqi_gemm_args *args,
+                   void *workspace);
+
+#endif

@@ -1,0 +1,40 @@
+# Optional libraries: NAME=auto|0|1. auto uses what is found, 0 leaves it out, 1 demands it.
+# Each found one adds -DEQI_HAVE_<NAME>, its flags and its libraries; `make config` shows the result.
+PKG_CONFIG ?= pkg-config
+OPENBLAS ?= auto
+PTHREADPOOL ?= auto
+CJSON ?= auto
+ZLIB ?= auto
+CHECK ?= auto
+
+pkg_found = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo 1)
+# Debian's pthreadpool has no .pc file: ask the compiler.
+header_found = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
+
+define optional # name, found, cflags, libs, what its absence costs
+ifeq ($$($(1)),0)
+CONFIG_LINES += "$(1): left out ($(5))"
+else ifneq ($(2),)
+DEFINES += -DEQI_HAVE_$(1)=1 $(3)
+LIBS += $(4)
+CONFIG_LINES += "$(1): yes"
+else ifeq ($$($(1)),1)
+$$(error $(1)=1, but it was not found; make setup installs it)
+else
+CONFIG_LINES += "$(1): not found ($(5))"
+endif
+endef
+
+pkg_flags = $(shell $(PKG_CONFIG) --$(2) $(1) 2>/dev/null)
+$(eval $(call optional,OPENBLAS,$(call pkg_found,openblas),$(call pkg_flags,openblas,cflags),$(call pkg_flags,openblas,libs),the built-in GEMM serves))
+$(eval $(call optional,PTHREADPOOL,$(call header_found,pthreadpool.h),,-lpthreadpool,threads are started for each call))
+$(eval $(call optional,CJSON,$(call pkg_found,libcjson),$(call pkg_flags,libcjson,cflags),$(call pkg_flags,libcjson,libs),model files and checkpoints cannot be loaded))
+$(eval $(call optional,ZLIB,$(call pkg_found,zlib),$(call pkg_flags,zlib,cflags),$(call pkg_flags,zlib,libs),.gz files cannot be read))
+# Check serves the tests alone: its libraries stay out of the product.
+LIB_LIBS := $(LIBS) -lm
+LIB_DEFINES := $(DEFINES)
+LIBS :=
+DEFINES :=
+$(eval $(call optional,CHECK,$(call pkg_found,check),$(call pkg_flags,check,cflags),$(call pkg_flags,check,libs),the tests run on a small stand-in))
+TEST_LIBS := $(LIBS)
+TEST_DEFINES := $(DEFINES)

@@ -1,0 +1,71 @@
+/* The context: memory, threads, hardware, log. */
+#ifndef EQI_CONTEXT_H
+#define EQI_CONTEXT_H
+
+#include <pthread.h>
+
+#include "status.h"
+
+typedef enum eqi_isa { EQI_ISA_SCALAR = 0, EQI_ISA_AVX2 = 1, EQI_ISA_AVX512 = 2 } eqi_isa;
+
+/* What implementations may ask about when they accept or decline a problem. */
+typedef struct eqi_hardware {
+    eqi_isa isa; /* after EQUINV_ISA's cap */
+    int32_t threads;
+} eqi_hardware;
+
+#define EQI_ALIGNMENT 64
+
+struct equinv_context {
+    equinv_device device;
+    equinv_allocator allocator;
+    equinv_parallel_for parallel_for;
+    void *parallel_user;
+    struct eqi_pool *pool; /* NULL with a caller's parallel_for or one thread */
+    equinv_log log;
+    void *log_user;
+    equinv_log_level log_level; /* 0: silent */
+    eqi_hardware hardware;
+    pthread_mutex_t arena_mutex;
+    struct eqi_arena_block *arena; /* newest and largest first; older ones may still be in use */
+    char description[256];
+};
+
+/* Memory aligned to EQI_ALIGNMENT from the context's allocator; NULL when there is none. */
+void *eqi_alloc(const equinv_context *ctx, size_t size);
+void eqi_free(const equinv_context *ctx, void *ptr, size_t size);
+
+/* eqi_alloc of count * size zeroed bytes into *ptr; NOMEM (overflow included) names `what`. */
+equinv_status eqi_alloc_zeroed(const equinv_context *ctx, int64_t count, size_t size,
+                               const char *what, void **ptr);
+
+/* Makes the arena at least this large; plans do it at creation so that execute never allocates. */
+equinv_status eqi_arena_reserve(equinv_context *ctx, size_t size);
+
+/* The scratch to use: the caller's, checked, or the arena. `needed` was reserved before. */
+equinv_status eqi_scratch(const equinv_context *ctx, size_t needed, void *scratch,
+                          size_t scratch_size, void **use);
+
+/* Checks a saved buffer that forward fills (wanted only if not NULL) or backward reads (required). */
+equinv_status eqi_check_saved(const void *saved, size_t saved_size, size_t needed, bool required);
+
+/* Runs task(arg, 0 .. count-1) on the context's threads and waits. Tasks must not call it again. */
+void eqi_parallel_for(const equinv_context *ctx, int64_t count, equinv_task task, void *arg);
+
+void eqi_log(const equinv_context *ctx, equinv_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* struct_size of a description: what every _create checks first. */
+equinv_status eqi_check_desc(uint32_t struct_size, size_t expected, const char *type);
+
+/* The pool behind the default parallel-for (pthreadpool, or plain threads without it). */
+struct eqi_pool *eqi_pool_create(const equinv_context *ctx, int32_t threads);
+void eqi_pool_destroy(const equinv_context *ctx, struct eqi_pool *pool);
+void eqi_pool_run(struct eqi_pool *pool, int64_t count, equinv_task task, void *arg);
+extern const char eqi_pool_name[];
+
+/* Highest instruction set that processor, system and EQUINV_ISA allow; ARG for an unknown word. */
+equinv_status eqi_isa_detect(eqi_isa *isa);
+const char *eqi_isa_name(eqi_isa isa);
+
+#endif

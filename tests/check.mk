@@ -1,0 +1,45 @@
+# Tests. `make check` is everything that runs in minutes; the other targets say what they add.
+.PHONY: check check-run check-golden check-symbols check-isa-leak check-header check-asan check-ubsan \
+        check-compilers check-minimal
+
+check: ## run the whole test suite (installs what is missing first)
+	@tools/setup.sh --quiet
+	@$(MAKE) --no-print-directory check-run
+
+check-run: all $(TEST_PROGRAMS) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols check-isa-leak check-header
+	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS)
+
+check-golden: $(GOLDEN_PROGRAM) ## compare with outside truth: GOLDEN=dir
+	@$(GOLDEN_PROGRAM) $(GOLDEN)
+
+check-symbols: $(SHARED) ## exported symbols = tests/capi/symbols.txt
+	@nm -D --defined-only $(SHARED) | awk '$$2 ~ /[TDBRV]/ && $$3 !~ /^(_init|_fini|__.*)$$/ {print $$3}' | LC_ALL=C sort > $(BUILD)/symbols.txt
+	@diff -u tests/capi/symbols.txt $(BUILD)/symbols.txt && echo "exported symbols: as listed"
+
+# Instructions above the base level may stand in cpu/isa alone (the base of x86-64 is SSE2).
+check-isa-leak: $(STATIC) ## no vector instructions above the base level outside cpu/isa
+	@bad=; for o in $(filter-out $(BUILD)/obj/cpu/isa/%,$(LIB_OBJECTS)); do \
+	    objdump -d --no-show-raw-insn $$o | grep -qE '%[yz]mm' && bad="$$bad $$o"; done; \
+	if [ -n "$$bad" ]; then echo "vector instructions above the base level in:$$bad"; exit 1; fi; \
+	echo "instruction sets: clean outside cpu/isa"
+
+check-header: ## the public header as C11 and as C++17, pedantic
+	@printf '#include "equinv/equinv.h"\nint main(void) { return 0; }\n' > $(BUILD)/header.c
+	@cp $(BUILD)/header.c $(BUILD)/header.cpp
+	@$(CC) -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude -c $(BUILD)/header.c -o $(BUILD)/header.o
+	@if command -v g++ >/dev/null; then g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude -c $(BUILD)/header.cpp -o $(BUILD)/header.o; fi
+	@echo "header: C11 and C++17"
+
+check-asan: ## the suite under the address sanitizer
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address CFLAGS="-O1 -g" check-run
+
+check-ubsan: ## the suite under the undefined-behaviour sanitizer
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/ubsan SANITIZE=undefined CFLAGS="-O1 -g" check-run
+
+check-compilers: ## zero warnings with gcc and clang
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/gcc CC=gcc WERROR=1 all
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory BUILD=$(BUILD)/clang CC=clang WERROR=1 all; \
+	else echo "SKIP clang: not installed"; fi
+
+check-minimal: ## build and test with libc alone
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 check-run

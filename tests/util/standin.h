@@ -1,0 +1,51 @@
+/*
+ * A stand-in for the few parts of Check that the tests use, for builds with libc alone: no fork, a
+ * failed assertion jumps out of its test. Prints the same closing line.
+ */
+#ifndef TESTS_UTIL_STANDIN_H
+#define TESTS_UTIL_STANDIN_H
+
+#include <setjmp.h>
+#include <stdio.h>
+
+typedef struct TTest {
+    const char *name;
+    void (*run)(int _i);
+} TTest;
+
+extern jmp_buf standin_failed;
+void standin_fail(const char *file, int line, const char *expression) __attribute__((noreturn));
+
+#define START_TEST(test)                                                                           \
+    static void test##_body(int _i);                                                               \
+    static const TTest test##_entry = {#test, test##_body};                                        \
+    static const TTest *const test = &test##_entry;                                                \
+    static void test##_body(int _i __attribute__((unused)))
+#define END_TEST
+
+#define ck_assert(condition)                                                                       \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            standin_fail(__FILE__, __LINE__, #condition);                                          \
+    } while (0)
+#define ck_assert_msg(condition, ...)                                                              \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            printf(__VA_ARGS__);                                                                   \
+            printf("\n");                                                                          \
+            standin_fail(__FILE__, __LINE__, #condition);                                          \
+        }                                                                                          \
+    } while (0)
+#define ck_abort_msg(...) ck_assert_msg(0, __VA_ARGS__)
+#define ck_assert_int_eq(a, b)                                                                     \
+    ck_assert_msg((long long)(a) == (long long)(b), "%s is %lld, expected %lld", #a,               \
+                  (long long)(a), (long long)(b))
+#define ck_assert_uint_eq(a, b)                                                                    \
+    ck_assert_msg((unsigned long long)(a) == (unsigned long long)(b), "%s is %llu, expected %llu", \
+                  #a, (unsigned long long)(a), (unsigned long long)(b))
+#define ck_assert_str_eq(a, b)                                                                     \
+    ck_assert_msg(strcmp((a), (b)) == 0, "%s is \"%s\", expected \"%s\"", #a, (a), (b))
+#define ck_assert_ptr_nonnull(a) ck_assert((a) != NULL)
+#define ck_assert_ptr_null(a) ck_assert((a) == NULL)
+
+#endif
