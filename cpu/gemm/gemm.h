@@ -21,6 +21,11 @@ typedef struct eqi_gemm_args {
     bool accumulate;
     void *c;
     int64_t ldc;
+    /*
+     * Both or neither: A read through offsets, element (i, k) = a[a_rows[i] + a_columns[k]]. Patches of
+     * an image are a matrix of this form. transpose_a and lda are not used then.
+     */
+    const int64_t *a_rows, *a_columns;
 } eqi_gemm_args;
 
 /* Bytes of workspace, aligned to 64, that one product needs, for any sizes. */

@@ -1,0 +1,1 @@
+ISA_FLAGS_scalar :=

@@ -1,0 +1,7 @@
+#include "cpu/simd/scalar.h"
+#define ROWS 4
+#define VECTORS 2
+#define ELEMENT f32
+#include "cpu/kernel/gemm.inc.c"
+#define ELEMENT f64
+#include "cpu/kernel/gemm.inc.c"

@@ -1,0 +1,244 @@
+/*
+ * C = A B (+ C): c[i][j] = one chain of multiply-adds over k = 0, 1, ..
+ *
+ * Tile    ROWS x (VECTORS vectors) of C in registers; per k one load for each vector of B and one
+ *         broadcast for each row of A. Smaller tiles at the edges run the same chain, so no element
+ *         depends on where in C it stands.
+ * Layout  B is packed in panels [k][tile width], DEPTH rows at a time, so that a panel stays in L1
+ *         while the rows of A pass; C carries the chain from one block of k to the next. A is read in
+ *         place through offsets, row[i] + column[k]: a broadcast does not care where it comes from,
+ *         which lets the caller present patches of an image as a matrix without copying them.
+ * Why     without packing A, each of its elements is used for a whole tile width of multiply-adds, so
+ *         reading it again for the next panel costs about a byte a cycle.
+ *
+ * The includer sets ROWS, VECTORS, ELEMENT (f32 or f64) and a header of cpu/simd/.
+ */
+#include "cpu/gemm/kernels.h"
+
+#include <string.h>
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+#define PASTE_(a, b, c, d) a##b##c##d
+#define PASTE(a, b, c, d) PASTE_(a, b, c, d)
+#define V PASTE(v, ELEMENT, , )
+#define DO(op) PASTE(v, ELEMENT, _, op)
+#define LANES DO(lanes)
+#define REAL PASTE(eqi_real_, ELEMENT, , )
+#define NAME(name) PASTE(name, _, ELEMENT, )
+#define TILE NAME(tile)
+#define GEMM PASTE(PASTE(eqi_, ELEMENT, _gemm_, ), EQI_LEVEL, , )
+
+enum {
+    NAME(width) = VECTORS * LANES,
+    NAME(depth) = 24 * 1024 / (NAME(width) * (int)sizeof(REAL)),
+    /* Columns of B that fit the workspace at once, in whole panels. */
+    NAME(span) =
+        (int)EQI_GEMM_WORKSPACE / (NAME(depth) * (int)sizeof(REAL)) / NAME(width) * NAME(width),
+    /* Rows of A that stay in L2 while the panels of B pass. */
+    NAME(block) = 40 * ROWS
+};
+
+typedef struct TILE {
+    int64_t k;
+    const REAL *a[ROWS];
+    const int64_t *column;
+    const REAL *b;
+    int64_t b_step;
+    REAL *c;
+    int64_t ldc;
+    int64_t tail; /* columns in the last vector, 1 .. LANES */
+    bool accumulate;
+} TILE;
+
+static inline V NAME(load_part)(const REAL *p, int64_t count)
+{
+    REAL part[LANES] = {0};
+    memcpy(part, p, (size_t)count * sizeof(REAL));
+    return DO(load)(part);
+}
+
+static inline void NAME(store_part)(REAL *p, V v, int64_t count)
+{
+    REAL part[LANES];
+    DO(store)(part, v);
+    memcpy(p, part, (size_t)count * sizeof(REAL));
+}
+
+static inline __attribute__((always_inline)) void NAME(run_tile)(const TILE *t, const int rows,
+                                                                 const int vectors)
+{
+    V acc[ROWS][VECTORS];
+    const bool whole = t->tail == LANES;
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        const REAL *const c = t->c + r * t->ldc;
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            if (!t->accumulate)
+                acc[r][v] = DO(broadcast)(0);
+            else if (v + 1 < vectors || whole)
+                acc[r][v] = DO(load)(c + v * LANES);
+            else
+                acc[r][v] = NAME(load_part)(c + v * LANES, t->tail);
+        }
+    }
+    const REAL *a[ROWS];
+    UNROLL for (int r = 0; r < rows; r++) a[r] = t->a[r];
+    const REAL *b = t->b;
+    const int64_t b_step = t->b_step;
+    const int64_t *column = t->column;
+    for (const int64_t *const end = column + t->k; column < end; column++, b += b_step) {
+        const int64_t at = *column;
+        V bv[VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++) bv[v] = DO(load)(b + v * LANES);
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            const V av = DO(broadcast)(a[r][at]);
+            UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = DO(fma)(av, bv[v], acc[r][v]);
+        }
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        REAL *const c = t->c + r * t->ldc;
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            if (v + 1 < vectors || whole)
+                DO(store)(c + v * LANES, acc[r][v]);
+            else
+                NAME(store_part)(c + v * LANES, acc[r][v], t->tail);
+        }
+    }
+}
+
+/* The bodies for sizes beyond the tile are empty. */
+#define CASE(r, v)                                                                                 \
+    case 8 * (r) + (v):                                                                            \
+        if ((r) <= ROWS && (v) <= VECTORS)                                                         \
+            NAME(run_tile)(t, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0);                    \
+        break;
+#define CASES(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4)
+
+static void NAME(dispatch)(const TILE *t, int64_t rows, int64_t vectors)
+{
+    switch (8 * rows + vectors) {
+        CASES(1) CASES(2) CASES(3) CASES(4) CASES(5) CASES(6) CASES(7) CASES(8)
+    }
+}
+
+/* k x n of B, from (k0, j0), as one panel of `padded` columns with zeros behind the last one. */
+static void NAME(pack)(const eqi_gemm_args *args, int64_t k0, int64_t k, int64_t j0, int64_t n,
+                       int64_t padded, REAL *panel)
+{
+    const REAL *const b = args->b;
+    const int64_t ldb = args->ldb;
+    if (!args->transpose_b) {
+        for (int64_t i = 0; i < k; i++) {
+            memcpy(panel + i * padded, b + (k0 + i) * ldb + j0, (size_t)n * sizeof(REAL));
+            for (int64_t j = n; j < padded; j++)
+                panel[i * padded + j] = 0;
+        }
+        return;
+    }
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+        const REAL *const from = b + (j0 + j) * ldb + k0;
+        for (int64_t i = 0; i < k; i++) {
+            REAL *const to = panel + i * padded + j;
+            to[0] = from[i];
+            to[1] = from[ldb + i];
+            to[2] = from[2 * ldb + i];
+            to[3] = from[3 * ldb + i];
+        }
+    }
+    for (; j < padded; j++)
+        for (int64_t i = 0; i < k; i++)
+            panel[i * padded + j] = j < n ? b[(j0 + j) * ldb + k0 + i] : 0;
+}
+
+static int64_t NAME(smaller)(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Rows i0 .. i1-1 of C against one panel, in tiles as equal in height as possible. */
+static void NAME(run_rows)(const eqi_gemm_args *args, TILE t, int64_t i0, int64_t i1, int64_t k0,
+                           int64_t vectors)
+{
+    const REAL *const a = args->a;
+    const int64_t tiles = (i1 - i0 + ROWS - 1) / ROWS;
+    const int64_t step = args->transpose_a ? 1 : args->lda;
+    const int64_t start = args->a_rows ? 0 : k0 * (args->transpose_a ? args->lda : 1);
+    REAL *const c = t.c;
+    for (int64_t tile = 0, i = i0; tile < tiles; tile++) {
+        const int64_t rows = (i1 - i + tiles - tile - 1) / (tiles - tile);
+        for (int64_t r = 0; r < rows; r++)
+            t.a[r] = a + start + (args->a_rows ? args->a_rows[i + r] : (i + r) * step);
+        t.c = c + i * args->ldc;
+        NAME(dispatch)(&t, rows, vectors);
+        i += rows;
+    }
+}
+
+void GEMM(const eqi_gemm_args *args, void *workspace)
+{
+    const int64_t m = args->m, n = args->n, k = args->k;
+    int64_t steps[NAME(depth)];
+    if (!args->a_columns)
+        for (int64_t i = 0; i < NAME(depth); i++)
+            steps[i] = i * (args->transpose_a ? args->lda : 1);
+    /* With few rows, B is read where it stands: packing would cost as much as the product. */
+    const bool in_place = !args->transpose_b && m <= 2 * ROWS;
+    for (int64_t j0 = 0; j0 < n; j0 += NAME(span)) {
+        const int64_t j1 = NAME(smaller)(n, j0 + NAME(span));
+        int64_t k0 = 0;
+        do { /* once even where k is 0: C must become 0 */
+            const int64_t depth = NAME(smaller)(k - k0, NAME(depth));
+            const TILE block = {.k = depth,
+                                .column = args->a_columns ? args->a_columns + k0 : steps,
+                                .ldc = args->ldc,
+                                .accumulate = args->accumulate || k0 > 0};
+            for (int64_t i0 = 0; i0 < m; i0 += NAME(block)) {
+                const int64_t i1 = NAME(smaller)(m, i0 + NAME(block));
+                REAL *panel = workspace;
+                for (int64_t j = j0; j < j1; j += NAME(width)) {
+                    const int64_t columns = NAME(smaller)(j1 - j, NAME(width));
+                    const int64_t vectors = (columns + LANES - 1) / LANES;
+                    TILE t = block;
+                    t.c = (REAL *)args->c + j;
+                    t.tail = columns - (vectors - 1) * LANES;
+                    if (in_place && t.tail == LANES) {
+                        t.b = (const REAL *)args->b + k0 * args->ldb + j;
+                        t.b_step = args->ldb;
+                    } else {
+                        if (i0 == 0)
+                            NAME(pack)(args, k0, depth, j, columns, vectors * LANES, panel);
+                        t.b = panel;
+                        t.b_step = vectors * LANES;
+                        panel += depth * vectors * LANES;
+                    }
+                    NAME(run_rows)(args, t, i0, i1, k0, vectors);
+                }
+            }
+            k0 += depth;
+        } while (k0 < k);
+    }
+}
+
+#undef GEMM
+#undef TILE
+#undef NAME
+#undef REAL
+#undef LANES
+#undef DO
+#undef V
+#undef PASTE
+#undef PASTE_
+#undef CASE
+#undef CASES
+#undef UNROLL
+#undef ELEMENT

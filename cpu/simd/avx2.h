@@ -1,0 +1,54 @@
+/* Level avx2: AVX2 with FMA, 32-byte vectors. Include only from cpu/isa/avx2/. */
+#ifndef EQI_SIMD_AVX2_H
+#define EQI_SIMD_AVX2_H
+
+#include <immintrin.h>
+
+#define EQI_LEVEL avx2
+
+typedef __m256 vf32;
+typedef __m256d vf64;
+enum { vf32_lanes = 8, vf64_lanes = 4 };
+
+static inline vf32 vf32_load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+
+static inline vf64 vf64_load(const double *p)
+{
+    return _mm256_loadu_pd(p);
+}
+
+static inline void vf32_store(float *p, vf32 v)
+{
+    _mm256_storeu_ps(p, v);
+}
+
+static inline void vf64_store(double *p, vf64 v)
+{
+    _mm256_storeu_pd(p, v);
+}
+
+static inline vf32 vf32_broadcast(float x)
+{
+    return _mm256_set1_ps(x);
+}
+
+static inline vf64 vf64_broadcast(double x)
+{
+    return _mm256_set1_pd(x);
+}
+
+/* a b + c, rounded once. */
+static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
+{
+    return _mm256_fmadd_pd(a, b, c);
+}
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * Level scalar: vectors of 16 bytes in the compiler's own notation, which every target has (SSE2,
+ * NEON, or plain registers). No fused multiply-add: two roundings, the same everywhere.
+ */
+#ifndef EQI_SIMD_SCALAR_H
+#define EQI_SIMD_SCALAR_H
+
+#include <string.h>
+
+#define EQI_LEVEL scalar
+
+typedef float vf32 __attribute__((vector_size(16)));
+typedef double vf64 __attribute__((vector_size(16)));
+enum { vf32_lanes = 4, vf64_lanes = 2 };
+
+static inline vf32 vf32_load(const float *p)
+{
+    vf32 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline vf64 vf64_load(const double *p)
+{
+    vf64 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void vf32_store(float *p, vf32 v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static inline void vf64_store(double *p, vf64 v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static inline vf32 vf32_broadcast(float x)
+{
+    return (vf32){x, x, x, x};
+}
+
+static inline vf64 vf64_broadcast(double x)
+{
+    return (vf64){x, x};
+}
+
+/* a b + c */
+static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
+{
+    return a * b + c;
+}
+
+static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
+{
+    return a * b + c;
+}
+
+#endif
