@@ -11,4 +11,14 @@
 void eqi_ref_act(equinv_group group, int32_t element, const equinv_tensor *src,
                  const equinv_tensor *dst);
 
+/*
+ * dst[t, ..] = random template number first + t, recipe version 1. Its two fixed-polynomial functions
+ * are visible to tests: log((i + 1/2) 2^-23), and cosine and sine of 2 pi (j + 1/2) 2^-23, for
+ * i, j < 2^23.
+ */
+void eqi_ref_templates(const equinv_context *ctx, equinv_template_kind kind, uint64_t seed,
+                       uint64_t first, const equinv_tensor *dst);
+float eqi_ref_log(uint32_t i);
+void eqi_ref_turn(uint32_t j, float *cosine, float *sine);
+
 #endif
