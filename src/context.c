@@ -144,11 +144,12 @@ equinv_status equinv_context_create(const equinv_context_desc *desc, equinv_cont
     c->log_level = desc->log ? EQUINV_LOG_DISPATCH : level;
     pthread_mutex_init(&c->arena_mutex, NULL);
     if (!c->parallel_for && c->hardware.threads > 1) {
-        c->pool = eqi_pool_create(c, c->hardware.threads);
+        const int32_t threads = c->hardware.threads;
+        c->pool = eqi_pool_create(c, threads);
         if (!c->pool) {
             equinv_context_destroy(c);
-            return eqi_fail(EQUINV_ERR_NOMEM, "could not create a pool of %" PRId32 " threads",
-                            desc->threads);
+            return eqi_fail(EQUINV_ERR_NOMEM, "out of memory: a pool of %" PRId32 " threads",
+                            threads);
         }
     }
     eqi_format(c->description, sizeof c->description,

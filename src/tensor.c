@@ -117,7 +117,8 @@ static equinv_status check_struct(const equinv_tensor *tensor, const char *name)
     EQI_TRY(check_axes(tensor->ndim, tensor->shape, name));
     int64_t count, lowest, highest;
     EQI_TRY(eqi_product_of(name, tensor->ndim, tensor->shape, &count));
-    const int64_t limit = INT64_MAX / (int64_t)equinv_dtype_size(tensor->dtype);
+    /* A quarter of the address space: sums of an address and two reaches cannot overflow. */
+    const int64_t limit = INT64_MAX / 4 / (int64_t)equinv_dtype_size(tensor->dtype);
     EQI_CHECK(count == 0 || (reach(tensor, &lowest, &highest) && count <= limit &&
                              lowest >= -limit && highest <= limit),
               SHAPE, "%s has strides beyond the address space", name);
@@ -221,7 +222,8 @@ static equinv_tensor split_channels(const equinv_tensor *t, int64_t order)
         map.strides[i] = t->ndim == 4 ? t->strides[i - 1] : 1;
     }
     map.shape[1] = t->shape[1] / order;
-    map.strides[1] = t->strides[1] * order;
+    /* Overflows only where axis 1 has at most one field, whose stride nobody uses. */
+    map.strides[1] = (int64_t)((uint64_t)t->strides[1] * (uint64_t)order);
     map.shape[2] = order;
     map.strides[2] = t->strides[1];
     return map;
@@ -433,27 +435,25 @@ static double load_any(const equinv_tensor *t, int64_t offset)
     }
 }
 
-/* False if an integer type cannot hold the value. */
-static bool store_any(const equinv_tensor *t, int64_t offset, double value)
+/* Whether an element type holds the value, rounded if it is an integer type. */
+static bool holds(equinv_dtype dtype, double value)
 {
     const double rounded = rint(value);
+    switch (dtype) {
+    case EQUINV_I32: return rounded >= INT32_MIN && rounded <= INT32_MAX;
+    case EQUINV_U8: return rounded >= 0 && rounded <= UINT8_MAX;
+    case EQUINV_U32: return rounded >= 0 && rounded <= UINT32_MAX;
+    default: return true;
+    }
+}
+
+static void store_any(const equinv_tensor *t, int64_t offset, double value)
+{
     switch (t->dtype) {
-    case EQUINV_I32:
-        if (!(rounded >= INT32_MIN && rounded <= INT32_MAX))
-            return false;
-        ((int32_t *)t->data)[offset] = (int32_t)rounded;
-        return true;
-    case EQUINV_U8:
-        if (!(rounded >= 0 && rounded <= UINT8_MAX))
-            return false;
-        ((uint8_t *)t->data)[offset] = (uint8_t)rounded;
-        return true;
-    case EQUINV_U32:
-        if (!(rounded >= 0 && rounded <= UINT32_MAX))
-            return false;
-        ((uint32_t *)t->data)[offset] = (uint32_t)rounded;
-        return true;
-    default: eqi_store(t, offset, value); return true;
+    case EQUINV_I32: ((int32_t *)t->data)[offset] = (int32_t)rint(value); break;
+    case EQUINV_U8: ((uint8_t *)t->data)[offset] = (uint8_t)rint(value); break;
+    case EQUINV_U32: ((uint32_t *)t->data)[offset] = (uint32_t)rint(value); break;
+    default: eqi_store(t, offset, value);
     }
 }
 
@@ -467,11 +467,17 @@ equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *sr
     EQI_TRY(eqi_check_disjoint_or_same(dst, "dst", src, "src"));
     const int64_t count = equinv_tensor_count(src);
     const bool plain = eqi_is_contiguous(src) && eqi_is_contiguous(dst);
-    for (int64_t i = 0; i < count; i++) {
+    /* Values are checked before the first is written: a failure leaves dst as it was. */
+    const bool may_not_fit = !(eqi_dtype_bit(dst->dtype) & EQI_FLOAT);
+    for (int64_t i = 0; may_not_fit && i < count; i++) {
         const double value = load_any(src, plain ? i : eqi_offset_of(src, i)) * scale + shift;
-        EQI_CHECK(store_any(dst, plain ? i : eqi_offset_of(dst, i), value), ARG,
+        EQI_CHECK(holds(dst->dtype, value), ARG,
                   "element %" PRId64 " becomes %g, expected a value that %s holds", i, value,
                   equinv_dtype_name(dst->dtype));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const double value = load_any(src, plain ? i : eqi_offset_of(src, i)) * scale + shift;
+        store_any(dst, plain ? i : eqi_offset_of(dst, i), value);
     }
     return EQUINV_OK;
 }

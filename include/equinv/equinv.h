@@ -364,7 +364,8 @@ EQUINV_API equinv_status equinv_group_irrep(equinv_group group, int32_t irrep, i
 /*
  * Action of an element: dst = g.src with (g.z)[h, x] = z[g^-1 h, g^-1 x].
  *
- * src      [N, F, G, H, W] with G = |group| (regular fields) or G = 1 (trivial fields), any dtype
+ * src      [N, F, G, H, W] with G = |group| (regular fields) or G = 1 (trivial fields), any dtype;
+ *          always five axes: with channels in one, which of the two it is could not be told
  * dst      same dtype; [N, F, G, W, H] for quarter turns, else [N, F, G, H, W]; not overlapping src
  * refused  an element off the grid (equinv_group_on_grid) where H W > 1: SHAPE
  * source   DESIGN: pixels are mirrored left-right for f, then turned counter-clockwise by rot90
