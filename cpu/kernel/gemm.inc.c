@@ -18,7 +18,7 @@
 #include <string.h>
 
 #if defined(__clang__)
-#define UNROLL _Pragma("unroll")
+#define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 8")
 #endif
@@ -51,83 +51,97 @@ typedef struct TILE {
     int64_t b_step;
     REAL *c;
     int64_t ldc;
-    int64_t tail; /* columns in the last vector, 1 .. LANES */
     bool accumulate;
 } TILE;
-
-static inline V NAME(load_part)(const REAL *p, int64_t count)
-{
-    REAL part[LANES] = {0};
-    memcpy(part, p, (size_t)count * sizeof(REAL));
-    return DO(load)(part);
-}
-
-static inline void NAME(store_part)(REAL *p, V v, int64_t count)
-{
-    REAL part[LANES];
-    DO(store)(part, v);
-    memcpy(p, part, (size_t)count * sizeof(REAL));
-}
 
 static inline __attribute__((always_inline)) void NAME(run_tile)(const TILE *t, const int rows,
                                                                  const int vectors)
 {
     V acc[ROWS][VECTORS];
-    const bool whole = t->tail == LANES;
     UNROLL for (int r = 0; r < rows; r++)
     {
-        const REAL *const c = t->c + r * t->ldc;
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            if (!t->accumulate)
-                acc[r][v] = DO(broadcast)(0);
-            else if (v + 1 < vectors || whole)
-                acc[r][v] = DO(load)(c + v * LANES);
-            else
-                acc[r][v] = NAME(load_part)(c + v * LANES, t->tail);
+            acc[r][v] = t->accumulate ? DO(load)(t->c + r * t->ldc + v * LANES) : DO(broadcast)(0);
         }
     }
     const REAL *a[ROWS];
-    UNROLL for (int r = 0; r < rows; r++) a[r] = t->a[r];
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        a[r] = t->a[r];
+    }
     const REAL *b = t->b;
     const int64_t b_step = t->b_step;
     const int64_t *column = t->column;
     for (const int64_t *const end = column + t->k; column < end; column++, b += b_step) {
         const int64_t at = *column;
         V bv[VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++) bv[v] = DO(load)(b + v * LANES);
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            bv[v] = DO(load)(b + v * LANES);
+        }
         UNROLL for (int r = 0; r < rows; r++)
         {
             const V av = DO(broadcast)(a[r][at]);
-            UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = DO(fma)(av, bv[v], acc[r][v]);
+            UNROLL for (int v = 0; v < vectors; v++)
+            {
+                acc[r][v] = DO(fma)(av, bv[v], acc[r][v]);
+            }
         }
     }
     UNROLL for (int r = 0; r < rows; r++)
     {
-        REAL *const c = t->c + r * t->ldc;
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            if (v + 1 < vectors || whole)
-                DO(store)(c + v * LANES, acc[r][v]);
-            else
-                NAME(store_part)(c + v * LANES, acc[r][v], t->tail);
+            DO(store)(t->c + r * t->ldc + v * LANES, acc[r][v]);
         }
     }
 }
 
-/* The bodies for sizes beyond the tile are empty. */
-#define CASE(r, v)                                                                                 \
-    case 8 * (r) + (v):                                                                            \
+/* One function for each size up to the tile; those beyond it are empty. */
+#define EACH_VECTOR(DO_THIS, r) DO_THIS(r, 1) DO_THIS(r, 2) DO_THIS(r, 3) DO_THIS(r, 4)
+#define EACH_SIZE(DO_THIS)                                                                         \
+    EACH_VECTOR(DO_THIS, 1)                                                                        \
+    EACH_VECTOR(DO_THIS, 2)                                                                        \
+    EACH_VECTOR(DO_THIS, 3)                                                                        \
+    EACH_VECTOR(DO_THIS, 4)                                                                        \
+    EACH_VECTOR(DO_THIS, 5)                                                                        \
+    EACH_VECTOR(DO_THIS, 6)
+#define FUNCTION(r, v)                                                                             \
+    static __attribute__((noinline)) void NAME(run_##r##x##v)(const TILE *t)                       \
+    {                                                                                              \
         if ((r) <= ROWS && (v) <= VECTORS)                                                         \
             NAME(run_tile)(t, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0);                    \
-        break;
-#define CASES(r) CASE(r, 1) CASE(r, 2) CASE(r, 3) CASE(r, 4)
-
-static void NAME(dispatch)(const TILE *t, int64_t rows, int64_t vectors)
-{
-    switch (8 * rows + vectors) {
-        CASES(1) CASES(2) CASES(3) CASES(4) CASES(5) CASES(6) CASES(7) CASES(8)
     }
+#define ADDRESS(r, v) NAME(run_##r##x##v),
+
+EACH_SIZE(FUNCTION)
+
+static void (*const NAME(sizes)[])(const TILE *t) = {EACH_SIZE(ADDRESS)};
+
+/* Runs one tile; where C has no whole vectors left, in a copy of it. */
+static void NAME(dispatch)(const TILE *t, int64_t rows, int64_t columns)
+{
+    const int64_t vectors = (columns + LANES - 1) / LANES;
+    void (*const run)(const TILE *) = NAME(sizes)[4 * (rows - 1) + vectors - 1];
+    if (columns == vectors * LANES) {
+        run(t);
+        return;
+    }
+    REAL copy[ROWS * NAME(width)];
+    TILE inner = *t;
+    inner.c = copy;
+    inner.ldc = NAME(width);
+    const size_t bytes = (size_t)columns * sizeof(REAL);
+    if (t->accumulate)
+        for (int64_t r = 0; r < rows; r++) {
+            memcpy(copy + r * NAME(width), t->c + r * t->ldc, bytes);
+            memset(copy + r * NAME(width) + columns, 0,
+                   (size_t)(vectors * LANES) * sizeof(REAL) - bytes);
+        }
+    run(&inner);
+    for (int64_t r = 0; r < rows; r++)
+        memcpy(t->c + r * t->ldc, copy + r * NAME(width), bytes);
 }
 
 /* k x n of B, from (k0, j0), as one panel of `padded` columns with zeros behind the last one. */
@@ -167,7 +181,7 @@ static int64_t NAME(smaller)(int64_t a, int64_t b)
 
 /* Rows i0 .. i1-1 of C against one panel, in tiles as equal in height as possible. */
 static void NAME(run_rows)(const eqi_gemm_args *args, TILE t, int64_t i0, int64_t i1, int64_t k0,
-                           int64_t vectors)
+                           int64_t columns)
 {
     const REAL *const a = args->a;
     const int64_t tiles = (i1 - i0 + ROWS - 1) / ROWS;
@@ -179,7 +193,7 @@ static void NAME(run_rows)(const eqi_gemm_args *args, TILE t, int64_t i0, int64_
         for (int64_t r = 0; r < rows; r++)
             t.a[r] = a + start + (args->a_rows ? args->a_rows[i + r] : (i + r) * step);
         t.c = c + i * args->ldc;
-        NAME(dispatch)(&t, rows, vectors);
+        NAME(dispatch)(&t, rows, columns);
         i += rows;
     }
 }
@@ -210,8 +224,7 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
                     const int64_t vectors = (columns + LANES - 1) / LANES;
                     TILE t = block;
                     t.c = (REAL *)args->c + j;
-                    t.tail = columns - (vectors - 1) * LANES;
-                    if (in_place && t.tail == LANES) {
+                    if (in_place && columns == vectors * LANES) {
                         t.b = (const REAL *)args->b + k0 * args->ldb + j;
                         t.b_step = args->ldb;
                     } else {
@@ -221,7 +234,7 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
                         t.b_step = vectors * LANES;
                         panel += depth * vectors * LANES;
                     }
-                    NAME(run_rows)(args, t, i0, i1, k0, vectors);
+                    NAME(run_rows)(args, t, i0, i1, k0, columns);
                 }
             }
             k0 += depth;
@@ -238,7 +251,9 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
 #undef V
 #undef PASTE
 #undef PASTE_
-#undef CASE
-#undef CASES
+#undef ADDRESS
+#undef FUNCTION
+#undef EACH_SIZE
+#undef EACH_VECTOR
 #undef UNROLL
 #undef ELEMENT
