@@ -7,6 +7,7 @@
 #define EQI_REF_H
 
 #include "internal/group.h"
+#include "internal/pool.h"
 
 void eqi_ref_act(equinv_group group, int32_t element, const equinv_tensor *src,
                  const equinv_tensor *dst);
@@ -20,5 +21,11 @@ void eqi_ref_templates(const equinv_context *ctx, equinv_template_kind kind, uin
                        uint64_t first, const equinv_tensor *dst);
 float eqi_ref_log(uint32_t i);
 void eqi_ref_turn(uint32_t j, float *cosine, float *sine);
+
+void eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
+                          const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved);
+void eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
+                           const equinv_tensor *diff_dst, const int32_t *saved,
+                           const equinv_tensor *diff_src);
 
 #endif

@@ -639,7 +639,9 @@ typedef struct equinv_pool_desc {
 
 /*
  * Spatial pooling, dst [N, F, G, H', W'] with H' = (H + 2 p - k) / s + 1 rounded down (global kinds:
- * 1), and group pooling, dst [N, F, 1, H, W]. equinv_plan_exactness applies to the windowed kinds.
+ * 1), and group pooling, dst [N, F, 1, H, W]. equinv_plan_exactness applies to the windowed kinds; it
+ * errs on the safe side where every window reaches over the whole axis. Max kinds take fields of at
+ * most 2^31 - 1 elements (G H W), else UNSUPPORTED.
  */
 EQUINV_API equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_desc *desc,
                                                  equinv_plan **plan);

@@ -1,0 +1,28 @@
+/*
+ * fp32 implementations that the compiler vectorises at the base level of the machine. Rows of
+ * consecutive floats are fast: along the width, or along the fields when those lie fastest; other
+ * strides go to the reference. Results do not depend on the number of threads.
+ */
+#ifndef EQI_SCALAR_H
+#define EQI_SCALAR_H
+
+#include "internal/pool.h"
+
+void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
+                           const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved);
+void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
+                            const equinv_tensor *diff_dst, const int32_t *saved,
+                            const equinv_tensor *diff_src);
+
+/* Whether neighbours along an axis are neighbours in memory. */
+static inline bool eqi_is_unit(const equinv_tensor *t, int axis)
+{
+    return t->shape[axis] == 1 || t->strides[axis] == 1;
+}
+
+static inline float *eqi_f32_at(const equinv_tensor *t, int64_t offset)
+{
+    return (float *)t->data + offset;
+}
+
+#endif

@@ -1,0 +1,56 @@
+/* Pooling as its implementations see it. */
+#ifndef EQI_POOL_H
+#define EQI_POOL_H
+
+#include "plan.h"
+
+/*
+ * All six kinds are windows over [G, H, W] of one field: windowed kinds step over height and width,
+ * global kinds have one window of the whole image, group kinds one of the whole group. Place `t` of
+ * output `o` on an axis is o stride + t - padding.
+ */
+typedef struct eqi_pool_problem {
+    equinv_dtype dtype;
+    int64_t src[5], dst[5]; /* shapes [N, F, G, H, W] */
+    struct {
+        int64_t kernel, stride, padding;
+    } window[3]; /* over elements, height, width */
+    bool max;    /* else the mean over the window, padding counted as 0 */
+    bool accumulate;
+} eqi_pool_problem;
+
+/* `saved` has a row-major index into [G, H, W] for every output in row-major order; may be NULL. */
+typedef struct eqi_pool_implementation {
+    eqi_implementation head;
+    void (*forward)(const equinv_context *ctx, const eqi_pool_problem *p, const equinv_tensor *src,
+                    const equinv_tensor *dst, int32_t *saved);
+    void (*backward)(const equinv_context *ctx, const eqi_pool_problem *p,
+                     const equinv_tensor *diff_dst, const int32_t *saved,
+                     const equinv_tensor *diff_src);
+} eqi_pool_implementation;
+
+extern const eqi_implementation *const eqi_pool_list[];
+
+/* Places of the window that lie inside an axis of this extent: first .. last. */
+typedef struct eqi_range {
+    int64_t first, last;
+} eqi_range;
+
+static inline eqi_range eqi_window_places(int64_t output, int64_t kernel, int64_t stride,
+                                          int64_t padding, int64_t extent)
+{
+    const int64_t start = output * stride - padding, end = start + kernel - 1;
+    return (eqi_range){start > 0 ? start : 0, end < extent ? end : extent - 1};
+}
+
+/* Outputs whose window covers a place; first > last if there is none. */
+static inline eqi_range eqi_window_outputs(int64_t place, int64_t kernel, int64_t stride,
+                                           int64_t padding, int64_t outputs)
+{
+    const int64_t reached = place + padding - kernel; /* the last place before the first output's */
+    const int64_t first = reached < 0 ? 0 : reached / stride + 1;
+    const int64_t last = (place + padding) / stride;
+    return (eqi_range){first, last < outputs ? last : outputs - 1};
+}
+
+#endif
