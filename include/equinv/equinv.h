@@ -1028,8 +1028,9 @@ EQUINV_API equinv_status equinv_knn_accuracy(equinv_context *ctx, const equinv_t
 /*
  * Files are NPY (versions 1 to 3, C order) and IDX, either also gzipped; the kind is read from the
  * content. Readers treat files as hostile: what does not fit the header, or any byte beyond the
- * array, is FORMAT; Fortran order of two or more axes and object dtypes are UNSUPPORTED. Paths are
- * passed to the system as they are. A reader or writer is used by one thread at a time.
+ * array, is FORMAT; Fortran order of two or more axes longer than 1, half precision, complex,
+ * structured and object dtypes are UNSUPPORTED. Paths are passed to the system as they are; reading
+ * from pipes works. Tensors are in CPU memory. A reader or writer is used by one thread at a time.
  */
 typedef struct equinv_reader equinv_reader;
 
@@ -1050,7 +1051,9 @@ EQUINV_API equinv_status equinv_reader_describe(const equinv_reader *reader, equ
 /*
  * Reads the next rows (axis 0) into rows, whose shape is [at most that many, rest]; its dtype may be
  * any that equinv_tensor_convert goes to. `count` receives the rows read: fewer only at the end.
- * The end of the array also checks that nothing follows.
+ * The end of the array also checks that nothing follows. An array without axes is one row, read into
+ * [] or [n]. After IO, FORMAT or a value that does not fit, rows are undefined and the reader can only
+ * be closed.
  */
 EQUINV_API equinv_status equinv_reader_read(equinv_reader *reader, const equinv_tensor *rows,
                                             int64_t *count);
@@ -1062,15 +1065,20 @@ EQUINV_API equinv_status equinv_tensor_load(equinv_context *ctx, const char *pat
 typedef struct equinv_writer equinv_writer;
 
 /*
- * Starts an NPY file of known shape. Rows go to a temporary file beside the target (mode 0666 less
- * umask); the target appears, complete, only on commit, and may replace only a regular file. Pipes
- * and devices are written through.
+ * Starts an NPY file of known shape. Rows go to a temporary file beside the target (its name and
+ * ".<process>.part", mode 0666 less umask); the target appears, complete, only on commit, and may
+ * replace only a regular file that the process may write. Behind a symbolic link the file it names is
+ * replaced, and the link stays; a link to nothing is refused. Pipes and devices are written through.
+ * A closed pipe and a file size limit are IO: the signals SIGPIPE and SIGXFSZ are not raised.
  */
 EQUINV_API equinv_status equinv_writer_create(equinv_context *ctx, const char *path,
                                               equinv_dtype dtype, int32_t ndim,
                                               const int64_t *shape, equinv_writer **writer);
 
-/* Appends rows [any, rest of the shape] of the file's dtype. Too many rows: SHAPE. */
+/*
+ * Appends rows [any, rest of the shape] of the file's dtype and any strides; [] or [1] where the shape
+ * has no axis. Too many rows: SHAPE.
+ */
 EQUINV_API equinv_status equinv_writer_write(equinv_writer *writer, const equinv_tensor *rows);
 
 /*

@@ -1,0 +1,281 @@
+#define _GNU_SOURCE /* realpath */
+#include "internal/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+struct eqi_output {
+    equinv_context *ctx;
+    int fd;
+    char name[EQI_PATH_TEXT];
+    char *target, *temporary; /* both NULL: written through */
+    equinv_status failed;     /* first failure, and its sentence */
+    char sentence[EQI_PATH_TEXT + 256];
+    size_t used;
+    _Alignas(EQI_ALIGNMENT) unsigned char buffer[EQI_BLOCK_BYTES];
+};
+
+const char *eqi_output_name(const eqi_output *output)
+{
+    return output->name;
+}
+
+bool eqi_output_failed(const eqi_output *output)
+{
+    return output->failed != EQUINV_OK;
+}
+
+static char *copy_text(const equinv_context *ctx, const char *text)
+{
+    const size_t size = strlen(text) + 1;
+    char *const copy = eqi_alloc(ctx, size);
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+static void free_text(const equinv_context *ctx, char *text)
+{
+    if (text)
+        eqi_free(ctx, text, strlen(text) + 1);
+}
+
+/* The file that `path` names, through symbolic links; false if that is not the one in `is`. */
+static bool find_real_path(const char *path, const struct stat *is, char real[PATH_MAX])
+{
+    struct stat found;
+    return realpath(path, real) && stat(real, &found) == 0 && found.st_dev == is->st_dev &&
+           found.st_ino == is->st_ino;
+}
+
+/*
+ * What is at the path now decides: nothing or a regular file is written beside and replaced (behind
+ * symbolic links, which stay), everything else is written through. Opening it for writing asks the
+ * system for permission and lets it apply its rules for links in shared folders.
+ */
+static equinv_status look_at_target(eqi_output *o, const char *path)
+{
+    struct stat is;
+    char real[PATH_MAX];
+    do
+        o->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    while (o->fd < 0 && errno == EINTR);
+    const int error = errno;
+    bool through = false;
+    if (o->fd < 0 && error != ENOENT)
+        return eqi_fail_system(o->name, "opened for writing", error);
+    if (o->fd < 0) {
+        EQI_CHECK(lstat(path, &is) != 0, IO,
+                  "%s is a symbolic link to nothing, expected a file or no file there", o->name);
+    } else {
+        if (fstat(o->fd, &is) != 0)
+            return eqi_fail_system(o->name, "examined", errno);
+        through = !S_ISREG(is.st_mode) || !find_real_path(path, &is, real);
+        if (!through) {
+            path = real;
+            close(o->fd);
+            o->fd = -1;
+        }
+    }
+    if (through)
+        return EQUINV_OK;
+    o->target = copy_text(o->ctx, path);
+    EQI_CHECK(o->target, NOMEM, "out of memory: the name of %s needs %zu bytes", o->name,
+              strlen(path) + 1);
+    return EQUINV_OK;
+}
+
+/* "<target>.<process>.part" or, if that exists, "<target>.<process>.<number>.part". */
+static equinv_status open_temporary(eqi_output *o)
+{
+    const char *const slash = strrchr(o->target, '/');
+    const size_t folder = slash ? (size_t)(slash + 1 - o->target) : 0;
+    size_t base = strlen(o->target + folder);
+    base = base < NAME_MAX - 40 ? base : NAME_MAX - 40;
+    char path[PATH_MAX];
+    for (int number = 0; o->fd < 0 && number < 1000; number++) {
+        char suffix[40];
+        eqi_format(suffix, sizeof suffix, number ? ".%ld.%d.part" : ".%ld.part", (long)getpid(),
+                   number);
+        if (folder + base + strlen(suffix) >= sizeof path)
+            return eqi_fail_system(o->name, "created", ENAMETOOLONG);
+        memcpy(path, o->target, folder + base);
+        memcpy(path + folder + base, suffix, strlen(suffix) + 1);
+        o->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+        if (o->fd < 0 && errno != EEXIST && errno != EINTR)
+            return eqi_fail_system(o->name, "created (a temporary file beside it)", errno);
+    }
+    EQI_CHECK(o->fd >= 0, IO, "%s has 1000 temporary files beside it already, expected fewer",
+              o->name);
+    o->temporary = copy_text(o->ctx, path);
+    if (!o->temporary) {
+        unlink(path);
+        return eqi_fail(EQUINV_ERR_NOMEM, "out of memory: the name of %s needs %zu bytes", o->name,
+                        strlen(path) + 1);
+    }
+    return EQUINV_OK;
+}
+
+equinv_status eqi_output_create(equinv_context *ctx, const char *path, eqi_output **output)
+{
+    equinv_status status;
+    void *memory;
+    EQI_TRY(eqi_alloc_zeroed(ctx, 1, sizeof(eqi_output), "a writer", &memory));
+    eqi_output *const o = memory;
+    o->ctx = ctx;
+    o->fd = -1;
+    eqi_path_text(path, o->name);
+    EQI_TRY_GOTO(status, out, look_at_target(o, path));
+    if (o->target)
+        EQI_TRY_GOTO(status, out, open_temporary(o));
+    *output = o;
+    return EQUINV_OK;
+out:
+    eqi_output_abort(o);
+    return status;
+}
+
+void eqi_output_abort(eqi_output *o)
+{
+    if (!o)
+        return;
+    if (o->fd >= 0)
+        close(o->fd);
+    if (o->temporary)
+        unlink(o->temporary);
+    free_text(o->ctx, o->temporary);
+    free_text(o->ctx, o->target);
+    eqi_free(o->ctx, o, sizeof *o);
+}
+
+static equinv_status remember(eqi_output *o, equinv_status status)
+{
+    if (status != EQUINV_OK && !o->failed) {
+        o->failed = status;
+        eqi_format(o->sentence, sizeof o->sentence, "%s", equinv_last_error());
+    }
+    return status;
+}
+
+static equinv_status fail_again(const eqi_output *o)
+{
+    return eqi_fail(o->failed, "%s", o->sentence);
+}
+
+/*
+ * write without the signals that kill a process whose pipe was closed or whose file grew too large:
+ * in a library these are errors like others. One that was pending before stays so.
+ */
+static ssize_t write_quietly(int fd, const void *bytes, size_t size)
+{
+    static const int signals[] = {SIGPIPE, SIGXFSZ};
+    sigset_t pending, block, before;
+    sigpending(&pending);
+    sigemptyset(&block);
+    for (int i = 0; i < 2; i++)
+        if (!sigismember(&pending, signals[i]))
+            sigaddset(&block, signals[i]);
+    pthread_sigmask(SIG_BLOCK, &block, &before);
+    const ssize_t n = write(fd, bytes, size);
+    const int error = errno;
+    /* Always: a write that a closing pipe cut short succeeds, but leaves the signal. */
+    while (sigtimedwait(&block, NULL, &(struct timespec){0, 0}) < 0 && errno == EINTR)
+        ;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return n;
+}
+
+static equinv_status write_all(eqi_output *o, const unsigned char *bytes, size_t size)
+{
+    const size_t limit = (size_t)1 << 30;
+    while (size > 0) {
+        const ssize_t n = write_quietly(o->fd, bytes, size < limit ? size : limit);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return remember(o, eqi_fail_system(o->name, "written", n < 0 ? errno : ENOSPC));
+        bytes += n;
+        size -= (size_t)n;
+    }
+    return EQUINV_OK;
+}
+
+static equinv_status flush(eqi_output *o)
+{
+    const size_t size = o->used;
+    o->used = 0;
+    return write_all(o, o->buffer, size);
+}
+
+equinv_status eqi_output_write(eqi_output *o, const void *bytes, size_t size)
+{
+    if (o->failed)
+        return fail_again(o);
+    if (o->used + size > sizeof o->buffer)
+        EQI_TRY(flush(o));
+    if (size >= sizeof o->buffer)
+        return write_all(o, bytes, size);
+    if (size > 0)
+        memcpy(o->buffer + o->used, bytes, size);
+    o->used += size;
+    return EQUINV_OK;
+}
+
+equinv_status eqi_output_tensor(eqi_output *o, const equinv_tensor *tensor)
+{
+    if (o->failed)
+        return fail_again(o);
+    const bool swap = __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__;
+    const int64_t count = equinv_tensor_count(tensor);
+    const int64_t size = (int64_t)equinv_dtype_size(tensor->dtype);
+    if (!swap && eqi_is_contiguous(tensor))
+        return eqi_output_write(o, tensor->data, (size_t)(count * size));
+    EQI_TRY(flush(o));
+    eqi_cursor cursor = eqi_cursor_at_start(tensor);
+    for (int64_t done = 0; done < count;) {
+        const int64_t n = count - done < EQI_BLOCK ? count - done : EQI_BLOCK;
+        eqi_cursor_gather(&cursor, o->buffer, n);
+        if (swap)
+            eqi_swap_bytes(o->buffer, n, size);
+        EQI_TRY(write_all(o, o->buffer, (size_t)(n * size)));
+        done += n;
+    }
+    return EQUINV_OK;
+}
+
+/* close may report what the disk refused; rename must meet nothing or a regular file. */
+static equinv_status put_in_place(eqi_output *o)
+{
+    struct stat is;
+    EQI_TRY(flush(o));
+    const int fd = o->fd;
+    o->fd = -1;
+    if (close(fd) != 0 && errno != EINTR)
+        return eqi_fail_system(o->name, "written", errno);
+    if (!o->target)
+        return EQUINV_OK;
+    EQI_CHECK(lstat(o->target, &is) != 0 || S_ISREG(is.st_mode), IO,
+              "%s has become something else than a regular file, expected to replace one", o->name);
+    if (rename(o->temporary, o->target) != 0)
+        return eqi_fail_system(o->name, "replaced", errno);
+    free_text(o->ctx, o->temporary);
+    o->temporary = NULL;
+    return EQUINV_OK;
+}
+
+equinv_status eqi_output_commit(eqi_output *o)
+{
+    const equinv_status status = o->failed ? fail_again(o) : put_in_place(o);
+    eqi_output_abort(o);
+    return status;
+}
