@@ -6,11 +6,21 @@
 #ifndef EQI_REF_H
 #define EQI_REF_H
 
-#include "internal/group.h"
+#include "internal/conv.h"
 #include "internal/pool.h"
 
 void eqi_ref_act(equinv_group group, int32_t element, const equinv_tensor *src,
                  const equinv_tensor *dst);
+
+/* Group convolution and its gradients; bias and diff_bias may be NULL. */
+void eqi_ref_conv_forward(const eqi_conv_problem *p, const equinv_tensor *src,
+                          const equinv_tensor *psi, const equinv_tensor *bias,
+                          const equinv_tensor *dst);
+void eqi_ref_conv_backward_data(const eqi_conv_problem *p, const equinv_tensor *diff_dst,
+                                const equinv_tensor *psi, const equinv_tensor *diff_src);
+void eqi_ref_conv_backward_weights(const eqi_conv_problem *p, const equinv_tensor *src,
+                                   const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
+                                   const equinv_tensor *diff_bias);
 
 /*
  * dst[t, ..] = random template number first + t, recipe version 1. Its two fixed-polynomial functions

@@ -1,0 +1,190 @@
+#include "internal/conv.h"
+#include "ref.h"
+
+/* Input position of window y and tap t on an axis; false where it lies in the zeros around. */
+static bool input_of(const equinv_conv_desc *d, int64_t y, int64_t t, int64_t size, int64_t *at)
+{
+    *at = d->stride * y + d->dilation * t - d->padding;
+    if (d->padding_mode == EQUINV_PAD_CIRCULAR)
+        *at = (*at % size + size) % size;
+    return *at >= 0 && *at < size;
+}
+
+/*
+ * The windows y whose tap t reads input position z: s y = z + p - d t, up to multiples of the size where
+ * the image repeats. Candidates for s y are first, first + step, ..
+ */
+typedef struct candidates {
+    int64_t first, step;
+} candidates;
+
+static candidates candidates_of(const equinv_conv_desc *d, int64_t z, int64_t t, int64_t size)
+{
+    const int64_t first = z + d->padding - d->dilation * t;
+    if (d->padding_mode == EQUINV_PAD_CIRCULAR)
+        return (candidates){(first % size + size) % size, size};
+    return (candidates){first, INT64_MAX / 2};
+}
+
+static bool is_window(const equinv_conv_desc *d, int64_t candidate)
+{
+    return candidate >= 0 && candidate % d->stride == 0;
+}
+
+/* dst[n,o,g,y] = bias[o] + sum_{i,h,t} K[(o,g),(i,h)](t) src[n,i,h, s y + d t - p] */
+static double output_at(const eqi_conv_problem *p, const equinv_tensor *src,
+                        const equinv_tensor *psi, int64_t n, int64_t o, int64_t g, int64_t y,
+                        int64_t x)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    const int64_t first = o / p->out_per_group * p->in_per_group;
+    double sum = 0;
+    for (int64_t h = 0; h < p->elements_in; h++)
+        for (int64_t ty = 0; ty < d->kernel; ty++)
+            for (int64_t tx = 0; tx < d->kernel; tx++) {
+                int64_t sy, sx;
+                if (!input_of(d, y, ty, d->height, &sy) || !input_of(d, x, tx, d->width, &sx))
+                    continue;
+                const eqi_conv_place at = eqi_conv_place_of(p, (int32_t)g, (int32_t)h, ty, tx);
+                for (int64_t i = 0; i < p->in_per_group; i++)
+                    sum += eqi_load(psi, eqi_offset5(psi, o, i, at.a, at.v.y, at.v.x)) *
+                           eqi_load(src, eqi_offset5(src, n, first + i, h, sy, sx));
+            }
+    return sum;
+}
+
+void eqi_ref_conv_forward(const eqi_conv_problem *p, const equinv_tensor *src,
+                          const equinv_tensor *psi, const equinv_tensor *bias,
+                          const equinv_tensor *dst)
+{
+    for (int64_t n = 0; n < p->desc.batch; n++)
+        for (int64_t o = 0; o < p->desc.fields_out; o++)
+            for (int64_t g = 0; g < p->elements_out; g++)
+                for (int64_t y = 0; y < p->out_height; y++)
+                    for (int64_t x = 0; x < p->out_width; x++) {
+                        const double sum = output_at(p, src, psi, n, o, g, y, x);
+                        eqi_put(dst, eqi_offset5(dst, n, o, g, y, x),
+                                bias ? sum + eqi_load(bias, o * bias->strides[0]) : sum,
+                                p->desc.accumulate);
+                    }
+}
+
+/* sum_{o,g} K[(o,g),(i,h)](t) diff_dst[n,o,g,y] */
+static double from_window(const eqi_conv_problem *p, const equinv_tensor *diff_dst,
+                          const equinv_tensor *psi, int64_t n, int64_t i, int64_t h, eqi_pixel t,
+                          eqi_pixel y)
+{
+    const int64_t first = i / p->in_per_group * p->out_per_group;
+    double sum = 0;
+    for (int64_t g = 0; g < p->elements_out; g++) {
+        const eqi_conv_place at = eqi_conv_place_of(p, (int32_t)g, (int32_t)h, t.y, t.x);
+        for (int64_t o = first; o < first + p->out_per_group; o++)
+            sum += eqi_load(psi, eqi_offset5(psi, o, i % p->in_per_group, at.a, at.v.y, at.v.x)) *
+                   eqi_load(diff_dst, eqi_offset5(diff_dst, n, o, g, y.y, y.x));
+    }
+    return sum;
+}
+
+/* diff_src[n,i,h,z] = sum_t sum_{y: s y + d t - p = z} sum_{o,g} K[(o,g),(i,h)](t) diff_dst[n,o,g,y] */
+static double input_gradient_at(const eqi_conv_problem *p, const equinv_tensor *diff_dst,
+                                const equinv_tensor *psi, int64_t n, int64_t i, int64_t h,
+                                eqi_pixel z)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    const int64_t s = d->stride;
+    double sum = 0;
+    for (int64_t ty = 0; ty < d->kernel; ty++) {
+        const candidates rows = candidates_of(d, z.y, ty, d->height);
+        for (int64_t sy = rows.first; sy <= s * (p->out_height - 1); sy += rows.step) {
+            if (!is_window(d, sy))
+                continue;
+            for (int64_t tx = 0; tx < d->kernel; tx++) {
+                const candidates columns = candidates_of(d, z.x, tx, d->width);
+                for (int64_t sx = columns.first; sx <= s * (p->out_width - 1); sx += columns.step)
+                    if (is_window(d, sx))
+                        sum += from_window(p, diff_dst, psi, n, i, h, (eqi_pixel){ty, tx},
+                                           (eqi_pixel){sy / s, sx / s});
+            }
+        }
+    }
+    return sum;
+}
+
+void eqi_ref_conv_backward_data(const eqi_conv_problem *p, const equinv_tensor *diff_dst,
+                                const equinv_tensor *psi, const equinv_tensor *diff_src)
+{
+    for (int64_t n = 0; n < p->desc.batch; n++)
+        for (int64_t i = 0; i < p->desc.fields_in; i++)
+            for (int64_t h = 0; h < p->elements_in; h++)
+                for (int64_t y = 0; y < p->desc.height; y++)
+                    for (int64_t x = 0; x < p->desc.width; x++)
+                        eqi_put(diff_src, eqi_offset5(diff_src, n, i, h, y, x),
+                                input_gradient_at(p, diff_dst, psi, n, i, h, (eqi_pixel){y, x}),
+                                p->desc.accumulate);
+}
+
+/* sum_{n,y} diff_dst[n,o,g,y] src[n,i,h, s y + d t - p], the gradient of K[(o,g),(i,h)](t) */
+static double filter_gradient_at(const eqi_conv_problem *p, const equinv_tensor *src,
+                                 const equinv_tensor *diff_dst, int64_t o, int64_t g, int64_t i,
+                                 int64_t h, eqi_pixel t)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    double sum = 0;
+    for (int64_t y = 0; y < p->out_height; y++)
+        for (int64_t x = 0; x < p->out_width; x++) {
+            int64_t sy, sx;
+            if (!input_of(d, y, t.y, d->height, &sy) || !input_of(d, x, t.x, d->width, &sx))
+                continue;
+            for (int64_t n = 0; n < d->batch; n++)
+                sum += eqi_load(diff_dst, eqi_offset5(diff_dst, n, o, g, y, x)) *
+                       eqi_load(src, eqi_offset5(src, n, i, h, sy, sx));
+        }
+    return sum;
+}
+
+/* diff_psi[o,i,a,v] = the sum of diff_K over all entries of K that are psi[o,i,a,v] */
+static double weight_gradient_at(const eqi_conv_problem *p, const equinv_tensor *src,
+                                 const equinv_tensor *diff_dst, int64_t o, int64_t i, int32_t a,
+                                 int64_t vy, int64_t vx)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    const int64_t field = o / p->out_per_group * p->in_per_group + i;
+    double sum = 0;
+    for (int32_t u = 0; u < eqi_order(d->group); u++) {
+        const eqi_pixel t = eqi_move(eqi_motion_of(d->group, u), vy, vx, d->kernel, d->kernel);
+        const int32_t turned = d->kind == EQUINV_CONV_REGULAR ? eqi_product(d->group, u, a) : u;
+        const int32_t g = d->kind == EQUINV_CONV_TO_PLANE ? 0 : u;
+        const int32_t h = d->kind == EQUINV_CONV_LIFTING ? 0 : turned;
+        sum += filter_gradient_at(p, src, diff_dst, o, g, field, h, t);
+    }
+    return sum;
+}
+
+static double bias_gradient_at(const eqi_conv_problem *p, const equinv_tensor *diff_dst, int64_t o)
+{
+    double sum = 0;
+    for (int64_t n = 0; n < p->desc.batch; n++)
+        for (int64_t g = 0; g < p->elements_out; g++)
+            for (int64_t y = 0; y < p->out_height; y++)
+                for (int64_t x = 0; x < p->out_width; x++)
+                    sum += eqi_load(diff_dst, eqi_offset5(diff_dst, n, o, g, y, x));
+    return sum;
+}
+
+void eqi_ref_conv_backward_weights(const eqi_conv_problem *p, const equinv_tensor *src,
+                                   const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
+                                   const equinv_tensor *diff_bias)
+{
+    const int64_t k = p->desc.kernel;
+    for (int64_t o = 0; o < p->desc.fields_out; o++)
+        for (int64_t i = 0; i < p->in_per_group; i++)
+            for (int64_t a = 0; a < p->filter_elements; a++)
+                for (int64_t vy = 0; vy < k; vy++)
+                    for (int64_t vx = 0; vx < k; vx++)
+                        eqi_put(diff_psi, eqi_offset5(diff_psi, o, i, a, vy, vx),
+                                weight_gradient_at(p, src, diff_dst, o, i, (int32_t)a, vy, vx),
+                                p->desc.accumulate);
+    for (int64_t o = 0; diff_bias && o < p->desc.fields_out; o++)
+        eqi_put(diff_bias, o * diff_bias->strides[0], bias_gradient_at(p, diff_dst, o),
+                p->desc.accumulate);
+}

@@ -1,0 +1,309 @@
+#include "internal/conv.h"
+
+static equinv_status check_words(const equinv_conv_desc *desc)
+{
+    EQI_CHECK(desc->kind == EQUINV_CONV_REGULAR || desc->kind == EQUINV_CONV_LIFTING ||
+                  desc->kind == EQUINV_CONV_TO_PLANE,
+              ARG, "kind is %d, expected REGULAR (0), LIFTING (1) or TO_PLANE (2)",
+              (int)desc->kind);
+    EQI_TRY(eqi_check_finite_group(desc->group, "group"));
+    EQI_CHECK(eqi_is_grid_group(desc->group), UNSUPPORTED,
+              "group has order %" PRId32
+              " and elements off the pixel grid; convolution is there for "
+              "C1, C2, C4, D1, D2 and D4",
+              eqi_order(desc->group));
+    EQI_CHECK(desc->dtype == EQUINV_F32 || desc->dtype == EQUINV_F64, DTYPE,
+              "dtype is %s, expected f32 or f64", equinv_dtype_name(desc->dtype));
+    return EQUINV_OK;
+}
+
+static equinv_status check_extents(const equinv_conv_desc *desc)
+{
+    EQI_TRY(eqi_check_extent(desc->batch, "batch", 0));
+    EQI_TRY(eqi_check_extent(desc->fields_in, "fields_in", 1));
+    EQI_TRY(eqi_check_extent(desc->fields_out, "fields_out", 1));
+    EQI_TRY(eqi_check_extent(desc->height, "height", 1));
+    EQI_TRY(eqi_check_extent(desc->width, "width", 1));
+    EQI_TRY(eqi_check_extent(desc->kernel, "kernel", 1));
+    EQI_TRY(eqi_check_extent(desc->stride, "stride", 1));
+    EQI_TRY(eqi_check_extent(desc->padding, "padding", 0));
+    EQI_TRY(eqi_check_extent(desc->dilation, "dilation", 1));
+    EQI_TRY(eqi_check_extent(desc->channel_groups, "channel_groups", 1));
+    EQI_CHECK(desc->fields_in % desc->channel_groups == 0 &&
+                  desc->fields_out % desc->channel_groups == 0,
+              SHAPE,
+              "channel_groups is %" PRId64 ", expected a divisor of fields_in %" PRId64
+              " and fields_out %" PRId64,
+              desc->channel_groups, desc->fields_in, desc->fields_out);
+    EQI_CHECK(desc->padding_mode == EQUINV_PAD_ZEROS || desc->padding_mode == EQUINV_PAD_CIRCULAR,
+              ARG, "padding_mode is %d, expected ZEROS (0) or CIRCULAR (1)",
+              (int)desc->padding_mode);
+    return EQUINV_OK;
+}
+
+/* Everything that a description alone can get wrong, and what follows from it. */
+static equinv_status problem_of(const equinv_conv_desc *desc, eqi_conv_problem *problem)
+{
+    EQI_TRY(eqi_check_desc(desc->struct_size, sizeof *desc, "equinv_conv_desc"));
+    EQI_TRY(check_words(desc));
+    EQI_TRY(check_extents(desc));
+    const int64_t order = eqi_order(desc->group);
+    eqi_conv_problem p = {
+        .desc = *desc,
+        .elements_in = desc->kind == EQUINV_CONV_LIFTING ? 1 : order,
+        .elements_out = desc->kind == EQUINV_CONV_TO_PLANE ? 1 : order,
+        .filter_elements = desc->kind == EQUINV_CONV_REGULAR ? order : 1,
+        .in_per_group = desc->fields_in / desc->channel_groups,
+        .out_per_group = desc->fields_out / desc->channel_groups,
+    };
+    p.desc.impl = NULL;
+    EQI_TRY(eqi_window_output("height", desc->height, desc->kernel, desc->stride, desc->padding,
+                              desc->dilation, &p.out_height));
+    EQI_TRY(eqi_window_output("width", desc->width, desc->kernel, desc->stride, desc->padding,
+                              desc->dilation, &p.out_width));
+    const int64_t size = (int64_t)equinv_dtype_size(desc->dtype);
+    const int64_t src[] = {size,          desc->batch,  desc->fields_in,
+                           p.elements_in, desc->height, desc->width};
+    const int64_t dst[] = {size,           desc->batch,  desc->fields_out,
+                           p.elements_out, p.out_height, p.out_width};
+    const int64_t psi[] = {size,         desc->fields_out, p.in_per_group, p.filter_elements,
+                           desc->kernel, desc->kernel};
+    int64_t bytes;
+    EQI_TRY(eqi_product_of("src, counted in bytes,", 6, src, &bytes));
+    EQI_TRY(eqi_product_of("dst, counted in bytes,", 6, dst, &bytes));
+    EQI_TRY(eqi_product_of("psi, counted in bytes,", 6, psi, &bytes));
+    *problem = p;
+    return EQUINV_OK;
+}
+
+equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, int64_t *height, int64_t *width)
+{
+    eqi_conv_problem p;
+    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
+    EQI_CHECK(height && width, ARG, "height or width is NULL, expected where to put them");
+    EQI_TRY(problem_of(desc, &p));
+    *height = p.out_height;
+    *width = p.out_width;
+    return EQUINV_OK;
+}
+
+equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_desc *desc,
+                                      equinv_plan **plan)
+{
+    eqi_conv_problem p;
+    const eqi_implementation *chosen;
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
+    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    EQI_TRY(problem_of(desc, &p));
+    EQI_TRY(eqi_choose(ctx, eqi_conv_list, &p, desc->impl, &chosen));
+
+    const eqi_conv_implementation *const impl = (const eqi_conv_implementation *)chosen;
+    const size_t head = (sizeof(eqi_conv_plan) + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
+    equinv_plan *made;
+    EQI_TRY(
+        eqi_plan_allocate(ctx, EQI_OP_CONV, head + impl->table_size(&p, &ctx->hardware), &made));
+    eqi_conv_plan *const c = (eqi_conv_plan *)made;
+    c->problem = p;
+    c->implementation = impl;
+    c->tables = (char *)c + head;
+    made->impl_name = chosen->name;
+    made->group = p.desc.group;
+    made->window = (struct eqi_window){p.desc.height,
+                                       p.desc.width,
+                                       p.desc.kernel,
+                                       p.desc.stride,
+                                       p.desc.padding,
+                                       p.desc.dilation,
+                                       p.desc.padding_mode == EQUINV_PAD_CIRCULAR};
+    impl->prepare(c);
+    const equinv_status status = eqi_arena_reserve(ctx, made->scratch_size);
+    if (status != EQUINV_OK) {
+        equinv_plan_destroy(made);
+        return status;
+    }
+    *plan = made;
+    return EQUINV_OK;
+}
+
+/* ---- arguments of the executing functions -------------------------------------------------------- */
+
+static equinv_status check_src(const eqi_conv_problem *p, const equinv_tensor *tensor,
+                               const char *name, equinv_tensor *map)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    EQI_TRY(eqi_check_dtype(tensor, name, d->dtype));
+    return eqi_check_map(tensor, name,
+                         (int64_t[5]){d->batch, d->fields_in, p->elements_in, d->height, d->width},
+                         map);
+}
+
+static equinv_status check_dst(const eqi_conv_problem *p, const equinv_tensor *tensor,
+                               const char *name, equinv_tensor *map)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    EQI_TRY(eqi_check_dtype(tensor, name, d->dtype));
+    return eqi_check_map(
+        tensor, name,
+        (int64_t[5]){d->batch, d->fields_out, p->elements_out, p->out_height, p->out_width}, map);
+}
+
+/* psi's axes in the header; *view always has the group axis. */
+static equinv_status check_psi(const eqi_conv_problem *p, const equinv_tensor *tensor,
+                               const char *name, equinv_tensor *view)
+{
+    const int64_t k = p->desc.kernel;
+    EQI_TRY(eqi_check_dtype(tensor, name, p->desc.dtype));
+    *view = *tensor;
+    if (p->desc.kind == EQUINV_CONV_REGULAR)
+        return eqi_check_shape(
+            tensor, name, 5,
+            (int64_t[]){p->desc.fields_out, p->in_per_group, p->filter_elements, k, k});
+    EQI_TRY(
+        eqi_check_shape(tensor, name, 4, (int64_t[]){p->desc.fields_out, p->in_per_group, k, k}));
+    view->ndim = 5;
+    for (int axis = 4; axis > 2; axis--) {
+        view->shape[axis] = tensor->shape[axis - 1];
+        view->strides[axis] = tensor->strides[axis - 1];
+    }
+    view->shape[2] = 1;
+    view->strides[2] = 0;
+    return EQUINV_OK;
+}
+
+static equinv_status check_weights(const eqi_conv_plan *plan, const equinv_tensor *weights,
+                                   eqi_conv_weights *checked)
+{
+    *checked = (eqi_conv_weights){.packed = NULL};
+    EQI_TRY(eqi_check_tensor(plan->head.ctx, weights, "weights", EQI_FLOAT | EQI_U8));
+    if (weights->dtype != EQUINV_U8)
+        return check_psi(&plan->problem, weights, "weights", &checked->psi);
+    const int64_t size = (int64_t)plan->head.packed_size;
+    EQI_TRY(eqi_check_shape(weights, "weights (packed)", 1, &size));
+    EQI_CHECK(size == 1 || weights->strides[0] == 1, SHAPE,
+              "weights (packed) has stride %" PRId64 ", expected 1", weights->strides[0]);
+    EQI_CHECK((uintptr_t)weights->data % EQI_ALIGNMENT == 0, SCRATCH,
+              "weights (packed) has data at %p, expected an address aligned to %d", weights->data,
+              EQI_ALIGNMENT);
+    checked->packed = weights->data;
+    return EQUINV_OK;
+}
+
+static equinv_status check_fields_out(const eqi_conv_problem *p, const equinv_tensor *tensor,
+                                      const char *name)
+{
+    EQI_TRY(eqi_check_dtype(tensor, name, p->desc.dtype));
+    return eqi_check_shape(tensor, name, 1, &p->desc.fields_out);
+}
+
+equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi, void *packed,
+                               size_t packed_size)
+{
+    equinv_tensor view;
+    EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
+    const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
+    EQI_TRY(eqi_check_tensor(plan->ctx, psi, "psi", EQI_FLOAT));
+    EQI_TRY(check_psi(&c->problem, psi, "psi", &view));
+    EQI_CHECK(packed, ARG, "packed is NULL, expected %zu bytes", plan->packed_size);
+    EQI_CHECK(packed_size >= plan->packed_size, SCRATCH,
+              "packed_size is %zu, expected at least %zu", packed_size, plan->packed_size);
+    EQI_CHECK((uintptr_t)packed % EQI_ALIGNMENT == 0, SCRATCH,
+              "packed is %p, expected an address aligned to %d", packed, EQI_ALIGNMENT);
+    const equinv_tensor memory = {.data = packed,
+                                  .device = plan->ctx->device,
+                                  .dtype = EQUINV_U8,
+                                  .ndim = 1,
+                                  .shape = {(int64_t)plan->packed_size},
+                                  .strides = {1}};
+    EQI_TRY(eqi_check_disjoint(&memory, "packed", psi, "psi"));
+    c->implementation->pack(c, &view, packed);
+    return EQUINV_OK;
+}
+
+equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *src,
+                                  const equinv_tensor *weights, const equinv_tensor *bias,
+                                  const equinv_tensor *dst, void *scratch, size_t scratch_size)
+{
+    equinv_tensor from, to;
+    eqi_conv_weights w;
+    EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
+    const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
+    EQI_TRY(eqi_check_tensor(plan->ctx, src, "src", EQI_FLOAT));
+    EQI_TRY(check_src(&c->problem, src, "src", &from));
+    EQI_TRY(check_weights(c, weights, &w));
+    EQI_CHECK(!bias == !c->problem.desc.bias, ARG,
+              bias ? "bias is given, expected NULL for a plan without bias"
+                   : "bias is NULL, expected a tensor for a plan with bias");
+    if (bias) {
+        EQI_TRY(eqi_check_tensor(plan->ctx, bias, "bias", EQI_FLOAT));
+        EQI_TRY(check_fields_out(&c->problem, bias, "bias"));
+    }
+    EQI_TRY(eqi_check_output(plan->ctx, dst, "dst", EQI_FLOAT));
+    EQI_TRY(check_dst(&c->problem, dst, "dst", &to));
+    EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
+    EQI_TRY(eqi_check_disjoint(dst, "dst", weights, "weights"));
+    if (bias)
+        EQI_TRY(eqi_check_disjoint(dst, "dst", bias, "bias"));
+    EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
+    c->implementation->forward(c, &from, &w, bias, &to, scratch);
+    return EQUINV_OK;
+}
+
+equinv_status equinv_conv_backward_data(const equinv_plan *plan, const equinv_tensor *diff_dst,
+                                        const equinv_tensor *weights, const equinv_tensor *diff_src,
+                                        void *scratch, size_t scratch_size)
+{
+    equinv_tensor from, to;
+    eqi_conv_weights w;
+    EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
+    const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
+    EQI_TRY(eqi_check_tensor(plan->ctx, diff_dst, "diff_dst", EQI_FLOAT));
+    EQI_TRY(check_dst(&c->problem, diff_dst, "diff_dst", &from));
+    EQI_TRY(check_weights(c, weights, &w));
+    EQI_TRY(eqi_check_output(plan->ctx, diff_src, "diff_src", EQI_FLOAT));
+    EQI_TRY(check_src(&c->problem, diff_src, "diff_src", &to));
+    EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", diff_dst, "diff_dst"));
+    EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", weights, "weights"));
+    EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
+    c->implementation->backward_data(c, &from, &w, &to, scratch);
+    return EQUINV_OK;
+}
+
+/* diff_bias, if wanted: shape, and memory of its own. */
+static equinv_status check_diff_bias(const eqi_conv_plan *plan, const equinv_tensor *diff_bias,
+                                     const equinv_tensor *src, const equinv_tensor *diff_dst,
+                                     const equinv_tensor *diff_weights)
+{
+    if (!diff_bias)
+        return EQUINV_OK;
+    EQI_CHECK(plan->problem.desc.bias, ARG,
+              "diff_bias is given, expected NULL for a plan without bias");
+    EQI_TRY(eqi_check_output(plan->head.ctx, diff_bias, "diff_bias", EQI_FLOAT));
+    EQI_TRY(check_fields_out(&plan->problem, diff_bias, "diff_bias"));
+    EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", src, "src"));
+    EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", diff_dst, "diff_dst"));
+    return eqi_check_disjoint(diff_bias, "diff_bias", diff_weights, "diff_weights");
+}
+
+equinv_status equinv_conv_backward_weights(const equinv_plan *plan, const equinv_tensor *src,
+                                           const equinv_tensor *diff_dst,
+                                           const equinv_tensor *diff_weights,
+                                           const equinv_tensor *diff_bias, void *scratch,
+                                           size_t scratch_size)
+{
+    equinv_tensor from, gradient, psi;
+    EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
+    const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
+    EQI_TRY(eqi_check_tensor(plan->ctx, src, "src", EQI_FLOAT));
+    EQI_TRY(check_src(&c->problem, src, "src", &from));
+    EQI_TRY(eqi_check_tensor(plan->ctx, diff_dst, "diff_dst", EQI_FLOAT));
+    EQI_TRY(check_dst(&c->problem, diff_dst, "diff_dst", &gradient));
+    EQI_TRY(eqi_check_output(plan->ctx, diff_weights, "diff_weights", EQI_FLOAT));
+    EQI_TRY(check_psi(&c->problem, diff_weights, "diff_weights", &psi));
+    EQI_TRY(eqi_check_disjoint(diff_weights, "diff_weights", src, "src"));
+    EQI_TRY(eqi_check_disjoint(diff_weights, "diff_weights", diff_dst, "diff_dst"));
+    EQI_TRY(check_diff_bias(c, diff_bias, src, diff_dst, diff_weights));
+    EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
+    c->implementation->backward_weights(c, &from, &gradient, &psi, diff_bias, scratch);
+    return EQUINV_OK;
+}

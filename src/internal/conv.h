@@ -1,0 +1,72 @@
+/* Group convolution: the checked problem, the plan, and what an implementation provides. */
+#ifndef EQI_CONV_H
+#define EQI_CONV_H
+
+#include "plan.h"
+
+typedef struct eqi_conv_problem {
+    equinv_conv_desc desc;               /* impl is NULL: the caller's text is not kept */
+    int64_t elements_in, elements_out;   /* |G| for regular fields, 1 for plain channels */
+    int64_t filter_elements;             /* extent of psi along the group: |G|, or 1 */
+    int64_t in_per_group, out_per_group; /* fields */
+    int64_t out_height, out_width;
+} eqi_conv_problem;
+
+/* psi as a five-axis view [out, in per group, filter_elements, k, k], or what pack has written. */
+typedef struct eqi_conv_weights {
+    equinv_tensor psi;
+    const void *packed; /* NULL: psi is given */
+} eqi_conv_weights;
+
+typedef struct eqi_conv_plan eqi_conv_plan;
+
+/* Tensors are five-axis views, checked; bias and diff_bias may be NULL. */
+typedef struct eqi_conv_implementation {
+    eqi_implementation head;
+    /* Bytes behind the plan for tables that prepare fills, and the plan's buffer sizes. */
+    size_t (*table_size)(const eqi_conv_problem *problem, const eqi_hardware *hardware);
+    void (*prepare)(eqi_conv_plan *plan);
+    void (*pack)(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed);
+    void (*forward)(const eqi_conv_plan *plan, const equinv_tensor *src,
+                    const eqi_conv_weights *weights, const equinv_tensor *bias,
+                    const equinv_tensor *dst, void *scratch);
+    void (*backward_data)(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
+                          const eqi_conv_weights *weights, const equinv_tensor *diff_src,
+                          void *scratch);
+    void (*backward_weights)(const eqi_conv_plan *plan, const equinv_tensor *src,
+                             const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
+                             const equinv_tensor *diff_bias, void *scratch);
+} eqi_conv_implementation;
+
+struct eqi_conv_plan {
+    equinv_plan head;
+    eqi_conv_problem problem;
+    const eqi_conv_implementation *implementation;
+    void *tables; /* table_size bytes, aligned to 64 */
+};
+
+extern const eqi_implementation *const eqi_conv_list[];
+extern const eqi_conv_implementation eqi_conv_ref, eqi_conv_gemm;
+
+/*
+ * Where an entry of the dense filter stands in psi:
+ *     K[(o,g),(i,h)](delta(t)) = psi[o, i, g^-1 h, g^-1 delta(t)]
+ *     lifting  psi[o, i, g^-1 delta(t)]        to plane  psi[o, i, h^-1 delta(t)]
+ */
+typedef struct eqi_conv_place {
+    int32_t a;
+    eqi_pixel v;
+} eqi_conv_place;
+
+static inline eqi_conv_place eqi_conv_place_of(const eqi_conv_problem *p, int32_t g, int32_t h,
+                                               int64_t ty, int64_t tx)
+{
+    const equinv_group group = p->desc.group;
+    const int32_t back = eqi_inverse(group, p->desc.kind == EQUINV_CONV_TO_PLANE ? h : g);
+    return (eqi_conv_place){
+        .a = p->desc.kind == EQUINV_CONV_REGULAR ? eqi_product(group, back, h) : 0,
+        .v = eqi_move(eqi_motion_of(group, back), ty, tx, p->desc.kernel, p->desc.kernel),
+    };
+}
+
+#endif

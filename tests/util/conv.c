@@ -1,0 +1,240 @@
+#include "tests/util/conv.h"
+
+#include <math.h>
+
+#include "internal/conv.h"
+
+const equinv_group conv_groups[6] = {
+    {EQUINV_GROUP_CYCLIC, 1},   {EQUINV_GROUP_CYCLIC, 2},   {EQUINV_GROUP_CYCLIC, 4},
+    {EQUINV_GROUP_DIHEDRAL, 1}, {EQUINV_GROUP_DIHEDRAL, 2}, {EQUINV_GROUP_DIHEDRAL, 4},
+};
+
+equinv_conv_desc conv_random_desc(rng *r, equinv_dtype dtype)
+{
+    equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+    d.kind = (equinv_conv_kind)rng_range(r, 0, 2);
+    d.group = conv_groups[rng_range(r, 0, 5)];
+    d.dtype = dtype;
+    d.batch = rng_range(r, 0, 2) + (rng_range(r, 0, 3) > 0);
+    d.channel_groups = rng_range(r, 0, 2) ? 1 : rng_range(r, 2, 3);
+    d.fields_in = d.channel_groups * rng_range(r, 1, 2);
+    d.fields_out = d.channel_groups * rng_range(r, 1, 2);
+    d.kernel = rng_range(r, 1, 4);
+    d.stride = rng_range(r, 1, 3);
+    d.dilation = rng_range(r, 1, 2);
+    d.padding_mode = (equinv_padding_mode)rng_range(r, 0, 1);
+    d.padding = rng_range(r, 0, d.padding_mode == EQUINV_PAD_CIRCULAR ? 7 : 3);
+    const int64_t reach = d.dilation * (d.kernel - 1) + 1 - 2 * d.padding;
+    d.height = rng_range(r, reach > 1 ? reach : 1, (reach > 1 ? reach : 1) + 4);
+    d.width = rng_range(r, reach > 1 ? reach : 1, (reach > 1 ? reach : 1) + 6);
+    d.bias = rng_range(r, 0, 1);
+    d.accumulate = rng_range(r, 0, 3) == 0;
+    return d;
+}
+
+const char *conv_text(const equinv_conv_desc *d)
+{
+    static char text[256];
+    char group[8];
+    OK(equinv_group_name(d->group, group, sizeof group));
+    snprintf(
+        text, sizeof text,
+        "%s kind %d %s, %lld x %lld -> %lld fields of %lld x %lld, k %lld s %lld p %lld%s d %lld "
+        "groups %lld%s%s",
+        group, (int)d->kind, equinv_dtype_name(d->dtype), (long long)d->batch,
+        (long long)d->fields_in, (long long)d->fields_out, (long long)d->height,
+        (long long)d->width, (long long)d->kernel, (long long)d->stride, (long long)d->padding,
+        d->padding_mode ? " circular" : "", (long long)d->dilation, (long long)d->channel_groups,
+        d->bias ? " bias" : "", d->accumulate ? " accumulate" : "");
+    return text;
+}
+
+equinv_plan *conv_plan(equinv_context *ctx, const equinv_conv_desc *desc, const char *impl)
+{
+    equinv_conv_desc d = *desc;
+    equinv_plan *plan = NULL;
+    d.impl = impl;
+    OK(equinv_conv_plan_create(ctx, &d, &plan));
+    return plan;
+}
+
+static equinv_tensor filled(equinv_context *ctx, rng *r, equinv_dtype dtype, int ndim,
+                            const int64_t *shape)
+{
+    equinv_tensor t;
+    OK(equinv_tensor_create(ctx, dtype, ndim, shape, &t));
+    if (r)
+        tensor_fill_random(r, &t);
+    return t;
+}
+
+conv_case conv_case_new(equinv_context *ctx, rng *r, const equinv_conv_desc *desc)
+{
+    conv_case c = {.desc = *desc, .plan = conv_plan(ctx, desc, desc->impl)};
+    int32_t order;
+    OK(equinv_group_order(desc->group, &order));
+    OK(equinv_conv_output_size(desc, &c.out_height, &c.out_width));
+    const bool regular = desc->kind == EQUINV_CONV_REGULAR;
+    const int64_t k = desc->kernel, in_per_group = desc->fields_in / desc->channel_groups;
+    c.order = order;
+    c.elements_in = desc->kind == EQUINV_CONV_LIFTING ? 1 : order;
+    c.elements_out = desc->kind == EQUINV_CONV_TO_PLANE ? 1 : order;
+    const int64_t in[] = {desc->batch, desc->fields_in, c.elements_in, desc->height, desc->width};
+    const int64_t out[] = {desc->batch, desc->fields_out, c.elements_out, c.out_height,
+                           c.out_width};
+    const int64_t psi[] = {desc->fields_out, in_per_group, order, k, k};
+    const int64_t plain[] = {desc->fields_out, in_per_group, k, k};
+    c.src = filled(ctx, r, desc->dtype, 5, in);
+    c.psi = filled(ctx, r, desc->dtype, regular ? 5 : 4, regular ? psi : plain);
+    c.bias = filled(ctx, r, desc->dtype, 1, &desc->fields_out);
+    c.diff_dst = filled(ctx, r, desc->dtype, 5, out);
+    c.dst = filled(ctx, NULL, desc->dtype, 5, out);
+    c.diff_src = filled(ctx, NULL, desc->dtype, 5, in);
+    c.diff_psi = filled(ctx, NULL, desc->dtype, regular ? 5 : 4, regular ? psi : plain);
+    c.diff_bias = filled(ctx, NULL, desc->dtype, 1, &desc->fields_out);
+    return c;
+}
+
+void conv_case_free(equinv_context *ctx, conv_case *c)
+{
+    equinv_tensor *const tensors[] = {&c->src, &c->psi,      &c->bias,     &c->diff_dst,
+                                      &c->dst, &c->diff_src, &c->diff_psi, &c->diff_bias};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        equinv_tensor_destroy(ctx, tensors[i]);
+    equinv_plan_destroy(c->plan);
+}
+
+void conv_run(conv_case *c, const equinv_plan *plan)
+{
+    const bool bias = c->desc.bias;
+    OK(equinv_conv_forward(plan, &c->src, &c->psi, bias ? &c->bias : NULL, &c->dst, NULL, 0));
+    OK(equinv_conv_backward_data(plan, &c->diff_dst, &c->psi, &c->diff_src, NULL, 0));
+    OK(equinv_conv_backward_weights(plan, &c->src, &c->diff_dst, &c->diff_psi,
+                                    bias ? &c->diff_bias : NULL, NULL, 0));
+}
+
+const char *conv_impl(int index)
+{
+    const eqi_implementation *const *entry = eqi_conv_list;
+    for (; index > 0 && *entry; index--)
+        entry++;
+    return *entry ? strchr((*entry)->name, '/') + 1 : NULL;
+}
+
+/* ---- the dense filter ------------------------------------------------------------------------ */
+
+/* Tap index of g^-1 applied to tap (ty, tx): positions are x right, y up from the centre. */
+static int64_t turned_back(equinv_group group, int32_t g, int64_t k, int64_t ty, int64_t tx)
+{
+    int32_t inverse;
+    double m[4];
+    OK(equinv_group_inverse(group, g, &inverse));
+    OK(equinv_group_plane(group, inverse, m));
+    const double c = (double)(k - 1) / 2;
+    const double x = (double)tx - c, y = -((double)ty - c);
+    const double to_x = m[0] * x + m[1] * y, to_y = m[2] * x + m[3] * y;
+    return lround(c - to_y) * k + lround(c + to_x);
+}
+
+typedef struct dense {
+    int64_t in, out, taps; /* channels; every (out channel, in channel of its group, tap) */
+    int64_t *place;        /* row-major number in psi */
+} dense;
+
+static dense dense_new(const conv_case *c)
+{
+    const equinv_conv_desc *const d = &c->desc;
+    const int64_t k = d->kernel, fields = d->fields_in / d->channel_groups;
+    dense f = {
+        .in = fields * c->elements_in, .out = d->fields_out * c->elements_out, .taps = k * k};
+    f.place = malloc((size_t)(f.in * f.out * f.taps) * sizeof *f.place);
+    int64_t *place = f.place;
+    for (int64_t o = 0; o < f.out; o++)
+        for (int64_t i = 0; i < f.in; i++)
+            for (int64_t t = 0; t < f.taps; t++, place++) {
+                const int32_t g = (int32_t)(o % c->elements_out), h = (int32_t)(i % c->elements_in);
+                const int64_t pair = o / c->elements_out * fields + i / c->elements_in;
+                const int32_t turn = d->kind == EQUINV_CONV_TO_PLANE ? h : g;
+                const int64_t v = turned_back(d->group, turn, k, t / k, t % k);
+                int32_t a;
+                OK(equinv_group_inverse(d->group, g, &a));
+                OK(equinv_group_product(d->group, a, h, &a));
+                *place = d->kind == EQUINV_CONV_REGULAR ? (pair * c->order + a) * f.taps + v
+                                                        : pair * f.taps + v;
+            }
+    return f;
+}
+
+/* Position in the image, or -1 in the zeros around it. */
+static int64_t inside(const equinv_conv_desc *d, int64_t at, int64_t size)
+{
+    if (d->padding_mode == EQUINV_PAD_CIRCULAR)
+        while (at < 0 || at >= size)
+            at += at < 0 ? size : -size;
+    return at >= 0 && at < size ? at : -1;
+}
+
+static void add(const equinv_tensor *t, int64_t index, double value)
+{
+    ((double *)t->data)[index] += value;
+}
+
+/* Every product of the convolution once, into all four results. */
+static void accumulate(const conv_case *c, const dense *f, const conv_truth *t)
+{
+    const equinv_conv_desc *const d = &c->desc;
+    const int64_t image = d->height * d->width, window = c->out_height * c->out_width;
+    const int64_t channels = d->channel_groups * f->in;
+    for (int64_t n = 0; n < d->batch; n++)
+        for (int64_t o = 0; o < f->out; o++)
+            for (int64_t w = 0; w < window; w++) {
+                const int64_t to = (n * f->out + o) * window + w;
+                const double gradient = tensor_get(&c->diff_dst, to);
+                add(&t->diff_bias, o / c->elements_out, gradient);
+                if (d->bias)
+                    add(&t->dst, to, tensor_get(&c->bias, o / c->elements_out));
+                for (int64_t tap = 0; tap < f->taps; tap++) {
+                    const int64_t y = inside(d,
+                                             d->stride * (w / c->out_width) +
+                                                 d->dilation * (tap / d->kernel) - d->padding,
+                                             d->height);
+                    const int64_t x = inside(d,
+                                             d->stride * (w % c->out_width) +
+                                                 d->dilation * (tap % d->kernel) - d->padding,
+                                             d->width);
+                    if (y < 0 || x < 0)
+                        continue;
+                    for (int64_t i = 0; i < f->in; i++) {
+                        const int64_t first = o / (f->out / d->channel_groups) * f->in;
+                        const int64_t from = (n * channels + first + i) * image + y * d->width + x;
+                        const int64_t at = f->place[(o * f->in + i) * f->taps + tap];
+                        const double weight = tensor_get(&c->psi, at);
+                        const double value = tensor_get(&c->src, from);
+                        add(&t->dst, to, weight * value);
+                        add(&t->diff_src, from, weight * gradient);
+                        add(&t->diff_psi, at, value * gradient);
+                    }
+                }
+            }
+}
+
+conv_truth conv_dense(equinv_context *ctx, const conv_case *c)
+{
+    conv_truth t;
+    OK(equinv_tensor_create(ctx, EQUINV_F64, 5, c->dst.shape, &t.dst));
+    OK(equinv_tensor_create(ctx, EQUINV_F64, 5, c->src.shape, &t.diff_src));
+    OK(equinv_tensor_create(ctx, EQUINV_F64, c->psi.ndim, c->psi.shape, &t.diff_psi));
+    OK(equinv_tensor_create(ctx, EQUINV_F64, 1, c->bias.shape, &t.diff_bias));
+    dense f = dense_new(c);
+    accumulate(c, &f, &t);
+    free(f.place);
+    return t;
+}
+
+void conv_truth_free(equinv_context *ctx, conv_truth *t)
+{
+    equinv_tensor_destroy(ctx, &t->dst);
+    equinv_tensor_destroy(ctx, &t->diff_src);
+    equinv_tensor_destroy(ctx, &t->diff_psi);
+    equinv_tensor_destroy(ctx, &t->diff_bias);
+}

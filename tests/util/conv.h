@@ -1,0 +1,45 @@
+/* Convolution problems for the tests: random descriptions, their tensors, and an independent oracle. */
+#ifndef TESTS_UTIL_CONV_H
+#define TESTS_UTIL_CONV_H
+
+#include "tests/util/test.h"
+
+extern const equinv_group conv_groups[6]; /* C1 C2 C4 D1 D2 D4 */
+
+/* A small valid problem of any kind; batch 0 .. 2. Text for failure messages goes to conv_text. */
+equinv_conv_desc conv_random_desc(rng *r, equinv_dtype dtype);
+const char *conv_text(const equinv_conv_desc *desc); /* static storage */
+
+/* One plan and row-major tensors for it: inputs random, outputs zero. */
+typedef struct conv_case {
+    equinv_conv_desc desc;
+    equinv_plan *plan;
+    int64_t order, elements_in, elements_out, out_height, out_width;
+    equinv_tensor src, psi, bias, diff_dst;           /* inputs */
+    equinv_tensor dst, diff_src, diff_psi, diff_bias; /* outputs */
+} conv_case;
+
+conv_case conv_case_new(equinv_context *ctx, rng *r, const equinv_conv_desc *desc);
+void conv_case_free(equinv_context *ctx, conv_case *c);
+
+/* Another plan for the same problem. */
+equinv_plan *conv_plan(equinv_context *ctx, const equinv_conv_desc *desc, const char *impl);
+
+/* All three passes into the outputs of c, through `plan`, with the context's arena. */
+void conv_run(conv_case *c, const equinv_plan *plan);
+
+/* Names of the implementations in the dispatch list; NULL behind the last. */
+const char *conv_impl(int index);
+
+/*
+ * dst, diff_src, diff_psi and diff_bias of the case, from the dense filter of the definition: every
+ * entry looked up through plane matrices, every product formed. F64 row-major tensors.
+ */
+typedef struct conv_truth {
+    equinv_tensor dst, diff_src, diff_psi, diff_bias;
+} conv_truth;
+
+conv_truth conv_dense(equinv_context *ctx, const conv_case *c);
+void conv_truth_free(equinv_context *ctx, conv_truth *t);
+
+#endif
