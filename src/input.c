@@ -37,11 +37,13 @@ static equinv_status look_at_file(eqi_input *input, const char *path)
     if (S_ISDIR(is.st_mode))
         return eqi_fail_system(input->name, "read", EISDIR);
     /* Files of /proc are regular and say 0. */
-    input->file_size = S_ISREG(is.st_mode) && is.st_size > 0 ? is.st_size : -1;
+    input->regular = S_ISREG(is.st_mode);
+    input->file_size = input->regular && is.st_size > 0 ? is.st_size : -1;
     return EQUINV_OK;
 }
 
-equinv_status eqi_input_open(equinv_context *ctx, const char *path, eqi_input **opened)
+equinv_status eqi_input_open(equinv_context *ctx, const char *path, bool undo_gzip,
+                             eqi_input **opened)
 {
     equinv_status status;
     eqi_input *input;
@@ -53,13 +55,13 @@ equinv_status eqi_input_open(equinv_context *ctx, const char *path, eqi_input **
     eqi_path_text(path, input->name);
     EQI_TRY_GOTO(status, out, look_at_file(input, path));
     /* A pipe may give its first byte alone. */
-    while (input->end < 2) {
+    while (undo_gzip && input->end < 2) {
         const size_t before = input->end;
         EQI_TRY_GOTO(status, out, eqi_input_fill(input));
         if (input->end == before)
             break;
     }
-    if (input->end >= 2 && input->buffer[0] == 0x1f && input->buffer[1] == 0x8b)
+    if (undo_gzip && input->end >= 2 && input->buffer[0] == 0x1f && input->buffer[1] == 0x8b)
         EQI_TRY_GOTO(status, out, eqi_gzip_create(input));
     *opened = input;
     return EQUINV_OK;

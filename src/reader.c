@@ -40,7 +40,7 @@ equinv_status equinv_reader_open(equinv_context *ctx, const char *path, equinv_r
     EQI_TRY(eqi_alloc_zeroed(ctx, 1, sizeof(equinv_reader), "a reader", &memory));
     equinv_reader *const r = memory;
     r->ctx = ctx;
-    EQI_TRY_GOTO(status, out, eqi_input_open(ctx, path, &r->input));
+    EQI_TRY_GOTO(status, out, eqi_input_open(ctx, path, true, &r->input));
     EQI_TRY_GOTO(status, out, read_header(r->input, &r->array));
     EQI_TRY_GOTO(status, out, eqi_input_promise(r->input, r->array.bytes));
     r->rows = r->array.ndim > 0 ? r->array.shape[0] : 1;

@@ -34,7 +34,7 @@ const char *equinv_status_name(equinv_status status)
 }
 
 /* glibc returns its static "C" locale here: nothing is allocated and nothing needs freeing. */
-static int format_in_c_locale(char *text, size_t size, const char *format, va_list arguments)
+int eqi_format_list(char *text, size_t size, const char *format, va_list arguments)
 {
     const locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     const locale_t before = c ? uselocale(c) : (locale_t)0;
@@ -48,7 +48,7 @@ int eqi_format(char *text, size_t size, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    const int length = format_in_c_locale(text, size, format, arguments);
+    const int length = eqi_format_list(text, size, format, arguments);
     va_end(arguments);
     return length;
 }
@@ -59,7 +59,7 @@ equinv_status eqi_fail(equinv_status status, const char *format, ...)
     char text[sizeof last_error];
     va_list arguments;
     va_start(arguments, format);
-    format_in_c_locale(text, sizeof text, format, arguments);
+    eqi_format_list(text, sizeof text, format, arguments);
     va_end(arguments);
     __builtin_memcpy(last_error, text, sizeof text);
     return status;

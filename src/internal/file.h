@@ -88,7 +88,8 @@ typedef struct eqi_input {
     equinv_context *ctx;
     int fd;
     char name[EQI_PATH_TEXT];
-    int64_t file_size;     /* -1: not a regular file */
+    bool regular;
+    int64_t file_size;     /* -1: not known */
     int64_t raw_read;      /* bytes that came from the system */
     int64_t delivered;     /* bytes handed out, uncompressed */
     struct eqi_gzip *gzip; /* NULL: plain */
@@ -98,8 +99,9 @@ typedef struct eqi_input {
     _Alignas(EQI_ALIGNMENT) unsigned char converted[EQI_BLOCK_BYTES];
 } eqi_input;
 
-/* Opens and looks for gzip. IO; UNSUPPORTED for gzip without zlib. */
-equinv_status eqi_input_open(equinv_context *ctx, const char *path, eqi_input **input);
+/* Opens, and looks for gzip if that is to be undone. IO; UNSUPPORTED for gzip without zlib. */
+equinv_status eqi_input_open(equinv_context *ctx, const char *path, bool undo_gzip,
+                             eqi_input **input);
 void eqi_input_close(eqi_input *input);
 
 /* The next bytes; fewer than size only at the end. */

@@ -3,6 +3,7 @@
 #define EQI_STATUS_H
 
 #include <inttypes.h>
+#include <stdarg.h>
 
 #include "equinv/equinv.h"
 
@@ -13,6 +14,8 @@ equinv_status eqi_fail(equinv_status status, const char *format, ...)
 /* snprintf that ignores the process's LC_NUMERIC: the one way numbers become text in this library. */
 int eqi_format(char *text, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+int eqi_format_list(char *text, size_t size, const char *format, va_list arguments)
+    __attribute__((format(printf, 3, 0)));
 
 #define EQI_CHECK(condition, code, ...)                                                            \
     do {                                                                                           \
