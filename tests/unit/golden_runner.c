@@ -567,6 +567,71 @@ START_TEST(infinities_are_exact_and_do_not_set_the_scale)
 }
 END_TEST
 
+/*
+ * One field of C1, a 1 x 1 kernel: dst = 3 src + bias. `arrays` are further entries beside src, psi
+ * and dst; `more` further members.
+ */
+static void conv_case(const char *name, const char *more, const char *arrays, const double dst[2])
+{
+    char json[1024];
+    snprintf(json, sizeof json,
+             "{\"kind\": \"conv\", \"group\": \"C1\", \"batch\": 1, \"height\": 1, \"width\": 2,\n"
+             "\"k\": 1, \"stride\": 1, \"padding\": 0, \"dilation\": 1, %s, \"arrays\": {\n"
+             "\"src\": {\"shape\": [1, 1, 1, 2]}, \"dst\": {\"shape\": [1, 1, 1, 2]}%s}}",
+             more, arrays);
+    save_json(name, json);
+    save(name, "src.npy", EQUINV_F32, 4, (int64_t[]){1, 1, 1, 2}, (double[]){1, 2});
+    save(name, "psi.npy", EQUINV_F64, 5, (int64_t[]){1, 1, 1, 1, 1}, (double[]){3});
+    save(name, "dst.npy", EQUINV_F64, 4, (int64_t[]){1, 1, 1, 2}, dst);
+    save(name, "bias.npy", EQUINV_F64, 1, (int64_t[]){1}, (double[]){0.5});
+    save(name, "expanded_bias.npy", EQUINV_F64, 1, (int64_t[]){1}, (double[]){0.25});
+}
+
+#define REGULAR                                                                                    \
+    "\"conv\": \"regular\", \"fields_in\": [[\"regular\", 1]], \"fields_out\": [[\"regular\", 1]]"
+#define PSI ", \"psi\": {\"shape\": [1, 1, 1, 1, 1]}"
+#define BIAS ", \"bias\": {\"shape\": [1]}"
+#define EXPANDED ", \"expanded_bias\": {\"shape\": [1]}"
+
+START_TEST(convolutions)
+{
+    if (!can_run())
+        return;
+    set_up();
+    conv_case("a", REGULAR ", \"bias\": false", PSI, (double[]){3, 6});
+    conv_case("b", REGULAR ", \"bias\": true", PSI BIAS, (double[]){3.5, 6.5});
+    conv_case("c", REGULAR ", \"bias\": true", PSI BIAS EXPANDED, (double[]){3.25, 6.25});
+    conv_case("d", REGULAR ", \"bias\": true", PSI, (double[]){3, 6});
+    conv_case("e", REGULAR ", \"bias\": false", "", (double[]){3, 6});
+    conv_case("f", REGULAR ", \"bias\": false", PSI, (double[]){3, 6.001});
+    conv_case("g", REGULAR ", \"bias\": false, \"exact_for_grid_subgroup_elements\": [true]", PSI,
+              (double[]){3, 6});
+    conv_case("h", REGULAR ", \"bias\": false, \"exact_for_grid_subgroup_elements\": [false]", PSI,
+              (double[]){3, 6});
+    conv_case("i", REGULAR ", \"bias\": false, \"exact_for_grid_subgroup_elements\": [true, true]",
+              PSI, (double[]){3, 6});
+    conv_case("j", "\"conv\": \"mixed\"", PSI, (double[]){3, 6});
+    conv_case("k",
+              "\"conv\": \"lifting\", \"fields_in\": [[\"trivial\", 1]], \"fields_out\": "
+              "[[\"regular\", 1], [\"irrep_1\", 1]]",
+              PSI, (double[]){3, 6});
+    const result r = run_root();
+    HAS_LINE(r, "PASS a 0 5e-06\n");
+    HAS_LINE(r, "PASS b 0 5e-06\n");
+    HAS_LINE(r, "PASS c 0 5e-06 without: bias\n");
+    HAS_LINE(r, "FAIL d - - malformed: array \"bias\" is not listed");
+    HAS_LINE(r, "FAIL e - - malformed: array \"psi\" is not listed");
+    HAS_LINE(r, "FAIL f 0.000167 1e-10 dst[0, 0, 0, 1] (f64, ");
+    HAS_LINE(r, "PASS g 0 5e-06\n");
+    HAS_LINE(r, "FAIL h 1 0 exact_for_grid_subgroup_elements[0] is 1, expected 0");
+    HAS_LINE(r, "FAIL i - - malformed: ");
+    HAS_LINE(r, "SKIP j - - conv mixed is not built");
+    HAS_LINE(r, "SKIP k - - fields of kind irrep_1 are not built");
+    ENDS(r, 4, 5, 2, 1);
+    tear_down();
+}
+END_TEST
+
 /* A call that the library refuses is a failure with the library's sentence. */
 START_TEST(refused_calls_fail)
 {
@@ -598,6 +663,7 @@ int main(void)
         {zero_cases_fail, 1},
         {fp32_tolerances, 1},
         {infinities_are_exact_and_do_not_set_the_scale, 1},
+        {convolutions, 1},
         {refused_calls_fail, 1},
     };
     return run_tests("golden_runner", tests, sizeof tests / sizeof *tests);
