@@ -173,6 +173,58 @@ START_TEST(the_callers_parallel_for_is_used)
 }
 END_TEST
 
+enum { N = 5, F = 3, G = 8, S = 6, DST = N * F * G * S / 2 * S / 2, SRC = N * F * G * S * S };
+
+/* Pooling forward and backward on a context: DST and SRC numbers, row-major. */
+static void pool(equinv_context *ctx, const char *impl, float *dst, float *diff_src)
+{
+    static float src[SRC];
+    rng r = {21};
+    equinv_tensor s, d, ds;
+    equinv_plan *plan;
+    OK(equinv_tensor_init(src, EQUINV_F32, 5, (int64_t[]){N, F, G, S, S}, &s));
+    OK(equinv_tensor_init(dst, EQUINV_F32, 5, (int64_t[]){N, F, G, S / 2, S / 2}, &d));
+    OK(equinv_tensor_init(diff_src, EQUINV_F32, 5, (int64_t[]){N, F, G, S, S}, &ds));
+    tensor_fill_random(&r, &s);
+    equinv_pool_desc desc = EQUINV_POOL_DESC_INIT;
+    desc.kind = EQUINV_POOL_AVERAGE;
+    desc.group = equinv_dihedral(4);
+    desc.batch = N, desc.fields = F, desc.elements = G, desc.height = S, desc.width = S;
+    desc.impl = impl;
+    OK(equinv_pool_plan_create(ctx, &desc, &plan));
+    OK(equinv_pool_forward(plan, &s, &d, NULL, 0, NULL, 0));
+    OK(equinv_pool_backward(plan, &d, NULL, 0, &ds, NULL, 0));
+    equinv_plan_destroy(plan);
+}
+
+/* The caller's parallel-for does the work of a public call, with the bits of the own pool. */
+START_TEST(an_operation_runs_on_the_callers_threads)
+{
+    static const char *const impls[] = {NULL, "ref"};
+    static float expected[DST + SRC], got[DST + SRC];
+    const char *const impl = impls[_i];
+    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
+    desc.threads = 1;
+    equinv_context *ctx = create(&desc);
+    pool(ctx, impl, expected, expected + DST);
+    equinv_context_destroy(ctx);
+    caller c = {.thread = pthread_self()};
+    for (int own = 0; own < 2; own++) {
+        desc.threads = 4;
+        desc.parallel_for = own ? NULL : run_backwards;
+        desc.parallel_user = &c;
+        ctx = create(&desc);
+        memset(got, 0, sizeof got);
+        pool(ctx, impl, got, got + DST);
+        equinv_context_destroy(ctx);
+        ck_assert_int_eq(memcmp(got, expected, sizeof got), 0);
+        ck_assert(c.calls > 1);
+        ck_assert_int_eq(c.wrong_thread, 0);
+        ck_assert_int_eq(c.nested, 0);
+    }
+}
+END_TEST
+
 START_TEST(the_pool_runs_every_task_once)
 {
     for (int32_t threads = 1; threads <= 5; threads++) {
@@ -249,6 +301,23 @@ START_TEST(the_log_callback_gets_every_level)
     ck_assert(strstr(book.text, equinv_version()) != NULL);
     ck_assert(strstr(book.text, equinv_context_description(ctx)) != NULL);
     equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(dispatch_is_explained)
+{
+    static float dst[DST], diff_src[SRC];
+    log_book book = {0};
+    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
+    desc.threads = 1;
+    desc.log = write_down;
+    desc.log_user = &book;
+    equinv_context *const ctx = create(&desc);
+    pool(ctx, "ref", dst, diff_src);
+    equinv_context_destroy(ctx);
+    ck_assert_int_eq(book.last_level, EQUINV_LOG_DISPATCH);
+    ck_assert_str_eq(book.text, "pool/ref: chosen by name");
+    ck_assert_int_eq(book.newlines, 0);
 }
 END_TEST
 
@@ -459,8 +528,8 @@ static void *share(void *arg)
 {
     sharer *const s = arg;
     for (int round = 0; round < ROUNDS; round++) {
-        enum { N = 4, F = 3, G = 4, S = 5, COUNT = N * F * G * S * S };
-        const int64_t shape[5] = {N, F, G, S, S};
+        enum { COUNT = 4 * 3 * 4 * 5 * 5 };
+        const int64_t shape[5] = {4, 3, 4, 5, 5};
         float values[COUNT], turned[COUNT], back[COUNT];
         atomic_int visits[64] = {0};
         equinv_tensor src, dst, again, wide = {0};
@@ -525,8 +594,10 @@ int main(void)
         {threads_as_asked, 1},
         {wrong_descriptions, 1},
         {the_callers_parallel_for_is_used, 1},
+        {an_operation_runs_on_the_callers_threads, 2},
         {the_pool_runs_every_task_once, 1},
         {the_log_callback_gets_every_level, 1},
+        {dispatch_is_explained, 1},
         {verbose_words, 1},
         {backend_words, 1},
         {isa_words, 1},
