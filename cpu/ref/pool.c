@@ -66,7 +66,7 @@ void eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
                           const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved)
 {
     job j = {p, src, dst, NULL, saved};
-    eqi_parallel_for(ctx, p->dst[0], forward, &j);
+    eqi_parallel_over(ctx, eqi_pool_work(p), p->dst[0], forward, &j);
 }
 
 /* diff_src[n,f,h,y,x] = sum of diff_dst[n,f,o] over the windows o that have (h,y,x) (as winner) */
@@ -103,5 +103,5 @@ void eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
                            const equinv_tensor *diff_src)
 {
     job j = {p, diff_dst, diff_src, saved, NULL};
-    eqi_parallel_for(ctx, p->src[0], backward, &j);
+    eqi_parallel_over(ctx, eqi_pool_work(p), p->src[0], backward, &j);
 }

@@ -6,7 +6,9 @@
 #ifndef EQI_REF_H
 #define EQI_REF_H
 
+#include "internal/batch_norm.h"
 #include "internal/conv.h"
+#include "internal/group.h"
 #include "internal/pool.h"
 
 void eqi_ref_act(equinv_group group, int32_t element, const equinv_tensor *src,
@@ -31,6 +33,9 @@ void eqi_ref_templates(const equinv_context *ctx, equinv_template_kind kind, uin
                        uint64_t first, const equinv_tensor *dst);
 float eqi_ref_log(uint32_t i);
 void eqi_ref_turn(uint32_t j, float *cosine, float *sine);
+
+eqi_batch_norm_execute eqi_ref_batch_norm_forward_train, eqi_ref_batch_norm_forward_eval,
+    eqi_ref_batch_norm_backward_train, eqi_ref_batch_norm_backward_eval;
 
 void eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
                           const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved);

@@ -31,6 +31,13 @@ typedef struct eqi_pool_implementation {
 
 extern const eqi_implementation *const eqi_pool_list[];
 
+/* Elements that either direction goes through. */
+static inline int64_t eqi_pool_work(const eqi_pool_problem *p)
+{
+    const int64_t *const large = p->dst[3] * p->dst[4] > p->src[3] * p->src[4] ? p->dst : p->src;
+    return large[0] * large[1] * large[2] * large[3] * large[4];
+}
+
 /* Places of the window that lie inside an axis of this extent: first .. last. */
 typedef struct eqi_range {
     int64_t first, last;

@@ -339,7 +339,7 @@ START_TEST(thread_count_changes_no_bit)
         for (int k = 0; k < 2; k++) {
             equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
             d.kind = (equinv_pool_kind)kind;
-            d.batch = 5, d.fields = 3, d.elements = 4, d.height = 11, d.width = 13, d.kernel = 3;
+            d.batch = 12, d.fields = 3, d.elements = 4, d.height = 11, d.width = 13, d.kernel = 3;
             pool p = pool_new(ctx[k], &d);
             rng r = {(uint64_t)kind};
             equinv_tensor src = of_shape(ctx[k], &r, EQUINV_F32, p.src);

@@ -307,10 +307,10 @@ void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
         return;
     }
     if (j.by_fields) {
-        eqi_parallel_for(ctx, p->dst[0], forward_by_fields, &j);
+        eqi_parallel_over(ctx, eqi_pool_work(p), p->dst[0], forward_by_fields, &j);
     } else {
         join_rows(&j);
-        eqi_parallel_for(ctx, p->dst[0] * p->dst[1], forward_by_columns, &j);
+        eqi_parallel_over(ctx, eqi_pool_work(p), p->dst[0] * p->dst[1], forward_by_columns, &j);
     }
 }
 
@@ -497,11 +497,11 @@ void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p
     }
     if (!j.by_fields && !p->max)
         join_rows(&j);
-    const int64_t fields = p->dst[0] * p->dst[1];
+    const int64_t work = eqi_pool_work(p), fields = p->dst[0] * p->dst[1];
     if (j.by_fields)
-        eqi_parallel_for(ctx, p->dst[0], p->max ? backward_max_by_fields : backward_mean_by_fields,
-                         &j);
+        eqi_parallel_over(ctx, work, p->dst[0],
+                          p->max ? backward_max_by_fields : backward_mean_by_fields, &j);
     else
-        eqi_parallel_for(ctx, fields, p->max ? backward_max_by_columns : backward_mean_by_columns,
-                         &j);
+        eqi_parallel_over(ctx, work, fields,
+                          p->max ? backward_max_by_columns : backward_mean_by_columns, &j);
 }

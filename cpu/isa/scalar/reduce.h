@@ -28,6 +28,46 @@ static inline double eqi_sum_f32(const float *x, int64_t count)
     return eqi_sum_chains(chain);
 }
 
+/* Sum of (x - mean)^2. */
+static inline double eqi_squares_f32(const float *x, int64_t count, double mean)
+{
+    double chain[CHAINS] = {0};
+    int64_t i = 0;
+    for (; i + CHAINS <= count; i += CHAINS) {
+#pragma omp simd
+        for (int k = 0; k < CHAINS; k++) {
+            const double d = (double)x[i + k] - mean;
+            chain[k] += d * d;
+        }
+    }
+    for (int k = 0; i < count; i++, k++) {
+        const double d = (double)x[i] - mean;
+        chain[k] += d * d;
+    }
+    return eqi_sum_chains(chain);
+}
+
+/* Sum of a (b - mean); the sum of a is added to *sum. */
+static inline double eqi_product_f32(const float *a, const float *b, int64_t count, double mean,
+                                     double *sum)
+{
+    double chain[CHAINS] = {0}, plain[CHAINS] = {0};
+    int64_t i = 0;
+    for (; i + CHAINS <= count; i += CHAINS) {
+#pragma omp simd
+        for (int k = 0; k < CHAINS; k++) {
+            plain[k] += (double)a[i + k];
+            chain[k] += (double)a[i + k] * ((double)b[i + k] - mean);
+        }
+    }
+    for (int k = 0; i < count; i++, k++) {
+        plain[k] += (double)a[i];
+        chain[k] += (double)a[i] * ((double)b[i] - mean);
+    }
+    *sum += eqi_sum_chains(plain);
+    return eqi_sum_chains(chain);
+}
+
 /* Largest number of a row (-Inf if there is none) and whether a NaN is in it. */
 static inline float eqi_max_f32(const float *x, int64_t count, bool *any_nan)
 {

@@ -6,7 +6,14 @@
 #ifndef EQI_SCALAR_H
 #define EQI_SCALAR_H
 
+#include "internal/batch_norm.h"
 #include "internal/pool.h"
+
+/* Scratch in doubles: two for each sample and field; two and five floats (padded) for each field. */
+#define EQI_FAST_BATCH_NORM_NUMBERS 2
+#define EQI_FAST_BATCH_NORM_FIELD_NUMBERS 5
+eqi_batch_norm_execute eqi_fast_batch_norm_forward_train, eqi_fast_batch_norm_forward_eval,
+    eqi_fast_batch_norm_backward_train, eqi_fast_batch_norm_backward_eval;
 
 void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
                            const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved);
