@@ -29,6 +29,7 @@ static const struct {
     {"conv", run_conv},
     {"group", run_group},
     {"grouppool", run_pool},
+    {"innerbatchnorm", run_batch_norm},
     {"maxpool", run_pool},
     {"philox", run_philox},
     {"spatialmean", run_pool},

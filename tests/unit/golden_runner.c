@@ -379,6 +379,18 @@ static void array_outside(const char *name)
                     "\"../x\": {\"shape\": [1]}}}");
 }
 
+/* A gradient to compare with, but none to start from. */
+static void no_incoming_gradient(const char *name)
+{
+    save_json(name, "{\"kind\": \"maxpool\", \"group\": \"C1\", \"fields_in\": [[\"regular\", 1]],"
+                    "\"k\": 1, \"stride\": 1, \"padding\": 0, \"arrays\": {"
+                    "\"src\": {\"shape\": [1, 1, 1, 1]}, \"dst\": {\"shape\": [1, 1, 1, 1]},"
+                    "\"diff_src\": {\"shape\": [1, 1, 1, 1]}}}");
+    static const char *const files[] = {"src.npy", "dst.npy", "diff_src.npy"};
+    for (int i = 0; i < 3; i++)
+        save(name, files[i], EQUINV_F64, 4, (int64_t[]){1, 1, 1, 1}, (double[]){1});
+}
+
 static const struct {
     void (*break_it)(const char *name);
     const char *word;
@@ -408,6 +420,7 @@ static const struct {
     {fields_are_wrong, "[kind, count]"},
     {deep_json, "no JSON"},
     {array_outside, "counter"},
+    {no_incoming_gradient, "\"diff_dst\" is not listed"},
 };
 enum { BROKEN = sizeof broken / sizeof *broken };
 
