@@ -173,7 +173,8 @@ START_TEST(the_callers_parallel_for_is_used)
 }
 END_TEST
 
-enum { N = 5, F = 3, G = 8, S = 6, DST = N * F * G * S / 2 * S / 2, SRC = N * F * G * S * S };
+/* Large enough to be worth threads: operations keep small jobs on the calling thread. */
+enum { N = 5, F = 3, G = 8, S = 32, DST = N * F * G * S / 2 * S / 2, SRC = N * F * G * S * S };
 
 /* Pooling forward and backward on a context: DST and SRC numbers, row-major. */
 static void pool(equinv_context *ctx, const char *impl, float *dst, float *diff_src)
