@@ -58,4 +58,24 @@ static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
     return a * b + c;
 }
 
+#if defined(__clang__) || __GNUC__ >= 12
+#define EQI_SHUFFLE(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
+#else
+#define EQI_SHUFFLE(a, b, i, j, k, l)                                                              \
+    __builtin_shuffle(a, b, (int __attribute__((vector_size(16)))){i, j, k, l})
+#endif
+
+/* Rows of a 4 x 4 block become its columns. */
+static inline void vf32_transpose(vf32 row[4])
+{
+    const vf32 a = EQI_SHUFFLE(row[0], row[1], 0, 4, 1, 5);
+    const vf32 b = EQI_SHUFFLE(row[2], row[3], 0, 4, 1, 5);
+    const vf32 c = EQI_SHUFFLE(row[0], row[1], 2, 6, 3, 7);
+    const vf32 d = EQI_SHUFFLE(row[2], row[3], 2, 6, 3, 7);
+    row[0] = EQI_SHUFFLE(a, b, 0, 1, 4, 5);
+    row[1] = EQI_SHUFFLE(a, b, 2, 3, 6, 7);
+    row[2] = EQI_SHUFFLE(c, d, 0, 1, 4, 5);
+    row[3] = EQI_SHUFFLE(c, d, 2, 3, 6, 7);
+}
+
 #endif
