@@ -43,4 +43,13 @@ void eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
                            const equinv_tensor *diff_dst, const int32_t *saved,
                            const equinv_tensor *diff_src);
 
+void eqi_ref_relu_forward(double slope, const equinv_tensor *src, const equinv_tensor *dst);
+void eqi_ref_relu_backward(double slope, const equinv_tensor *src, const equinv_tensor *diff_dst,
+                           const equinv_tensor *diff_src);
+
+void eqi_ref_dropout(double p, uint64_t seed, uint64_t step, const equinv_tensor *src,
+                     const equinv_tensor *dst);
+
+void eqi_ref_add(const equinv_tensor *a, const equinv_tensor *b, const equinv_tensor *dst);
+
 #endif

@@ -525,14 +525,15 @@ EQUINV_API equinv_status equinv_conv_backward_weights(const equinv_plan *plan,
 
 /*
  * dst = src where src > 0, slope * src elsewhere; slope 0 is ReLU, 0 < slope < 1 leaky ReLU. NaN
- * stays NaN. Any shape, F32 or F64; in place allowed (identical views). slope outside [0, 1): ARG.
+ * stays NaN; -Inf gives 0 with slope 0. Any shape, F32 or F64; in place allowed (identical views). slope outside [0, 1): ARG.
  */
 EQUINV_API equinv_status equinv_relu_forward(equinv_context *ctx, double slope,
                                              const equinv_tensor *src, const equinv_tensor *dst);
 
 /*
- * diff_src = diff_dst where src > 0, slope * diff_dst elsewhere; in place on diff_dst allowed. The
- * forward's dst may stand for src: where one is positive, so is the other.
+ * diff_src = diff_dst where src > 0, slope * diff_dst elsewhere (0 with slope 0, whatever diff_dst is);
+ * in place on diff_dst allowed. The forward's dst may stand for src: where one is positive, so is the
+ * other.
  */
 EQUINV_API equinv_status equinv_relu_backward(equinv_context *ctx, double slope,
                                               const equinv_tensor *src,
@@ -541,10 +542,12 @@ EQUINV_API equinv_status equinv_relu_backward(equinv_context *ctx, double slope,
 
 /*
  * Dropout of whole fields, so that equivariance is kept: dst[n,f] = src[n,f] / (1 - p) or 0, with
- * probability p of 0, drawn by Philox4x32-10 with key = seed and counter (n F + f, step). The same
+ * probability p of 0. The field is dropped if (word >> 8) 2^-24 < p, where word is the first one of
+ * Philox4x32-10 with key = (seed low, high) and counter = (n F + f low, high, step low, high). The same
  * (seed, step) draws the same mask, so backward needs nothing saved: apply it to diff_dst.
  *
- * src, dst  [N, F, ..] of at least two axes, F32 or F64; in place allowed; p in [0, 1)
+ * src, dst  [N, F, ..] of at least two axes (axis 1 is what is dropped: pass regular fields as
+ *           [N, F, G, H, W]), F32 or F64; in place allowed; p in [0, 1)
  */
 EQUINV_API equinv_status equinv_dropout(equinv_context *ctx, double p, uint64_t seed, uint64_t step,
                                         const equinv_tensor *src, const equinv_tensor *dst);

@@ -260,6 +260,8 @@ typedef enum layout { BY_REFERENCE, BY_ROWS, BY_FIELDS } layout;
 static layout choose_layout(job *j, const equinv_tensor *a, const equinv_tensor *b,
                             const equinv_tensor *c)
 {
+    if (j->p->count == 0)
+        return BY_REFERENCE;
     const equinv_tensor *const maps[3] = {a, b, c};
     bool fields = j->p->shape[1] > 1;
     for (int i = 0; i < 3; i++)
@@ -335,7 +337,7 @@ void eqi_fast_batch_norm_forward_train(const equinv_context *ctx, const eqi_batc
 {
     job j = start(p, a);
     const layout how = choose_layout(&j, a->src, a->dst, NULL);
-    if (how == BY_REFERENCE || p->count == 0) {
+    if (how == BY_REFERENCE) {
         eqi_ref_batch_norm_forward_train(ctx, p, a);
         return;
     }
@@ -374,7 +376,7 @@ void eqi_fast_batch_norm_backward_train(const equinv_context *ctx, const eqi_bat
 {
     job j = start(p, a);
     const layout how = choose_layout(&j, a->src, a->diff_dst, a->diff_src);
-    if (how == BY_REFERENCE || p->count == 0) {
+    if (how == BY_REFERENCE) {
         eqi_ref_batch_norm_backward_train(ctx, p, a);
         return;
     }
@@ -398,7 +400,7 @@ void eqi_fast_batch_norm_backward_eval(const equinv_context *ctx, const eqi_batc
 {
     job j = start(p, a);
     const layout how = choose_layout(&j, a->src, a->diff_dst, a->diff_src);
-    if (how == BY_REFERENCE || p->count == 0) {
+    if (how == BY_REFERENCE) {
         eqi_ref_batch_norm_backward_eval(ctx, p, a);
         return;
     }

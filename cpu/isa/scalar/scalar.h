@@ -8,6 +8,7 @@
 
 #include "internal/batch_norm.h"
 #include "internal/pool.h"
+#include "internal/walk.h"
 
 /* Scratch in doubles: two for each sample and field; two and five floats (padded) for each field. */
 #define EQI_FAST_BATCH_NORM_NUMBERS 2
@@ -20,6 +21,16 @@ void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
 void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
                             const equinv_tensor *diff_dst, const int32_t *saved,
                             const equinv_tensor *diff_src);
+
+/* These say whether they took the job: element types are both, layouts are those with a unit run. */
+bool eqi_fast_relu_forward(const equinv_context *ctx, double slope, const equinv_tensor *src,
+                           const equinv_tensor *dst);
+bool eqi_fast_relu_backward(const equinv_context *ctx, double slope, const equinv_tensor *src,
+                            const equinv_tensor *diff_dst, const equinv_tensor *diff_src);
+bool eqi_fast_dropout(const equinv_context *ctx, double p, uint64_t seed, uint64_t step,
+                      const equinv_tensor *src, const equinv_tensor *dst);
+bool eqi_fast_add(const equinv_context *ctx, const equinv_tensor *a, const equinv_tensor *b,
+                  const equinv_tensor *dst);
 
 /* Whether neighbours along an axis are neighbours in memory. */
 static inline bool eqi_is_unit(const equinv_tensor *t, int axis)
