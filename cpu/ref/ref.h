@@ -8,6 +8,7 @@
 
 #include "internal/batch_norm.h"
 #include "internal/conv.h"
+#include "internal/dense.h"
 #include "internal/group.h"
 #include "internal/pool.h"
 
@@ -51,5 +52,16 @@ void eqi_ref_dropout(double p, uint64_t seed, uint64_t step, const equinv_tensor
                      const equinv_tensor *dst);
 
 void eqi_ref_add(const equinv_tensor *a, const equinv_tensor *b, const equinv_tensor *dst);
+
+void eqi_ref_dense_forward(const equinv_context *ctx, const eqi_dense_problem *p,
+                           const equinv_tensor *src, const equinv_tensor *weights,
+                           const equinv_tensor *bias, const equinv_tensor *dst, void *scratch);
+void eqi_ref_dense_backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
+                                 const equinv_tensor *diff_dst, const equinv_tensor *weights,
+                                 const equinv_tensor *diff_src, void *scratch);
+void eqi_ref_dense_backward_weights(const equinv_context *ctx, const eqi_dense_problem *p,
+                                    const equinv_tensor *src, const equinv_tensor *diff_dst,
+                                    const equinv_tensor *diff_weights,
+                                    const equinv_tensor *diff_bias, void *scratch);
 
 #endif
