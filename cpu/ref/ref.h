@@ -64,4 +64,14 @@ void eqi_ref_dense_backward_weights(const equinv_context *ctx, const eqi_dense_p
                                     const equinv_tensor *diff_weights,
                                     const equinv_tensor *diff_bias, void *scratch);
 
+/* The orbit mean, and distances [A, B] between orbits with the nearest elements (NULL: not wanted). */
+void eqi_ref_orbit_mean(const equinv_context *ctx, equinv_group group, const equinv_tensor *src,
+                        const equinv_tensor *dst);
+equinv_status eqi_ref_orbit_distance(const equinv_context *ctx, equinv_group group,
+                                     const equinv_tensor *x, const equinv_tensor *y,
+                                     const equinv_tensor *distance, const equinv_tensor *element);
+/* The same for rows of one channel under S: [A, n, 1], [B, n, 1]. */
+equinv_status eqi_ref_sorted_distance(const equinv_context *ctx, const equinv_tensor *x,
+                                      const equinv_tensor *y, const equinv_tensor *distance);
+
 #endif

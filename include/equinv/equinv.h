@@ -905,8 +905,9 @@ EQUINV_API size_t equinv_projection_scratch_size(const equinv_projection *projec
 /*
  * Bytes of the buffer that forward fills for backward. MAX: I32 [batch, k], the element that attains
  * the maximum (lowest index on ties). SORTED: I32 [batch, k, |G|], the element at each place. SORT:
- * I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place. LINEAR, MEAN: 0.
- * Other kinds: the orbit's inner products. -1 only for a negative or overflowing batch.
+ * I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place (-1 where no row is
+ * left). LINEAR, MEAN, ORBIT: 0. Other kinds: the orbit's inner products, [batch, k, |G|] in the
+ * projection's dtype. -1 only for a negative or overflowing batch.
  */
 EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *projection, int64_t batch);
 
@@ -917,7 +918,7 @@ EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *project
  *        [B, n, c], or [B, n] for one channel
  * mask   S only: U8 or I32 [B, n], non-zero = row present; NULL: all present. Absent rows are not
  *        read and stand as `fill` at the end.
- * dst    equinv_projection_output_shape
+ * dst    equinv_projection_output_shape; SORT of one channel also [B, n]
  * saved  equinv_projection_saved_size bytes aligned to 64, or NULL, 0 if no backward follows
  * order  -0 and +0 sort as equal (the lower index first), NaN after +inf and before the fill values
  */
@@ -928,8 +929,9 @@ EQUINV_API equinv_status equinv_project_forward(const equinv_projection *project
                                                 size_t scratch_size);
 
 /*
- * diff_src from diff_dst (subgradient for MAX, SORTED, MEAN_ABS and MEAN_RELU; 0 at their kinks);
- * gradient entries of absent rows are ignored and theirs are 0. saved as forward left it.
+ * diff_src from diff_dst. Subgradients: MAX and the sorting kinds follow the elements or rows that
+ * forward saved; MEAN_ABS and MEAN_RELU are 0 at their kinks. Gradient entries of absent rows are
+ * ignored and theirs are 0. saved as forward left it.
  */
 EQUINV_API equinv_status equinv_project_backward(const equinv_projection *projection,
                                                  const equinv_tensor *diff_dst,

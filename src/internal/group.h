@@ -68,4 +68,13 @@ static inline eqi_pixel eqi_move(eqi_motion motion, int64_t y, int64_t x, int64_
     }
 }
 
+/* Where g takes (a, y, x) of a regular field [G, H, W], as a row-major index. Off the grid: one pixel. */
+static inline int64_t eqi_place(equinv_group group, int32_t g, int64_t a, int64_t y, int64_t x,
+                                int64_t height, int64_t width)
+{
+    const eqi_pixel q = height * width > 1 ? eqi_move(eqi_motion_of(group, g), y, x, height, width)
+                                           : (eqi_pixel){0, 0};
+    return (eqi_product(group, g, (int32_t)a) * height + q.y) * width + q.x;
+}
+
 #endif

@@ -1,0 +1,79 @@
+/* Projections behind the argument checks, and their implementations. */
+#ifndef EQI_PROJECTION_H
+#define EQI_PROJECTION_H
+
+#include "plan.h"
+#include "sort.h"
+
+/* One call: forward reads src and writes dst, backward reads dst's gradient and writes src's. */
+typedef struct eqi_projection_call {
+    equinv_tensor src;  /* [B, F, G, H, W]; S: [B, n, c] */
+    equinv_tensor mask; /* [B, n]; data NULL: all rows are there */
+    bool masked;
+    equinv_tensor dst; /* [B, k] or [B, k, ..]; SORT: [B, n, c] */
+    void *saved;       /* NULL in forward: not wanted */
+    void *scratch;
+} eqi_projection_call;
+
+typedef struct eqi_projection_implementation {
+    eqi_implementation base;
+    /* What the implementation keeps beside the templates; may be NULL. On failure it leaves nothing. */
+    equinv_status (*prepare)(equinv_projection *projection);
+    void (*release)(equinv_projection *projection);
+    /* Bytes for each thread and for all of them together; false if they overflow. */
+    bool (*scratch)(const equinv_projection *projection, size_t *slice, size_t *shared);
+    void (*forward)(const equinv_projection *projection, const eqi_projection_call *call);
+    void (*backward)(const equinv_projection *projection, const eqi_projection_call *call);
+} eqi_projection_implementation;
+
+extern const eqi_implementation *const eqi_projection_list[];
+extern const eqi_projection_implementation eqi_ref_projection, eqi_gemm_projection;
+
+struct equinv_projection {
+    equinv_context *ctx;
+    equinv_projection_desc desc; /* user_templates and impl are NULL */
+    bool symmetric;              /* S: SORT, PROJECT_SORT */
+    int32_t order;               /* |G|; 1 for S */
+    int64_t dimension;           /* numbers per latent */
+    int64_t rank;                /* orbits of coordinates; 0 for S */
+    int64_t k;                   /* templates; SORT: 0 */
+    double scale;                /* of inner products: 1 or 1 / sqrt(k) */
+    equinv_tensor templates;     /* row-major; data NULL for SORT */
+    const eqi_projection_implementation *implementation;
+    void *prepared; /* the implementation's own */
+    size_t slice_size, shared_size;
+};
+
+/* What saved holds of one (row, template): kinds differ in element type and in number. */
+typedef enum eqi_saved_kind { EQI_SAVED_NONE, EQI_SAVED_INDEX, EQI_SAVED_VALUE } eqi_saved_kind;
+
+eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind);
+
+/* Extents of dst, at most 3; returns how many. */
+int32_t eqi_projection_shape(const equinv_projection *p, int64_t batch, int64_t shape[3]);
+
+/* Checks and normalises latents, [B, F, G, H, W] or [B, n, c]; `output` is for gradients. */
+equinv_status eqi_projection_latents(const equinv_projection *p, const equinv_tensor *tensor,
+                                     const char *name, bool output, equinv_tensor *latents);
+
+/*
+ * The reduction over the orbit, the same for every implementation. v holds the |G| inner products of
+ * row b and template k; `out` and `room` have space for 2 |G| doubles and 2 |G| items. The first
+ * stores into dst and saved; the second gives the derivatives by the unscaled inner products.
+ */
+void eqi_orbit_reduce(const equinv_projection *p, const eqi_projection_call *call, int64_t b,
+                      int64_t k, const double *v, eqi_item *room, double *out);
+void eqi_orbit_reduce_backward(const equinv_projection *p, const eqi_projection_call *call,
+                               int64_t b, int64_t k, double *v, double *out, double *c);
+
+/*
+ * Makes Gaussian templates [k, F, G, H, W] or [k, c], row-major, orthonormal; `folded` after their
+ * orbit mean (then k <= F H W).
+ */
+equinv_status eqi_make_orthonormal(equinv_context *ctx, equinv_group group, bool folded,
+                                   const equinv_tensor *templates);
+
+/* The k <= n rows of a matrix made orthonormal; dependent ones are replaced. Deterministic. */
+void eqi_orthonormalise(double *rows, int64_t k, int64_t n);
+
+#endif

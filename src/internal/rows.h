@@ -1,0 +1,34 @@
+/* Work over the rows of a batch: in chunks, each runner with its own slice of scratch. */
+#ifndef EQI_ROWS_H
+#define EQI_ROWS_H
+
+#include "context.h"
+
+/* Handles rows first .. first+count-1 with `slice` to itself. */
+typedef void eqi_rows_body(const void *arg, int64_t first, int64_t count, void *slice);
+
+/*
+ * Calls body for chunks of 0 .. rows-1 until all are done; whichever thread is free takes the next one.
+ * scratch has one slice of slice_size bytes (a multiple of EQI_ALIGNMENT) for each of the context's
+ * threads. What a body does must not depend on where its chunk starts.
+ */
+void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, int64_t chunk, eqi_rows_body *body,
+                       const void *arg, void *scratch, size_t slice_size);
+
+/* Bytes rounded up to the alignment, for laying out slices. SIZE_MAX stays. */
+static inline size_t eqi_aligned(size_t size)
+{
+    return size > SIZE_MAX - EQI_ALIGNMENT
+               ? SIZE_MAX
+               : (size + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
+}
+
+/* The next `size` bytes of a slice, aligned. */
+static inline void *eqi_take(char **slice, size_t size)
+{
+    void *const part = *slice;
+    *slice += eqi_aligned(size);
+    return part;
+}
+
+#endif
