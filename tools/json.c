@@ -59,6 +59,12 @@ void json_integer(json *j, const char *key, int64_t value)
     fprintf(j->file, "%" PRId64, value);
 }
 
+void json_unsigned(json *j, const char *key, uint64_t value)
+{
+    begin_value(j, key);
+    fprintf(j->file, "%" PRIu64, value);
+}
+
 void json_number(json *j, const char *key, double value)
 {
     char text[32];

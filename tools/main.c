@@ -8,6 +8,7 @@
 
 static const command *const commands[] = {
     &info_command,
+    &project_command,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -45,7 +46,7 @@ int tool_misused(const char *format, ...)
 int tool_refused(void)
 {
     if (tool_interrupted()) {
-        tool_fail("interrupted, nothing was written");
+        tool_fail("interrupted");
         return TOOL_INTERRUPTED;
     }
     return tool_fail("%s", equinv_last_error());
@@ -65,8 +66,8 @@ static error_t parse_general(int key, char *argument, struct argp_state *state)
         return 0;
     case 'h':
         snprintf(name, sizeof name, "equinv%s%s", running ? " " : "", running ? running : "");
-        argp_help(state->root_argp, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC,
-                  name);
+        state->name = name;
+        argp_state_help(state, stdout, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC);
         break;
     case KEY_VERSION: printf("equinv %s\n", equinv_version()); break;
     default: return ARGP_ERR_UNKNOWN;
@@ -103,10 +104,17 @@ static error_t parse_root(int key, char *argument, struct argp_state *state)
     return 0;
 }
 
+/* argp's remark on short options, under every list of options, helps nobody. */
+static char *drop_note(int key, const char *text, void *input)
+{
+    (void)input;
+    return key == ARGP_KEY_HELP_DUP_ARGS_NOTE ? NULL : (char *)text;
+}
+
 int tool_parse(const struct argp *argp, unsigned flags, int argc, char **argv, void *input)
 {
     const struct argp_child children[] = {{argp, 0, NULL, 0}, {&general_argp, 0, NULL, 0}, {0}};
-    const struct argp root = {.parser = parse_root, .children = children};
+    const struct argp root = {.parser = parse_root, .children = children, .help_filter = drop_note};
     parse_input both = {input, false};
     const error_t error =
         argp_parse(&root, argc, argv, flags | ARGP_NO_HELP | ARGP_NO_EXIT, NULL, &both);
@@ -116,7 +124,6 @@ int tool_parse(const struct argp *argp, unsigned flags, int argc, char **argv, v
         return -1;
     if (error == ENOMEM)
         return tool_fail("out of memory");
-    fprintf(stderr, "Try 'equinv%s%s --help'.\n", running ? " " : "", running ? running : "");
     return TOOL_USAGE;
 }
 
@@ -227,5 +234,7 @@ int main(int argc, char **argv)
         chosen.argv[0] = name;
         code = chosen.command->run(chosen.argc, chosen.argv);
     }
+    if (code == TOOL_USAGE)
+        fprintf(stderr, "Try 'equinv%s%s --help'.\n", running ? " " : "", running ? running : "");
     return close_stdout(code);
 }

@@ -170,25 +170,18 @@ const struct argp device_argp = {
 
 /* ---- projection ----------------------------------------------------------------------------- */
 
-enum { KEY_GROUP = 1, KEY_KIND, KEY_SEED, KEY_TEMPLATES, KEY_SCALED, KEY_FILL, KEY_IMPL };
+enum { KEY_GROUP = 1, KEY_KIND, KEY_SEED, KEY_TEMPLATES, KEY_SCALED, KEY_IMPL };
 
 /* Templates are counted as the library counts extents. */
 #define MOST_TEMPLATES (INT64_C(1) << 40)
 
-static error_t parse_projection(int key, char *argument, struct argp_state *state)
+static error_t parse_templates(int key, char *argument, struct argp_state *state)
 {
     projection_options *const options = state->input;
     equinv_projection_desc *const desc = &options->desc;
     bool good = true;
     int value;
     switch (key) {
-    case KEY_GROUP:
-        good = equinv_group_parse(argument, &desc->group) == EQUINV_OK;
-        if (!good)
-            tool_misused("--group: %s", equinv_last_error());
-        options->group_given = true;
-        break;
-    case KEY_KIND: good = option_kind("--kind", argument, &desc->kind); break;
     case 'k': good = option_integer("--k", argument, 1, MOST_TEMPLATES, &desc->k); break;
     case KEY_SEED: good = option_seed("--seed", argument, &desc->seed); break;
     case KEY_TEMPLATES:
@@ -197,8 +190,42 @@ static error_t parse_projection(int key, char *argument, struct argp_state *stat
             desc->templates = (equinv_template_kind)value;
         break;
     case KEY_SCALED: desc->scaled = true; break;
-    case KEY_FILL: good = option_number("--fill", argument, &desc->fill); break;
     case KEY_IMPL: desc->impl = argument; break;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+    options->templates_given = true;
+    return good ? 0 : EINVAL;
+}
+
+const struct argp templates_argp = {
+    .options =
+        (const struct argp_option[]){
+            {"k", 'k', "K", 0, "number of templates; default 64", 2},
+            {"seed", KEY_SEED, "SEED", 0, "seed of the templates; default 0", 2},
+            {"templates", KEY_TEMPLATES, "WORD", 0,
+             "gaussian (the default), rademacher or orthonormal", 2},
+            {"scaled", KEY_SCALED, NULL, 0, "divide inner products by sqrt(k)", 2},
+            {"impl", KEY_IMPL, "NAME", 0,
+             "force an implementation of the projection by name, e.g. ref", 2},
+            {0},
+        },
+    .parser = parse_templates,
+};
+
+static error_t parse_projection(int key, char *argument, struct argp_state *state)
+{
+    projection_options *const options = state->input;
+    equinv_projection_desc *const desc = &options->desc;
+    bool good = true;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = options; break;
+    case KEY_GROUP:
+        good = equinv_group_parse(argument, &desc->group) == EQUINV_OK;
+        if (!good)
+            tool_misused("--group: %s", equinv_last_error());
+        options->group_given = true;
+        break;
+    case KEY_KIND: good = option_kind("--kind", argument, &desc->kind); break;
     default: return ARGP_ERR_UNKNOWN;
     }
     return good ? 0 : EINVAL;
@@ -213,17 +240,10 @@ const struct argp projection_argp = {
              "linear (the default), max, mean, mean-relu, mean-abs, mean-square, sorted, orbit "
              "(not invariant); for S: sort, project-sort",
              1},
-            {"k", 'k', "K", 0, "number of templates; default 64", 1},
-            {"seed", KEY_SEED, "SEED", 0, "seed of the templates; default 0", 1},
-            {"templates", KEY_TEMPLATES, "WORD", 0,
-             "gaussian (the default), rademacher or orthonormal", 1},
-            {"scaled", KEY_SCALED, NULL, 0, "divide inner products by sqrt(k)", 1},
-            {"fill", KEY_FILL, "X", 0,
-             "for S with a mask: what stands at the end for absent rows; default inf", 1},
-            {"impl", KEY_IMPL, "NAME", 0, "force an implementation, e.g. ref or gemm", 8},
             {0},
         },
     .parser = parse_projection,
+    .children = (const struct argp_child[]){{&templates_argp, 0, NULL, 0}, {0}},
 };
 
 int projection_group(projection_options *options)

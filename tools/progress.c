@@ -1,5 +1,8 @@
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -7,10 +10,38 @@
 
 static volatile sig_atomic_t interrupted;
 
+/*
+ * The library rightly goes on reading when a signal comes, so a pipe that stalls would hold the
+ * program: the ends of pipes and terminals that it reads become empty instead. Async-signal-safe.
+ */
+static void end_stalled_inputs(void)
+{
+    const int nothing = open("/dev/null", O_RDONLY);
+    for (int fd = 3; nothing >= 0 && fd < 256; fd++) {
+        struct stat is;
+        const int mode = fcntl(fd, F_GETFL);
+        if (fd != nothing && mode >= 0 && (mode & O_ACCMODE) == O_RDONLY && fstat(fd, &is) == 0 &&
+            (S_ISFIFO(is.st_mode) || S_ISSOCK(is.st_mode) || S_ISCHR(is.st_mode)))
+            dup2(nothing, fd);
+    }
+}
+
+/* Whoever still waits after two seconds (a pipe that nobody opens or drains) is stopped at once. */
 static void note_signal(int number)
 {
+    static struct timespec first;
+    const int error = errno;
+    struct timespec now;
     (void)number;
-    interrupted = 1;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (!interrupted) {
+        first = now;
+        interrupted = 1;
+        end_stalled_inputs();
+    } else if (now.tv_sec - first.tv_sec > 2) {
+        _exit(TOOL_INTERRUPTED);
+    }
+    errno = error;
 }
 
 void tool_catch_signals(void)
@@ -83,31 +114,38 @@ void progress_start(const char *unit)
     watched.done = 0;
 }
 
-int progress_step(void *user, int64_t done, int64_t total)
+/* "1200 of 5000 rows (24 %), 1.2k rows/s, 3 s left"; without a unit only share and time. */
+static void show(int64_t done, int64_t total, double elapsed)
 {
-    (void)user;
-    watched.done = done;
-    const double now = tool_seconds();
-    if (watched.terminal && now - watched.last >= 0.1) {
-        const double elapsed = now - watched.start;
-        const double rate = elapsed > 0 ? (double)done / elapsed : 0;
-        char left[32], speed[48];
-        watched.last = now;
-        watched.shown = true;
-        fprintf(stderr, "\r%" PRId64, done);
+    const double rate = elapsed > 0 ? (double)done / elapsed : 0;
+    const bool steady = rate > 0 && elapsed >= 0.5;
+    char left[32], speed[48];
+    fputc('\r', stderr);
+    if (watched.unit) {
+        fprintf(stderr, "%" PRId64, done);
         if (total >= 0)
             fprintf(stderr, " of %" PRId64, total);
-        fprintf(stderr, " %s", watched.unit);
-        if (total > 0)
-            fprintf(stderr, " (%.0f %%)", 100.0 * (double)done / (double)total);
-        if (rate > 0 && elapsed >= 0.5) {
-            fprintf(stderr, ", %s", per_second(rate, speed, sizeof speed));
-            if (total >= done)
-                fprintf(stderr, ", %s left",
-                        duration((double)(total - done) / rate, left, sizeof left));
-        }
-        fputs("\033[K", stderr);
-        fflush(stderr);
+        fprintf(stderr, " %s ", watched.unit);
+    }
+    if (total > 0)
+        fprintf(stderr, "(%.0f %%)", 100.0 * (double)done / (double)total);
+    if (steady && watched.unit)
+        fprintf(stderr, ", %s", per_second(rate, speed, sizeof speed));
+    if (steady && total >= done)
+        fprintf(stderr, ", %s left", duration((double)(total - done) / rate, left, sizeof left));
+    fputs("\033[K", stderr); /* what an earlier, longer line left */
+    fflush(stderr);
+}
+
+int progress_step(void *user, int64_t done, int64_t total)
+{
+    const double now = tool_seconds();
+    (void)user;
+    watched.done = done;
+    if (watched.terminal && now - watched.last >= 0.1) {
+        watched.last = now;
+        watched.shown = true;
+        show(done, total, now - watched.start);
     }
     return tool_interrupted();
 }

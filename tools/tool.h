@@ -28,7 +28,7 @@ extern const command info_command, project_command, report_command, train_comman
 /* "equinv: <command>: sentence" on stderr; gives TOOL_FAILED. */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The same with a hint to --help; gives TOOL_USAGE. */
+/* The same for wrong usage: main adds a hint to --help; gives TOOL_USAGE. */
 int tool_misused(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* What a failed call of the library means: TOOL_FAILED with its sentence, or TOOL_INTERRUPTED. */
@@ -53,16 +53,17 @@ bool option_number(const char *option, const char *text, double *value);
 /* --device, --threads into an equinv_context_desc. */
 extern const struct argp device_argp;
 
-/* --group, --kind, --k, --seed, --templates, --scaled, --fill, --impl. */
+/* A projection as options describe it. */
 typedef struct projection_options {
     equinv_projection_desc desc;
-    bool group_given;
+    bool group_given, templates_given;
 } projection_options;
 #define PROJECTION_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        EQUINV_PROJECTION_DESC_INIT, false                                                         \
+        EQUINV_PROJECTION_DESC_INIT, false, false                                                  \
     }
-extern const struct argp projection_argp;
+extern const struct argp projection_argp; /* --group, --kind and the next */
+extern const struct argp templates_argp;  /* --k, --seed, --templates, --scaled, --impl */
 
 bool option_kind(const char *option, const char *text, equinv_projection_kind *kind);
 const char *kind_name(equinv_projection_kind kind);
@@ -121,6 +122,7 @@ void json_open(json *j, const char *key, char bracket); /* '{' or '[' */
 void json_close(json *j);                               /* the innermost one */
 void json_text(json *j, const char *key, const char *text);
 void json_integer(json *j, const char *key, int64_t value);
+void json_unsigned(json *j, const char *key, uint64_t value);
 void json_number(json *j, const char *key, double value); /* shortest exact form; NaN, Inf: null */
 
 #endif

@@ -2,19 +2,21 @@
  * The program `equinv` as its users meet it: started as a process in a folder of its own, judged by
  * exit code, both outputs and the files that it leaves.
  */
-#define _GNU_SOURCE /* PATH_MAX from limits.h */
+#define _GNU_SOURCE /* pseudo-terminals */
 #include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/util/test.h"
 
-enum { DONE = 0, REFUSED = 1, USAGE = 2, INTERRUPTED = 130 };
+enum { DONE = 0, REFUSED = 1, USAGE = 2, INTERRUPTED = 130, CANNOT_START = 97 };
 
 /* ---- starting the program ------------------------------------------------------------------- */
 
@@ -33,6 +35,10 @@ static const char *program(void)
 
 typedef struct setup {
     const char *in, *out;   /* files for stdin and stdout; NULL: nothing, and caught */
+    int in_fd;              /* instead of `in`; 0: not */
+    bool closed_pipe;       /* stdout is a pipe that nobody reads any more */
+    bool nobody;            /* without root's rights */
+    int err_fd;             /* where stderr goes instead of being caught; 0: not */
     const char *name, *set; /* an environment variable */
     rlim_t largest_file;    /* RLIMIT_FSIZE; 0: none */
 } setup;
@@ -55,21 +61,33 @@ static pid_t start(const char *folder, const setup *s, const char *const *argume
         argv[i + 1] = arguments[i];
     if (chdir(folder) != 0)
         _exit(99);
-    const int in = open(s->in ? s->in : "/dev/null", O_RDONLY);
-    const int out = open(s->out ? s->out : ".out", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int ends[2] = {-1, -1};
+    const int in = s->in_fd ? s->in_fd : open(s->in ? s->in : "/dev/null", O_RDONLY);
+    int out = open(s->out ? s->out : ".out", O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int err = open(".err", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    if (s->closed_pipe && pipe(ends) == 0) {
+        close(ends[0]);
+        out = ends[1];
+    }
     if (in < 0 || out < 0 || err < 0)
         _exit(98);
-    dup2(in, 0), dup2(out, 1), dup2(err, 2);
-    close(in), close(out), close(err);
+    dup2(in, 0), dup2(out, 1), dup2(s->err_fd ? s->err_fd : err, 2);
+    for (int fd = 3; fd < 64; fd++) /* no end of a pipe that the test holds stays open here */
+        close(fd);
+    for (int number = 1; number < 32;
+         number++) /* some callers ignore SIGINT, and that is inherited */
+        signal(number, SIG_DFL);
     unsetenv("EQUINV_BACKEND");
     unsetenv("EQUINV_VERBOSE");
     if (s->name)
         setenv(s->name, s->set, 1);
     if (s->largest_file)
         setrlimit(RLIMIT_FSIZE, &(struct rlimit){s->largest_file, s->largest_file});
-    execv(program(), (char *const *)argv);
-    _exit(97);
+    const char *const path = program();
+    if (s->nobody && geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+        _exit(CANNOT_START);
+    execv(path, (char *const *)argv);
+    _exit(CANNOT_START);
 }
 
 static void read_text(const char *folder, const char *name, char *text, size_t size)
@@ -87,7 +105,14 @@ static const outcome *finish(pid_t child, const char *folder)
 {
     static outcome o;
     int status;
-    ck_assert(waitpid(child, &status, 0) == child);
+    pid_t ended = 0;
+    for (int i = 0; i < 60000 && (ended = waitpid(child, &status, WNOHANG)) == 0; i++)
+        nanosleep(&(struct timespec){0, 2000000}, NULL);
+    if (ended != child) {
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+        ck_abort_msg("the program did not end within two minutes");
+    }
     o.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     read_text(folder, ".out", o.out, sizeof o.out);
     read_text(folder, ".err", o.err, sizeof o.err);
@@ -97,6 +122,16 @@ static const outcome *finish(pid_t child, const char *folder)
 #define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define RUN_WITH(folder, s, ...) finish(start(folder, &(s), ARGUMENTS(__VA_ARGS__)), folder)
 #define RUN(folder, ...) finish(start(folder, &(setup){.in = NULL}, ARGUMENTS(__VA_ARGS__)), folder)
+
+/* The same with the words after the command in an array. */
+static const outcome *run_list(const char *folder, const char *command,
+                               const char *const *arguments)
+{
+    const char *all[24] = {command};
+    for (int i = 0; i < 22 && arguments[i]; i++)
+        all[i + 1] = arguments[i];
+    return finish(start(folder, &(setup){.in = NULL}, all), folder);
+}
 
 #define GIVES(o, expected)                                                                         \
     ck_assert_msg((o)->code == (expected),                                                         \
@@ -133,6 +168,36 @@ static const char *folder_new(void)
     return path;
 }
 
+/* "name/path" in a buffer of its own for each of the last eight calls. */
+static const char *at(const char *folder, const char *name)
+{
+    static char paths[8][PATH_MAX];
+    static int next;
+    char *const path = paths[next++ % 8];
+    snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    return path;
+}
+
+/* Number of files in a folder, but for those that catch outputs. */
+static int files_in(const char *folder)
+{
+    DIR *const list = opendir(folder);
+    ck_assert(list != NULL);
+    int count = 0;
+    for (const struct dirent *e; (e = readdir(list));)
+        count += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+                 strcmp(e->d_name, ".out") != 0 && strcmp(e->d_name, ".err") != 0;
+    closedir(list);
+    return count;
+}
+
+static void write_text(const char *folder, const char *name, const char *text)
+{
+    FILE *const file = fopen(at(folder, name), "wb");
+    ck_assert(file != NULL);
+    ck_assert(fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
 static void folder_remove(const char *folder)
 {
     DIR *const list = opendir(folder);
@@ -151,7 +216,7 @@ static void folder_remove(const char *folder)
 
 /* ---- the program as a whole ----------------------------------------------------------------- */
 
-static const char *const commands[] = {"info"};
+static const char *const commands[] = {"info", "project"};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 START_TEST(help_tells_what_there_is)
@@ -200,7 +265,8 @@ START_TEST(unknown_words_are_wrong_usage)
     const char *const folder = folder_new();
     FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, (const char *const[]){NULL}), folder),
                USAGE, "equinv: no command was given");
-    FAILS_WITH(RUN(folder, "projekt"), USAGE, "equinv: \"projekt\" is no command; there are: info");
+    FAILS_WITH(RUN(folder, "projekt"), USAGE,
+               "equinv: \"projekt\" is no command; there are: info, project");
     FAILS_WITH(RUN(folder, "projekt"), USAGE, "Try 'equinv --help'.");
     FAILS_WITH(RUN(folder, "--bogus"), USAGE, "equinv: unrecognized option '--bogus'");
     for (int i = 0; i < COMMANDS; i++) {
@@ -215,13 +281,20 @@ START_TEST(unknown_words_are_wrong_usage)
 }
 END_TEST
 
-START_TEST(full_standard_output_is_a_failure)
+START_TEST(standard_output_that_fails_is_a_failure)
 {
     const char *const folder = folder_new();
-    const setup full = {.out = "/dev/full"};
-    const outcome *const o = RUN_WITH(folder, full, "--help");
+    const setup full = {.out = "/dev/full"}, closed = {.closed_pipe = true};
+    const setup limited = {.largest_file = 100};
+    const outcome *o = RUN_WITH(folder, full, "--help");
     GIVES(o, REFUSED);
-    SAYS(o->err, "standard output: No space left on device");
+    ck_assert_str_eq(o->err, "equinv: standard output: No space left on device\n");
+    o = RUN_WITH(folder, closed, "info");
+    GIVES(o, REFUSED);
+    ck_assert_str_eq(o->err, "equinv: info: standard output: Broken pipe\n");
+    o = RUN_WITH(folder, limited, "info", "--json");
+    GIVES(o, REFUSED);
+    ck_assert_str_eq(o->err, "equinv: info: standard output: File too large\n");
     folder_remove(folder);
 }
 END_TEST
@@ -288,6 +361,601 @@ START_TEST(info_as_json)
 }
 END_TEST
 
+/* Latents of 64 GB that take no room: zeros behind a header. */
+static void save_sparse(const char *folder)
+{
+    const char *const text =
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (16777216, 256, 4), }";
+    unsigned char header[128];
+    FILE *const file = fopen(at(folder, "z.npy"), "wb");
+    ck_assert(file != NULL);
+    memset(header, ' ', sizeof header);
+    memcpy(header, "\x93NUMPY\x01\x00\x76\x00", 10);
+    memcpy(header + 10, text, strlen(text));
+    header[127] = '\n';
+    ck_assert(fwrite(header, 1, sizeof header, file) == sizeof header && fclose(file) == 0);
+    ck_assert(truncate(at(folder, "z.npy"), 128 + (INT64_C(16777216) << 12)) == 0);
+}
+
+/* Waits until a folder has that many files, ten seconds at most. */
+static void wait_for_files(const char *folder, int count)
+{
+    for (int i = 0; i < 1000 && files_in(folder) < count; i++)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    ck_assert_int_eq(files_in(folder), count);
+}
+
+/* ---- project -------------------------------------------------------------------------------- */
+
+typedef struct kind_case {
+    equinv_projection_kind kind;
+    const char *word;
+} kind_case;
+static const kind_case kinds[] = {
+    {EQUINV_PROJECT_LINEAR, "linear"},     {EQUINV_PROJECT_MAX, "max"},
+    {EQUINV_PROJECT_MEAN, "mean"},         {EQUINV_PROJECT_MEAN_RELU, "mean-relu"},
+    {EQUINV_PROJECT_MEAN_ABS, "mean-abs"}, {EQUINV_PROJECT_MEAN_SQUARE, "mean-square"},
+    {EQUINV_PROJECT_SORTED, "sorted"},     {EQUINV_PROJECT_ORBIT, "orbit"},
+    {EQUINV_PROJECT_SORT, "sort"},         {EQUINV_PROJECT_PROJECT_SORT, "project-sort"},
+};
+enum { KINDS = sizeof kinds / sizeof *kinds, FINITE_KINDS = 8 };
+
+/* What the library makes of latents with a description whose shape is filled in. */
+static equinv_tensor projected(equinv_context *ctx, const equinv_projection_desc *desc,
+                               const equinv_tensor *latents, const equinv_tensor *mask)
+{
+    equinv_projection *p;
+    equinv_tensor codes;
+    int32_t ndim;
+    int64_t shape[3];
+    OK(equinv_projection_create(ctx, desc, &p));
+    OK(equinv_projection_output_shape(p, latents->shape[0], &ndim, shape));
+    OK(equinv_tensor_create(ctx, desc->dtype, ndim, shape, &codes));
+    OK(equinv_project_forward(p, latents, mask, &codes, NULL, 0, NULL, 0));
+    equinv_projection_destroy(p);
+    return codes;
+}
+
+/* The file holds exactly this: shape, type and bits. */
+static void assert_file_is(equinv_context *ctx, const char *path, const equinv_tensor *expected)
+{
+    equinv_tensor loaded;
+    OK(equinv_tensor_load(ctx, path, &loaded));
+    ck_assert_int_eq(loaded.dtype, expected->dtype);
+    ck_assert_int_eq(loaded.ndim, expected->ndim);
+    for (int i = 0; i < loaded.ndim; i++)
+        ck_assert_int_eq(loaded.shape[i], expected->shape[i]);
+    ASSERT_SAME(&loaded, expected);
+    equinv_tensor_destroy(ctx, &loaded);
+}
+
+START_TEST(project_kinds_of_finite_groups_equal_the_library)
+{
+    static const equinv_dtype dtypes[] = {EQUINV_F32, EQUINV_F64};
+    const equinv_dtype dtype = dtypes[_i % 2];
+    const kind_case kind = kinds[_i / 2];
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    rng r = {(uint64_t)_i};
+    equinv_tensor z = tensor_random(ctx, &r, dtype, 5, 7, 3, 8, 3, 3);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
+    desc.kind = kind.kind;
+    desc.group = equinv_dihedral(4);
+    desc.dtype = dtype;
+    desc.fields = 3, desc.height = 3, desc.width = 3;
+    desc.k = 5, desc.seed = 18446744073709551615u, desc.scaled = true;
+    desc.templates = EQUINV_TEMPLATE_RADEMACHER;
+    equinv_tensor codes = projected(ctx, &desc, &z, NULL);
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--group", "D4", "--kind", kind.word,
+                 "--k", "5", "--seed", "18446744073709551615", "--templates", "rademacher",
+                 "--scaled"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    ck_assert_int_eq(files_in(folder), 2);
+    equinv_tensor_destroy(ctx, &codes), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_accepts_every_shape_of_latents)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    rng r = {17};
+    equinv_tensor maps = tensor_random(ctx, &r, EQUINV_F32, 5, 4, 3, 4, 2, 2);
+    equinv_tensor vectors = tensor_random(ctx, &r, EQUINV_F32, 3, 4, 3, 4);
+    equinv_tensor bytes = tensor_random(ctx, &r, EQUINV_U8, 3, 4, 3, 4);
+    equinv_tensor view, codes;
+    equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
+    desc.fields = 3, desc.height = 2, desc.width = 2;
+    desc.templates = EQUINV_TEMPLATE_ORTHONORMAL, desc.k = 2;
+    codes = projected(ctx, &desc, &maps, NULL);
+    OK(equinv_tensor_save(ctx, at(folder, "z5.npy"), &maps));
+    OK(equinv_tensor_init(maps.data, EQUINV_F32, 4, (int64_t[]){4, 12, 2, 2}, &view));
+    OK(equinv_tensor_save(ctx, at(folder, "z4.npy"), &view));
+    const char *const with_space[] = {"z5.npy", "z4.npy"};
+    for (int i = 0; i < 2; i++) {
+        SUCCEEDS(RUN(folder, "project", with_space[i], "-o", "c.npy", "--group", "C4", "-k", "2",
+                     "--templates", "orthonormal", "--threads", "1", "--device", "cpu"));
+        assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    }
+    equinv_tensor_destroy(ctx, &codes);
+
+    desc.height = desc.width = 1;
+    codes = projected(ctx, &desc, &vectors, NULL);
+    OK(equinv_tensor_save(ctx, at(folder, "z3.npy"), &vectors));
+    OK(equinv_tensor_init(vectors.data, EQUINV_F32, 2, (int64_t[]){4, 12}, &view));
+    OK(equinv_tensor_save(ctx, at(folder, "z2.npy"), &view));
+    const char *const without[] = {"z3.npy", "z2.npy"};
+    for (int i = 0; i < 2; i++) {
+        SUCCEEDS(RUN(folder, "project", without[i], "-o", "c.npy", "--group", "C4", "-k", "2",
+                     "--templates", "orthonormal", "--impl", "ref"));
+        equinv_tensor_destroy(ctx, &codes);
+        desc.impl = "ref";
+        codes = projected(ctx, &desc, &vectors, NULL);
+        assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    }
+    equinv_tensor_destroy(ctx, &codes);
+
+    /* Integers become f32. */
+    equinv_tensor real = tensor_as(ctx, &bytes, EQUINV_F32);
+    desc.impl = NULL, desc.kind = EQUINV_PROJECT_MAX, desc.templates = EQUINV_TEMPLATE_GAUSSIAN;
+    codes = projected(ctx, &desc, &real, NULL);
+    OK(equinv_tensor_save(ctx, at(folder, "b.npy"), &bytes));
+    SUCCEEDS(RUN(folder, "project", "b.npy", "-o", "c.npy", "--group", "C4", "-k", "2", "--kind",
+                 "max"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    equinv_tensor_destroy(ctx, &codes), equinv_tensor_destroy(ctx, &real);
+    equinv_tensor_destroy(ctx, &bytes), equinv_tensor_destroy(ctx, &vectors);
+    equinv_tensor_destroy(ctx, &maps);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_rows_under_permutations)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    rng r = {3};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F64, 3, 6, 5, 2), view;
+    equinv_tensor present = tensor_random(ctx, &r, EQUINV_U8, 2, 6, 5);
+    for (int64_t i = 0; i < 30; i++)
+        tensor_set(&present, i, tensor_get(&present, i) > 4);
+    equinv_tensor integers = tensor_as(ctx, &present, EQUINV_U32);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    OK(equinv_tensor_save(ctx, at(folder, "m.npy"), &present));
+    OK(equinv_tensor_save(ctx, at(folder, "m32.npy"), &integers));
+    OK(equinv_tensor_init(z.data, EQUINV_F64, 2, (int64_t[]){6, 10}, &view));
+    OK(equinv_tensor_save(ctx, at(folder, "flat.npy"), &view));
+
+    equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
+    desc.kind = EQUINV_PROJECT_SORT, desc.group = equinv_symmetric(), desc.dtype = EQUINV_F64;
+    desc.rows = 5, desc.channels = 2;
+    equinv_tensor codes = projected(ctx, &desc, &z, &present);
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--group", "S", "--kind", "sort",
+                 "--mask", "m.npy"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    equinv_tensor_destroy(ctx, &codes);
+
+    /* The kind implies the group. */
+    desc.kind = EQUINV_PROJECT_PROJECT_SORT, desc.k = 3, desc.fill = -1.5;
+    codes = projected(ctx, &desc, &z, &present);
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--kind", "project-sort", "--k", "3",
+                 "--mask", "m32.npy", "--fill", "-1.5"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    equinv_tensor_destroy(ctx, &codes);
+
+    /* One channel may have no axis, and gets none. */
+    desc.kind = EQUINV_PROJECT_SORT, desc.rows = 10, desc.channels = 1;
+    codes = projected(ctx, &desc, &view, NULL);
+    codes.ndim = 2;
+    SUCCEEDS(RUN(folder, "project", "flat.npy", "-o", "c.npy", "--kind", "sort"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    codes.ndim = 3;
+    equinv_tensor_destroy(ctx, &codes), equinv_tensor_destroy(ctx, &integers);
+    equinv_tensor_destroy(ctx, &present), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_of_an_empty_batch)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 0, 3, 4), codes;
+    equinv_tensor rows = tensor_new(ctx, EQUINV_F64, 3, 0, 3, 2);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    OK(equinv_tensor_save(ctx, at(folder, "rows.npy"), &rows));
+    for (int i = 0; i < KINDS; i++) {
+        const bool finite = i < FINITE_KINDS;
+        SUCCEEDS(RUN(folder, "project", finite ? "z.npy" : "rows.npy", "-o", "c.npy", "--group",
+                     finite ? "C4" : "S", "--kind", kinds[i].word, "--k", "6"));
+        OK(equinv_tensor_load(ctx, at(folder, "c.npy"), &codes));
+        ck_assert_int_eq(codes.shape[0], 0);
+        ck_assert_int_eq(codes.shape[1], kinds[i].kind == EQUINV_PROJECT_SORT ? 3 : 6);
+        ck_assert_int_eq(codes.dtype, finite ? EQUINV_F32 : EQUINV_F64);
+        equinv_tensor_destroy(ctx, &codes);
+    }
+    equinv_tensor_destroy(ctx, &rows), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+/* Larger than two chunks, by whatever rows a chunk has: 20 MB of latents. */
+static equinv_tensor save_large(equinv_context *ctx, const char *folder)
+{
+    rng r = {23};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F32, 3, 4801, 260, 4);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    return z;
+}
+
+START_TEST(project_in_chunks_through_files_and_pipes)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z = save_large(ctx, folder);
+    equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
+    char command[3 * PATH_MAX];
+    desc.fields = 260, desc.k = 3;
+    equinv_tensor codes = projected(ctx, &desc, &z, NULL);
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--group", "C4", "--k", "3"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    snprintf(command, sizeof command,
+             "cd '%s' && cat z.npy | '%s' project /dev/stdin -o /dev/stdout --group C4 --k 3 "
+             "2>piped.err | cat >piped.npy && ! test -s piped.err",
+             folder, program());
+    ck_assert_int_eq(system(command), 0);
+    assert_file_is(ctx, at(folder, "piped.npy"), &codes);
+    /* Standard output that is a file, and standard input that is one. */
+    snprintf(command, sizeof command,
+             "cd '%s' && '%s' project /dev/stdin -o /dev/stdout --group C4 --k 3 <z.npy "
+             ">direct.npy",
+             folder, program());
+    ck_assert_int_eq(system(command), 0);
+    assert_file_is(ctx, at(folder, "direct.npy"), &codes);
+    ck_assert_int_eq(files_in(folder), 5);
+    equinv_tensor_destroy(ctx, &codes), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+static const struct {
+    const char *const *arguments;
+    const char *words;
+} misuses[] = {
+    {ARGUMENTS("-o", "c.npy", "--group", "C4"), "no file of latents was given"},
+    {ARGUMENTS("z.npy", "--group", "C4"), "-o is missing"},
+    {ARGUMENTS("z.npy", "-o", "c.npy"), "--group is missing"},
+    {ARGUMENTS("z.npy", "y.npy", "-o", "c.npy", "--group", "C4"), "unexpected argument \"y.npy\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "Q4"), "--group: "},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "c4"), "\"c4\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "Linear"),
+     "--kind is \"Linear\", expected one of: linear, max, mean, mean-relu, mean-abs, "
+     "mean-square, sorted, orbit, sort, project-sort"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", "0"),
+     "--k is \"0\", expected a whole number from 1 to 1099511627776"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", "64x"), "--k is \"64x\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", " 64"), "--k is \" 64\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", ""), "--k is \"\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", "0x10"), "--k is \"0x10\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", "99999999999999999999"),
+     "--k is \"99999999999999999999\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--seed", "-1"),
+     "--seed is \"-1\", expected a whole number from 0 to 18446744073709551615"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--seed", ""), "--seed is \"\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "S", "--fill", ""), "--fill is \"\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--seed", "18446744073709551616"),
+     "--seed is \"18446744073709551616\""},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--templates", "user"),
+     "expected one of: gaussian, rademacher, orthonormal"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "S", "--fill", "1,5"),
+     "--fill is \"1,5\", expected a number"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "S", "--fill", "1e999"), "--fill is"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--device", "gpu"),
+     "--device is \"gpu\", expected one of: auto, cpu, cuda"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--threads", "1025"),
+     "--threads is \"1025\", expected a whole number from 0 to 1024"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--mask", "m.npy"),
+     "--mask is for --group S"},
+    {ARGUMENTS("z.npy", "-o"), "option requires an argument"},
+};
+
+START_TEST(project_wrong_usage)
+{
+    const char *const folder = folder_new();
+    write_text(folder, "z.npy", "not looked at");
+    for (size_t i = 0; i < sizeof misuses / sizeof *misuses; i++) {
+        const outcome *const o = run_list(folder, "project", misuses[i].arguments);
+        FAILS_WITH(o, USAGE, misuses[i].words);
+        SAYS(o->err, "equinv: project: ");
+        SAYS(o->err, "\nTry 'equinv project --help'.\n");
+        ck_assert_int_eq(files_in(folder), 1);
+    }
+    folder_remove(folder);
+}
+END_TEST
+
+/* Saves latents [4, 3, 4] f32 as z.npy. */
+static void save_small(equinv_context *ctx, const char *folder)
+{
+    rng r = {5};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F32, 3, 4, 3, 4);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    equinv_tensor_destroy(ctx, &z);
+}
+
+static const struct {
+    const char *const *arguments;
+    const char *words;
+} refusals[] = {
+    {ARGUMENTS("none.npy", "-o", "c.npy", "--group", "C4"), "none.npy"},
+    {ARGUMENTS(".", "-o", "c.npy", "--group", "C4"), "directory"},
+    {ARGUMENTS("text.npy", "-o", "c.npy", "--group", "C4"), "text.npy"},
+    {ARGUMENTS("short.npy", "-o", "c.npy", "--group", "C4"), "short.npy"},
+    {ARGUMENTS("long.npy", "-o", "c.npy", "--group", "C4"), "long.npy"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "D4"),
+     "z.npy has shape [4, 3, 4], expected [B, fields, 8]"},
+    {ARGUMENTS("flat.npy", "-o", "c.npy", "--group", "C8"), "flat.npy has shape [4, 12], expected"},
+    {ARGUMENTS("one.npy", "-o", "c.npy", "--group", "C4"),
+     "one.npy has shape [4], expected [B, fields, 4], [B, fields, 4, H, W]"},
+    {ARGUMENTS("one.npy", "-o", "c.npy", "--group", "S", "--kind", "sort"),
+     "one.npy has shape [4], expected [B, rows, channels] or [B, rows] (group S)"},
+    {ARGUMENTS("wide.npy", "-o", "c.npy", "--group", "C4"), "height"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "sort"), "group"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "S", "--kind", "linear"), "group"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--impl", "magic"), "magic"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--device", "cuda"), "cuda"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--templates", "orthonormal", "--k", "4"),
+     "k is 4"},
+    {ARGUMENTS("z.npy", "-o", "z.npy", "--group", "C4"), "z.npy is read and would be replaced"},
+    {ARGUMENTS("link.npy", "-o", "z.npy", "--group", "C4"), "is read and would be replaced"},
+    {ARGUMENTS("z.npy", "-o", "link.npy", "--group", "C4"), "is read and would be replaced"},
+    {ARGUMENTS("z.npy", "-o", "m.npy", "--mask", "m.npy", "--kind", "sort"),
+     "m.npy is read and would be replaced"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--mask", "z.npy", "--kind", "sort"),
+     "z.npy has element type f32, expected integers or booleans"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--mask", "m.npy", "--kind", "sort"),
+     "m.npy has shape [4, 5], expected [4, 3] like the rows of z.npy"},
+    {ARGUMENTS("z.npy", "-o", "no/folder/c.npy", "--group", "C4"), "no/folder"},
+    {ARGUMENTS("z.npy", "-o", ".", "--group", "C4"), "."},
+    {ARGUMENTS("z.npy", "-o", "/proc/equinv.npy", "--group", "C4"), "/proc"},
+    {ARGUMENTS("z.npy", "-o", "/dev/full", "--group", "C4"), "No space left"},
+};
+
+START_TEST(project_refusals_leave_everything_as_it_was)
+{
+    enum { FILES = 9 };
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor flat = tensor_new(ctx, EQUINV_F32, 2, 4, 12),
+                  one = tensor_new(ctx, EQUINV_F32, 1, 4);
+    equinv_tensor mask = tensor_new(ctx, EQUINV_I32, 2, 4, 5);
+    equinv_tensor wide = tensor_new(ctx, EQUINV_F32, 5, 2, 1, 4, 2, 3);
+    char text[64];
+    save_small(ctx, folder);
+    OK(equinv_tensor_save(ctx, at(folder, "flat.npy"), &flat));
+    OK(equinv_tensor_save(ctx, at(folder, "short.npy"), &flat));
+    OK(equinv_tensor_save(ctx, at(folder, "long.npy"), &flat));
+    OK(equinv_tensor_save(ctx, at(folder, "one.npy"), &one));
+    OK(equinv_tensor_save(ctx, at(folder, "m.npy"), &mask));
+    OK(equinv_tensor_save(ctx, at(folder, "wide.npy"), &wide));
+    write_text(folder, "text.npy", "This is no array.");
+    ck_assert(truncate(at(folder, "short.npy"), 200) == 0);
+    ck_assert(truncate(at(folder, "long.npy"), 1000) == 0);
+    ck_assert(symlink("z.npy", at(folder, "link.npy")) == 0);
+    for (int existing = 0; existing < 2; existing++) {
+        if (existing)
+            write_text(folder, "c.npy", "what was there");
+        for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++) {
+            const outcome *const o = run_list(folder, "project", refusals[i].arguments);
+            FAILS_WITH(o, REFUSED, refusals[i].words);
+            ck_assert_msg(strncmp(o->err, "equinv: project: ", 17) == 0, "%s", o->err);
+            ck_assert_msg(strcmp(strchr(o->err, '\n'), "\n") == 0, "not one line: %s", o->err);
+            ck_assert_int_eq(files_in(folder), FILES + existing);
+            if (existing) {
+                read_text(folder, "c.npy", text, sizeof text);
+                ck_assert_str_eq(text, "what was there");
+            }
+        }
+    }
+    equinv_tensor_destroy(ctx, &wide), equinv_tensor_destroy(ctx, &mask);
+    equinv_tensor_destroy(ctx, &one), equinv_tensor_destroy(ctx, &flat);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_asks_the_environment_for_the_device)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    const setup cuda = {.name = "EQUINV_BACKEND", .set = "cuda"};
+    const setup comma = {.name = "LC_ALL", .set = "de_DE.UTF-8"};
+    save_small(ctx, folder);
+    FAILS_WITH(RUN_WITH(folder, cuda, "project", "z.npy", "-o", "c.npy", "--group", "C4"), REFUSED,
+               "EQUINV_BACKEND asks for cuda");
+    SUCCEEDS(RUN_WITH(folder, cuda, "project", "z.npy", "-o", "c.npy", "--group", "C4", "--device",
+                      "cpu"));
+    /* No locale changes how numbers are read. */
+    SUCCEEDS(RUN_WITH(folder, comma, "project", "z.npy", "-o", "c.npy", "--group", "S", "--kind",
+                      "sort", "--fill", "1.5"));
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_replaces_a_file_only_when_done)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    const setup full = {.largest_file = 20000};
+    char text[64];
+    equinv_tensor z = save_large(ctx, folder), codes;
+    equinv_tensor_destroy(ctx, &z);
+    /* The disk is full after some chunks. */
+    FAILS_WITH(
+        RUN_WITH(folder, full, "project", "z.npy", "-o", "c.npy", "--group", "C4", "--k", "3"),
+        REFUSED, "File too large");
+    ck_assert_int_eq(files_in(folder), 1);
+    write_text(folder, "c.npy", "what was there");
+    FAILS_WITH(
+        RUN_WITH(folder, full, "project", "z.npy", "-o", "c.npy", "--group", "C4", "--k", "3"),
+        REFUSED, "c.npy");
+    read_text(folder, "c.npy", text, sizeof text);
+    ck_assert_str_eq(text, "what was there");
+    ck_assert_int_eq(files_in(folder), 2);
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--group", "C4", "--k", "3"));
+    OK(equinv_tensor_load(ctx, at(folder, "c.npy"), &codes));
+    ck_assert_int_eq(codes.shape[0], 4801);
+    ck_assert_int_eq(files_in(folder), 2);
+    equinv_tensor_destroy(ctx, &codes);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_without_permission)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    const setup nobody = {.nobody = true};
+    save_small(ctx, folder);
+    ck_assert(chmod(folder, 0755) == 0 && mkdir(at(folder, "closed"), 0500) == 0);
+    const outcome *o =
+        RUN_WITH(folder, nobody, "project", "z.npy", "-o", "closed/c.npy", "--group", "C4");
+    if (o->code == CANNOT_START) {
+        SKIP("root may write everywhere, and others may not start the program");
+    } else {
+        FAILS_WITH(o, REFUSED, "Permission denied");
+        ck_assert(chmod(at(folder, "z.npy"), 0) == 0);
+        FAILS_WITH(RUN_WITH(folder, nobody, "project", "z.npy", "-o", "c.npy", "--group", "C4"),
+                   REFUSED, "z.npy could not be opened: Permission denied");
+    }
+    ck_assert_int_eq(files_in(folder), 2);
+    ck_assert_int_eq(files_in(at(folder, "closed")), 0);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_into_a_pipe_that_nobody_reads)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    const setup closed = {.closed_pipe = true};
+    save_small(ctx, folder);
+    FAILS_WITH(RUN_WITH(folder, closed, "project", "z.npy", "-o", "/dev/stdout", "--group", "C4"),
+               REFUSED, "Broken pipe");
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+/* ---- interruption --------------------------------------------------------------------------- */
+
+static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+enum { SIGNALS = sizeof signals / sizeof *signals };
+
+START_TEST(project_interrupted)
+{
+    const char *const folder = folder_new();
+    char text[64];
+    save_sparse(folder);
+    for (int existing = 0; existing < 2; existing++) {
+        if (existing)
+            write_text(folder, "c.npy", "what was there");
+        const pid_t child = start(folder, &(setup){.in = NULL},
+                                  ARGUMENTS("project", "z.npy", "-o", "c.npy", "--group", "C4"));
+        wait_for_files(folder, 2 + existing);
+        ck_assert(kill(child, signals[_i]) == 0);
+        FAILS_WITH(finish(child, folder), INTERRUPTED, "equinv: project: interrupted\n");
+        ck_assert_int_eq(files_in(folder), 1 + existing);
+    }
+    read_text(folder, "c.npy", text, sizeof text);
+    ck_assert_str_eq(text, "what was there");
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_interrupted_while_its_input_stalls)
+{
+    const char *const folder = folder_new();
+    unsigned char header[1000];
+    int ends[2];
+    save_sparse(folder);
+    FILE *const file = fopen(at(folder, "z.npy"), "rb");
+    ck_assert(file && fread(header, 1, sizeof header, file) == sizeof header);
+    fclose(file);
+    ck_assert(pipe(ends) == 0);
+    ck_assert(write(ends[1], header, sizeof header) == sizeof header);
+    const pid_t child = start(folder, &(setup){.in_fd = ends[0]},
+                              ARGUMENTS("project", "/dev/stdin", "-o", "c.npy", "--group", "C4"));
+    wait_for_files(folder, 2);
+    ck_assert(kill(child, SIGINT) == 0);
+    FAILS_WITH(finish(child, folder), INTERRUPTED, "equinv: project: interrupted\n");
+    ck_assert_int_eq(files_in(folder), 1);
+    close(ends[0]), close(ends[1]);
+    folder_remove(folder);
+}
+END_TEST
+
+/* ---- progress ------------------------------------------------------------------------------- */
+
+/* A pseudo-terminal: *terminal is for the program, the other end is returned; -1 if there is none. */
+static int open_terminal(int *terminal)
+{
+    const int end = posix_openpt(O_RDWR | O_NOCTTY);
+    if (end < 0 || grantpt(end) != 0 || unlockpt(end) != 0)
+        return -1;
+    const char *const name = ptsname(end);
+    *terminal = name ? open(name, O_RDWR | O_NOCTTY) : -1;
+    return *terminal < 0 ? -1 : end;
+}
+
+static void read_terminal(int end, char *text, size_t size)
+{
+    size_t length = 0;
+    for (ssize_t n; length < size - 1 && (n = read(end, text + length, size - 1 - length)) > 0;)
+        length += (size_t)n;
+    text[length] = '\0';
+}
+
+START_TEST(progress_is_shown_on_a_terminal)
+{
+    const char *const folder = folder_new();
+    char text[16384];
+    int terminal;
+    const int end = open_terminal(&terminal);
+    if (end < 0) {
+        SKIP("no pseudo-terminal could be opened");
+        return;
+    }
+    equinv_context *const ctx = context_new();
+    equinv_tensor z = save_large(ctx, folder);
+    const pid_t child =
+        start(folder, &(setup){.err_fd = terminal},
+              ARGUMENTS("project", "z.npy", "-o", "c.npy", "--group", "C4", "--k", "3"));
+    close(terminal);
+    read_terminal(end, text, sizeof text);
+    const outcome *const o = finish(child, folder);
+    GIVES(o, DONE);
+    ck_assert_str_eq(o->out, "");
+    SAYS(text, "0 of 4801 rows (0 %)");
+    SAYS(text, "4801 rows in ");
+    SAYS(text, " rows/s");
+    close(end);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
 int main(void)
 {
     const test_entry tests[] = {
@@ -295,9 +963,23 @@ int main(void)
         {every_command_has_help, COMMANDS},
         {version_is_the_librarys, 1},
         {unknown_words_are_wrong_usage, 1},
-        {full_standard_output_is_a_failure, 1},
+        {standard_output_that_fails_is_a_failure, 1},
         {info_always_works, 1},
         {info_as_json, 1},
+        {project_kinds_of_finite_groups_equal_the_library, 2 * FINITE_KINDS},
+        {project_accepts_every_shape_of_latents, 1},
+        {project_rows_under_permutations, 1},
+        {project_of_an_empty_batch, 1},
+        {project_in_chunks_through_files_and_pipes, 1},
+        {project_wrong_usage, 1},
+        {project_refusals_leave_everything_as_it_was, 1},
+        {project_asks_the_environment_for_the_device, 1},
+        {project_replaces_a_file_only_when_done, 1},
+        {project_without_permission, 1},
+        {project_into_a_pipe_that_nobody_reads, 1},
+        {project_interrupted, SIGNALS},
+        {project_interrupted_while_its_input_stalls, 1},
+        {progress_is_shown_on_a_terminal, 1},
     };
     return run_tests("cli", tests, sizeof tests / sizeof *tests);
 }
