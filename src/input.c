@@ -46,10 +46,9 @@ equinv_status eqi_input_open(equinv_context *ctx, const char *path, bool undo_gz
                              eqi_input **opened)
 {
     equinv_status status;
-    eqi_input *input;
-    void *memory;
-    EQI_TRY(eqi_alloc_zeroed(ctx, 1, sizeof *input, "a reader", &memory));
-    input = memory;
+    eqi_input *const input = eqi_alloc(ctx, sizeof *input);
+    EQI_CHECK(input, NOMEM, "out of memory: a reader needs %zu bytes", sizeof *input);
+    memset(input, 0, offsetof(eqi_input, buffer));
     input->ctx = ctx;
     input->fd = -1;
     eqi_path_text(path, input->name);

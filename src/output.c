@@ -128,9 +128,9 @@ static equinv_status open_temporary(eqi_output *o)
 equinv_status eqi_output_create(equinv_context *ctx, const char *path, eqi_output **output)
 {
     equinv_status status;
-    void *memory;
-    EQI_TRY(eqi_alloc_zeroed(ctx, 1, sizeof(eqi_output), "a writer", &memory));
-    eqi_output *const o = memory;
+    eqi_output *const o = eqi_alloc(ctx, sizeof *o);
+    EQI_CHECK(o, NOMEM, "out of memory: a writer needs %zu bytes", sizeof *o);
+    memset(o, 0, offsetof(eqi_output, buffer));
     o->ctx = ctx;
     o->fd = -1;
     eqi_path_text(path, o->name);

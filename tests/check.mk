@@ -1,6 +1,6 @@
 # Tests. `make check` is everything that runs in minutes; the other targets say what they add.
 .PHONY: check check-run check-golden check-symbols check-isa-leak check-header check-asan check-ubsan \
-        check-compilers check-minimal
+        check-compilers check-minimal fuzz
 
 check: ## run the whole test suite (installs what is missing first)
 	@tools/setup.sh --quiet
@@ -43,3 +43,18 @@ check-compilers: ## zero warnings with gcc and clang
 
 check-minimal: ## build and test with libc alone
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 check-run
+
+FUZZ_SECONDS ?= 60
+FUZZ_CC ?= clang
+FUZZ_BUILD := $(BUILD)/fuzz
+FUZZ_NAMES := $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%)
+FUZZ_RUN := tests/fuzz/run.sh $(FUZZ_BUILD) $(FUZZ_CC) $(FUZZ_SECONDS) "$(LIB_LIBS)"
+fuzz: ## look for inputs that break the file readers, FUZZ_SECONDS=60 a target
+	@if ! $(FUZZ_RUN); then \
+	    echo "SKIP fuzz: $(FUZZ_CC) has no fuzzer (Debian: clang libclang-rt-14-dev)"; \
+	else \
+	    $(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) CC=$(FUZZ_CC) CFLAGS="-O1 -g" \
+	        SANITIZE=fuzzer-no-link,address $(FUZZ_BUILD)/lib/libequinv.a \
+	        $(FUZZ_NAMES:%=$(FUZZ_BUILD)/obj/tests/fuzz/fuzz_%.o) && \
+	    $(FUZZ_RUN) $(FUZZ_NAMES); \
+	fi
