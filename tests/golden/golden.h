@@ -150,6 +150,8 @@ void run_conv(golden_case *c);
 void run_group(golden_case *c);
 void run_philox(golden_case *c);
 void run_pool(golden_case *c);
+void run_projection(golden_case *c);
+void run_rows(golden_case *c);
 
 #endif
 #endif

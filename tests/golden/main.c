@@ -32,6 +32,8 @@ static const struct {
     {"innerbatchnorm", run_batch_norm},
     {"maxpool", run_pool},
     {"philox", run_philox},
+    {"projection", run_projection},
+    {"rows", run_rows},
     {"spatialmean", run_pool},
     /* clang-format on */
 };

@@ -645,6 +645,69 @@ START_TEST(convolutions)
 }
 END_TEST
 
+/* Two rows of one channel, the second absent under the mask; `first` and `fill` are what is expected. */
+static void rows_case(const char *name, double first, double fill)
+{
+    save_json(name, "{\"kind\": \"rows\", \"arrays\": {\"x\": {\"shape\": [1, 2, 1]},"
+                    "\"mask\": {\"shape\": [1, 2]}, \"templates\": {\"shape\": [1, 1]},"
+                    "\"project_sort_masked\": {\"shape\": [1, 1, 2]}}}");
+    save(name, "x.npy", EQUINV_F64, 3, (int64_t[]){1, 2, 1}, (double[]){3, 1});
+    save(name, "mask.npy", EQUINV_I32, 2, (int64_t[]){1, 2}, (double[]){1, 0});
+    save(name, "templates.npy", EQUINV_F64, 2, (int64_t[]){1, 1}, (double[]){2});
+    save(name, "project_sort_masked.npy", EQUINV_F64, 3, (int64_t[]){1, 1, 2},
+         (double[]){first, fill});
+}
+
+START_TEST(rows_with_a_mask)
+{
+    if (!can_run())
+        return;
+    set_up();
+    rows_case("a", 6, (double)INFINITY);
+    rows_case("b", 2, (double)INFINITY);
+    rows_case("c", 6, -(double)INFINITY);
+    rows_case("d", 6, 2);
+    const result r = run_root();
+    HAS_LINE(r, "PASS a 0 5e-06\n");
+    HAS_LINE(r, "FAIL b 2 1e-10 project_sort_masked[0, 0, 0] ");
+    HAS_LINE(r, "FAIL c inf ");
+    HAS_LINE(r, "FAIL d inf ");
+    ENDS(r, 1, 3, 0, 1);
+    tear_down();
+}
+END_TEST
+
+/* One vector of C2 and the template (1, 0): the orbit's products are 1 and 2, so g = 1 attains the max. */
+static void projection_case(const char *name, double max, int winner)
+{
+    save_json(name, "{\"kind\": \"projection\", \"group\": \"C2\", \"arrays\": {"
+                    "\"z\": {\"shape\": [1, 1, 2, 1, 1]}, \"templates\": {\"shape\": [1, 1, 2, 1, "
+                    "1]}, \"max\": {\"shape\": [1, 1]}, \"argmax\": {\"shape\": [1, 1]},"
+                    "\"moment3\": {\"shape\": [1, 1]}}}");
+    save(name, "z.npy", EQUINV_F64, 5, (int64_t[]){1, 1, 2, 1, 1}, (double[]){1, 2});
+    save(name, "templates.npy", EQUINV_F64, 5, (int64_t[]){1, 1, 2, 1, 1}, (double[]){1, 0});
+    save(name, "max.npy", EQUINV_F64, 2, (int64_t[]){1, 1}, &max);
+    save(name, "argmax.npy", EQUINV_I32, 2, (int64_t[]){1, 1}, (double[]){winner});
+    save(name, "moment3.npy", EQUINV_F64, 2, (int64_t[]){1, 1}, (double[]){4.5});
+}
+
+START_TEST(projections)
+{
+    if (!can_run())
+        return;
+    set_up();
+    projection_case("a", 2, 1);
+    projection_case("b", 2, 0);
+    projection_case("c", 1, 1);
+    const result r = run_root();
+    HAS_LINE(r, "PASS a 0 5e-06 without: moment3\n");
+    HAS_LINE(r, "FAIL b 1 0 argmax[0, 0] (f64, ");
+    HAS_LINE(r, "FAIL c 1 1e-10 max[0, 0] (f64, ");
+    ENDS(r, 1, 2, 0, 1);
+    tear_down();
+}
+END_TEST
+
 /* A call that the library refuses is a failure with the library's sentence. */
 START_TEST(refused_calls_fail)
 {
@@ -677,6 +740,8 @@ int main(void)
         {fp32_tolerances, 1},
         {infinities_are_exact_and_do_not_set_the_scale, 1},
         {convolutions, 1},
+        {rows_with_a_mask, 1},
+        {projections, 1},
         {refused_calls_fail, 1},
     };
     return run_tests("golden_runner", tests, sizeof tests / sizeof *tests);
