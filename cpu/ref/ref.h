@@ -10,6 +10,7 @@
 #include "internal/conv.h"
 #include "internal/dense.h"
 #include "internal/group.h"
+#include "internal/optimizer.h"
 #include "internal/pool.h"
 
 void eqi_ref_act(equinv_group group, int32_t element, const equinv_tensor *src,
@@ -73,5 +74,21 @@ equinv_status eqi_ref_orbit_distance(const equinv_context *ctx, equinv_group gro
 /* The same for rows of one channel under S: [A, n, 1], [B, n, 1]. */
 equinv_status eqi_ref_sorted_distance(const equinv_context *ctx, const equinv_tensor *x,
                                       const equinv_tensor *y, const equinv_tensor *distance);
+/* The class of a sample: labels are I32 or U8. */
+static inline int64_t eqi_label(const equinv_tensor *labels, int64_t n)
+{
+    const int64_t offset = n * labels->strides[0];
+    return labels->dtype == EQUINV_U8 ? ((const uint8_t *)labels->data)[offset]
+                                      : ((const int32_t *)labels->data)[offset];
+}
+
+/* diff_logits and diff_src may be NULL. */
+void eqi_ref_cross_entropy(const equinv_tensor *logits, const equinv_tensor *labels,
+                           const equinv_tensor *loss, const equinv_tensor *diff_logits);
+
+void eqi_ref_mean_squared_error(const equinv_tensor *src, const equinv_tensor *target,
+                                const equinv_tensor *loss, const equinv_tensor *diff_src);
+
+void eqi_ref_optimizer_step(const eqi_update *u, const eqi_parameter_state *s);
 
 #endif

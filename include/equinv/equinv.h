@@ -711,7 +711,9 @@ EQUINV_API equinv_status equinv_dense_backward_weights(const equinv_plan *plan,
 
 /*
  * He initialisation: dst = sqrt(2 / fan_in) times the Gaussian of section 11 with key = seed and
- * template number `stream`; fan_in = fields_in |G| k^2 for convolutions. source: He et al. 2015.
+ * template number `stream` (coordinate = row-major index in dst); fan_in = fields_in |G| k^2 for
+ * convolutions, >= 1. dst is F32 or F64 of up to 7 axes (8 if two of them join: UNSUPPORTED otherwise).
+ * source: He et al. 2015.
  */
 EQUINV_API equinv_status equinv_init_he(equinv_context *ctx, uint64_t seed, uint64_t stream,
                                         int64_t fan_in, const equinv_tensor *dst);
@@ -720,7 +722,8 @@ EQUINV_API equinv_status equinv_init_he(equinv_context *ctx, uint64_t seed, uint
 
 /*
  * Mean over the batch of -log softmax(logits)[label]; computed from the row maximum, so large logits
- * are safe.
+ * are safe. Infinite logits are limits: +Inf takes all (several share it), -Inf gets nothing; a NaN
+ * makes the loss and its own row of diff_logits NaN.
  *
  * logits  [N, C], F32 or F64; labels [N], I32 or U8, in 0 .. C-1 (ARG names the first that is not)
  * loss    [1], same dtype as logits; 0 for an empty batch
@@ -731,7 +734,10 @@ EQUINV_API equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_
                                               const equinv_tensor *loss,
                                               const equinv_tensor *diff_logits);
 
-/* loss [1] = mean over all elements of (src - target)^2; diff_src as above (NULL: not wanted). */
+/*
+ * loss [1] = mean over all elements of (src - target)^2, 0 if there are none; diff_src is its gradient
+ * (NULL: not wanted; in place on src allowed). One shape, F32 or F64 throughout.
+ */
 EQUINV_API equinv_status equinv_mean_squared_error(equinv_context *ctx, const equinv_tensor *src,
                                                    const equinv_tensor *target,
                                                    const equinv_tensor *loss,

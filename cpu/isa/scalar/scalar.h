@@ -7,6 +7,7 @@
 #define EQI_SCALAR_H
 
 #include "internal/batch_norm.h"
+#include "internal/optimizer.h"
 #include "internal/pool.h"
 #include "internal/walk.h"
 
@@ -31,6 +32,8 @@ bool eqi_fast_dropout(const equinv_context *ctx, double p, uint64_t seed, uint64
                       const equinv_tensor *src, const equinv_tensor *dst);
 bool eqi_fast_add(const equinv_context *ctx, const equinv_tensor *a, const equinv_tensor *b,
                   const equinv_tensor *dst);
+bool eqi_fast_optimizer_step(const equinv_context *ctx, const eqi_update *u,
+                             const eqi_parameter_state *s);
 
 /* Whether neighbours along an axis are neighbours in memory. */
 static inline bool eqi_is_unit(const equinv_tensor *t, int axis)

@@ -1,0 +1,42 @@
+#include "cpu/ref/ref.h"
+
+static equinv_status check_labels(const equinv_tensor *labels, int64_t batch, int64_t classes)
+{
+    for (int64_t n = 0; n < batch; n++) {
+        const int64_t label = eqi_label(labels, n);
+        EQI_CHECK(label >= 0 && label < classes, ARG,
+                  "labels has %" PRId64 " at sample %" PRId64 ", expected 0 to %" PRId64, label, n,
+                  classes - 1);
+    }
+    return EQUINV_OK;
+}
+
+equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_tensor *logits,
+                                   const equinv_tensor *labels, const equinv_tensor *loss,
+                                   const equinv_tensor *diff_logits)
+{
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    EQI_TRY(eqi_check_tensor(ctx, logits, "logits", EQI_FLOAT));
+    char has[128];
+    EQI_CHECK(logits->ndim == 2 && logits->shape[1] >= 1, SHAPE,
+              "logits has shape %s, expected [N, C] with at least one class",
+              eqi_shape_text(logits->ndim, logits->shape, has, sizeof has));
+    EQI_TRY(eqi_check_tensor(ctx, labels, "labels", EQI_I32 | EQI_U8));
+    EQI_TRY(eqi_check_shape(labels, "labels", 1, logits->shape));
+    EQI_TRY(eqi_check_output(ctx, loss, "loss", EQI_FLOAT));
+    EQI_TRY(eqi_check_dtype(loss, "loss", logits->dtype));
+    EQI_TRY(eqi_check_shape(loss, "loss", 1, (int64_t[]){1}));
+    EQI_TRY(eqi_check_disjoint(loss, "loss", logits, "logits"));
+    EQI_TRY(eqi_check_disjoint(loss, "loss", labels, "labels"));
+    if (diff_logits) {
+        EQI_TRY(eqi_check_output(ctx, diff_logits, "diff_logits", EQI_FLOAT));
+        EQI_TRY(eqi_check_dtype(diff_logits, "diff_logits", logits->dtype));
+        EQI_TRY(eqi_check_same_shape(diff_logits, "diff_logits", logits, "logits"));
+        EQI_TRY(eqi_check_disjoint_or_same(diff_logits, "diff_logits", logits, "logits"));
+        EQI_TRY(eqi_check_disjoint(diff_logits, "diff_logits", labels, "labels"));
+        EQI_TRY(eqi_check_disjoint(diff_logits, "diff_logits", loss, "loss"));
+    }
+    EQI_TRY(check_labels(labels, logits->shape[0], logits->shape[1]));
+    eqi_ref_cross_entropy(logits, labels, loss, diff_logits);
+    return EQUINV_OK;
+}
