@@ -49,49 +49,52 @@ static void free_text(const equinv_context *ctx, char *text)
         eqi_free(ctx, text, strlen(text) + 1);
 }
 
-/* The file that `path` names, through symbolic links; false if that is not the one in `is`. */
-static bool find_real_path(const char *path, const struct stat *is, char real[PATH_MAX])
+static equinv_status set_target(eqi_output *o, const char *path)
 {
-    struct stat found;
-    return realpath(path, real) && stat(real, &found) == 0 && found.st_dev == is->st_dev &&
-           found.st_ino == is->st_ino;
-}
-
-/*
- * What is at the path now decides: nothing or a regular file is written beside and replaced (behind
- * symbolic links, which stay), everything else is written through. Opening it for writing asks the
- * system for permission and lets it apply its rules for links in shared folders.
- */
-static equinv_status look_at_target(eqi_output *o, const char *path)
-{
-    struct stat is;
-    char real[PATH_MAX];
-    do
-        o->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
-    while (o->fd < 0 && errno == EINTR);
-    const int error = errno;
-    bool through = false;
-    if (o->fd < 0 && error != ENOENT)
-        return eqi_fail_system(o->name, "opened for writing", error);
-    if (o->fd < 0) {
-        EQI_CHECK(lstat(path, &is) != 0, IO,
-                  "%s is a symbolic link to nothing, expected a file or no file there", o->name);
-    } else {
-        if (fstat(o->fd, &is) != 0)
-            return eqi_fail_system(o->name, "examined", errno);
-        through = !S_ISREG(is.st_mode) || !find_real_path(path, &is, real);
-        if (!through) {
-            path = real;
-            close(o->fd);
-            o->fd = -1;
-        }
-    }
-    if (through)
-        return EQUINV_OK;
     o->target = copy_text(o->ctx, path);
     EQI_CHECK(o->target, NOMEM, "out of memory: the name of %s needs %zu bytes", o->name,
               strlen(path) + 1);
     return EQUINV_OK;
+}
+
+/* A regular file that is there will be replaced under its own name, so that links to it stay. */
+static equinv_status replace_file(eqi_output *o, const char *path, const struct stat *is)
+{
+    struct stat found;
+    char real[PATH_MAX];
+    if (is->st_nlink == 0) /* deleted or in memory, reached by descriptor: nothing to rename over */
+        return ftruncate(o->fd, 0) == 0 ? EQUINV_OK : eqi_fail_system(o->name, "emptied", errno);
+    close(o->fd);
+    o->fd = -1;
+    if (lstat(path, &found) == 0 && S_ISREG(found.st_mode))
+        return set_target(o, path);
+    EQI_CHECK(realpath(path, real) && stat(real, &found) == 0 && found.st_dev == is->st_dev &&
+                  found.st_ino == is->st_ino,
+              IO, "%s is a link to a file that has no name here, expected one to replace", o->name);
+    return set_target(o, real);
+}
+
+/*
+ * What is at the path now decides: nothing or a regular file is written beside and replaced, all else
+ * is written through. Opening it for writing asks the system for permission, and lets it apply its
+ * rules for links in shared folders.
+ */
+static equinv_status look_at_target(eqi_output *o, const char *path)
+{
+    struct stat is;
+    do
+        o->fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    while (o->fd < 0 && errno == EINTR);
+    if (o->fd < 0 && errno != ENOENT)
+        return eqi_fail_system(o->name, "opened for writing", errno);
+    if (o->fd < 0) {
+        EQI_CHECK(lstat(path, &is) != 0, IO,
+                  "%s is a symbolic link to nothing, expected a file or no file there", o->name);
+        return set_target(o, path);
+    }
+    if (fstat(o->fd, &is) != 0)
+        return eqi_fail_system(o->name, "examined", errno);
+    return S_ISREG(is.st_mode) ? replace_file(o, path, &is) : EQUINV_OK;
 }
 
 /* "<target>.<process>.part" or, if that exists, "<target>.<process>.<number>.part". */

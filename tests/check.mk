@@ -53,7 +53,7 @@ fuzz: ## look for inputs that break the file readers, FUZZ_SECONDS=60 a target
 	@if ! $(FUZZ_RUN); then \
 	    echo "SKIP fuzz: $(FUZZ_CC) has no fuzzer (Debian: clang libclang-rt-14-dev)"; \
 	else \
-	    $(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) CC=$(FUZZ_CC) CFLAGS="-O1 -g" \
+	    $(MAKE) -s --no-print-directory BUILD=$(FUZZ_BUILD) CC=$(FUZZ_CC) CFLAGS="-O1 -g" \
 	        SANITIZE=fuzzer-no-link,address $(FUZZ_BUILD)/lib/libequinv.a \
 	        $(FUZZ_NAMES:%=$(FUZZ_BUILD)/obj/tests/fuzz/fuzz_%.o) && \
 	    $(FUZZ_RUN) $(FUZZ_NAMES); \

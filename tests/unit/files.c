@@ -764,6 +764,45 @@ START_TEST(symbolic_links)
 }
 END_TEST
 
+/* Files reached by a descriptor: one without a name is written through, one with a name replaced. */
+START_TEST(descriptors_and_relative_paths)
+{
+    equinv_context *const ctx = context_new();
+    temp_folder folder = temp_folder_new();
+    equinv_tensor t = tensor_new(ctx, EQUINV_U8, 1, 100), back, part;
+    char path[64], before[512];
+    for (int named = 0; named < 2; named++) {
+        const int fd = open(temp_path(&folder, "a"), O_RDWR | O_CREAT, 0600);
+        ck_assert(fd >= 0 && (named || unlink(temp_path(&folder, "a")) == 0));
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        for (int64_t n = 100; n > 0; n -= 30) { /* each shorter than the one before */
+            OK(equinv_tensor_rows(&t, 0, n, &part));
+            OK(equinv_tensor_save(ctx, path, &part));
+            OK(equinv_tensor_load(ctx, named ? temp_path(&folder, "a") : path, &back));
+            ck_assert_int_eq(back.shape[0], n);
+            equinv_tensor_destroy(ctx, &back);
+            if (named)
+                break; /* the descriptor is now that of the file replaced */
+        }
+        close(fd);
+        ck_assert_int_eq(temp_count(&folder), named);
+    }
+    ck_assert_ptr_nonnull(getcwd(before, sizeof before));
+    ck_assert_int_eq(chdir(folder.path), 0);
+    for (int i = 0; i < 2; i++) { /* new, and there */
+        OK(equinv_tensor_save(ctx, "b", &t));
+        OK(equinv_tensor_load(ctx, "b", &back));
+        ASSERT_SAME(&back, &t);
+        equinv_tensor_destroy(ctx, &back);
+    }
+    ck_assert_int_eq(chdir(before), 0);
+    ck_assert_int_eq(temp_count(&folder), 2);
+    equinv_tensor_destroy(ctx, &t);
+    temp_folder_free(&folder);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 /* Two writers of one target at once have their own temporary files; long names are no obstacle. */
 START_TEST(temporary_names)
 {
@@ -1071,6 +1110,7 @@ int main(void)
         {target_appears_on_commit_alone, 1},
         {mode_follows_the_umask, 1},
         {symbolic_links, 1},
+        {descriptors_and_relative_paths, 1},
         {temporary_names, 1},
         {memory_of_streaming_is_bounded, 1},
         {out_of_memory, 1},
