@@ -22,7 +22,14 @@
 #include "conv_tile.h"
 #include "gemm.h"
 
-enum { TILE_PIXELS = 512, LANE_LIMIT = 1 << 30, PART_PIXELS = 512, CHAIN = 4096, PARTS = 16 };
+enum {
+    TILE_PIXELS = 512,
+    LANE_LIMIT = 1 << 30,    /* bytes */
+    LANE_PRODUCTS = 1 << 21, /* worth waking another thread */
+    PART_PIXELS = 512,
+    CHAIN = 4096,
+    PARTS = 16
+};
 
 /* A pass that reads patches of one map and writes the positions of another. */
 typedef struct side {
@@ -234,12 +241,17 @@ static gemm_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware
         .backward = backward_side(p, hardware),
     };
     const side *const f = &g.forward, *const b = &g.backward;
-    g.lanes = hardware->threads;
     g.bank_size = align((size_t)(p->desc.channel_groups * f->patch * f->group_outputs) * element);
     const size_t forward = lane_size(f, f->outputs, element);
     const size_t backward = lane_size(b, b->outputs, element);
     g.lane_size = forward > backward ? forward : backward;
     g.weights_lane_size = forward;
+    const double products = (double)p->desc.batch * (double)f->rows * (double)f->columns *
+                            (double)f->patch * (double)f->outputs;
+    const int64_t worth =
+        products < LANE_PRODUCTS * 1024.0 ? 1 + (int64_t)products / LANE_PRODUCTS : 1024;
+    g.lanes = smaller(smaller(hardware->threads, worth), LANE_LIMIT / (int64_t)g.lane_size);
+    g.lanes = larger(1, g.lanes);
     /*
      * The gradient of the bank is summed in parts, by the problem alone so that the bits do not depend
      * on the threads: chains of at most CHAIN pixels where memory allows, and enough work for a pool.
@@ -253,25 +265,46 @@ static gemm_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware
     return g;
 }
 
+/* Counts that the geometry below multiplies stay far from overflow. */
+static bool is_modest(const eqi_conv_problem *p)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    const double limit = (double)((int64_t)1 << 40), taps = (double)d->kernel * (double)d->kernel;
+    const double border = 2 * (double)d->padding;
+    const double counts[] = {
+        (double)p->out_height * (double)p->out_width,
+        ((double)d->height + border) * ((double)d->width + border),
+        (double)d->fields_in * (double)p->elements_in * taps,
+        (double)d->fields_out * (double)p->elements_out * taps,
+        (double)d->stride * (double)p->out_height,
+        (double)d->stride * (double)p->out_width,
+    };
+    for (int i = 0; i < 6; i++)
+        if (counts[i] > limit)
+            return false;
+    return true;
+}
+
+/* Elements of what one lane works in and of the bank, as an estimate that cannot overflow. */
+static double footprint(const side *s)
+{
+    const double pixels = (double)s->images * (double)s->band * (double)s->columns;
+    const double wider = (double)larger(s->outputs, s->channels);
+    return pixels * (wider + 1) + (double)s->patch * (double)s->outputs +
+           (double)s->images * (double)s->channels * (double)s->buffer_rows *
+               (double)s->buffer_columns;
+}
+
 static bool gemm_supports(const void *problem, const eqi_hardware *hardware, const char **why)
 {
-    (void)hardware;
     const eqi_conv_problem *const p = problem;
     const eqi_hardware one = {hardware->isa, 1};
-    const side f = forward_side(p, &one), b = backward_side(p, &one);
-    const side *const sides[] = {&f, &b};
-    for (int i = 0; i < 2; i++) {
-        const side *const s = sides[i];
-        const double pixels = (double)s->images * (double)s->band * (double)s->columns;
-        const double buffer = (double)s->images * (double)s->channels * (double)s->buffer_rows *
-                              (double)s->buffer_columns;
-        const double larger_side = (double)(f.outputs > f.channels ? f.outputs : f.channels);
-        const double bank = (double)f.patch * (double)f.outputs;
-        if (!eqi_require(pixels * (larger_side + 1) + buffer + bank < (double)LANE_LIMIT / 8, why,
-                         "a tile of patches would need more than 1 GiB"))
-            return false;
+    bool fits = is_modest(p);
+    if (fits) {
+        const side f = forward_side(p, &one), b = backward_side(p, &one);
+        fits = footprint(&f) + footprint(&b) < (double)(LANE_LIMIT / sizeof(double));
     }
-    return true;
+    return eqi_require(fits, why, "a tile of patches and the bank need more than 1 GiB");
 }
 
 static size_t gemm_table_size(const eqi_conv_problem *p, const eqi_hardware *hardware)
@@ -375,6 +408,18 @@ static void gemm_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void 
     const gemm_plan *const g = plan->tables;
     fill_bank(&plan->problem, &g->forward, psi, packed);
     fill_bank(&plan->problem, &g->backward, psi, (char *)packed + g->bank_size);
+}
+
+/* Runs tasks on the pool, or here where the whole problem is too small for it. */
+static void run(const eqi_conv_plan *plan, int64_t count, equinv_task task, void *arg)
+{
+    const gemm_plan *const g = plan->tables;
+    if (g->lanes > 1) {
+        eqi_parallel_for(plan->head.ctx, count, task, arg);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        task(arg, i);
 }
 
 /* ---- forward and backward data ------------------------------------------------------------------- */
@@ -511,7 +556,7 @@ static void run_side(const eqi_conv_plan *plan, const side *s, const equinv_tens
         .lanes = (char *)scratch + g->bank_size,
         .tiles = is_whole(s) ? divide_up(batch, s->images) : batch * divide_up(s->rows, s->band),
     };
-    eqi_parallel_for(plan->head.ctx, smaller(g->lanes, job.tiles), run_tiles, &job);
+    run(plan, smaller(g->lanes, job.tiles), run_tiles, &job);
 }
 
 static void gemm_forward(const eqi_conv_plan *plan, const equinv_tensor *src,
@@ -629,29 +674,21 @@ static void run_parts(void *arg, int64_t index)
     }
 }
 
-enum { SLICE = 4096 };
-
-static void sum_parts(void *arg, int64_t slice)
+/* Outputs that one task sums and folds: at least a cache line of each row. */
+static int64_t fold_fields(const side *s)
 {
-    const weights_job *const job = arg;
-    const equinv_dtype dtype = job->problem->desc.dtype;
-    const int64_t size = (int64_t)(job->plan->bank_size / equinv_dtype_size(dtype));
-    eqi_conv_sum(dtype, job->parts, job->plan->parts, size, slice * SLICE,
-                 smaller(size, (slice + 1) * SLICE), job->sums);
+    return larger(1, 16 / s->output_elements);
 }
 
-/* diff_psi[o,i,a,v] for one (a, v): the sum over the entries of the bank that are psi[o,i,a,v]. */
-static void fold(void *arg, int64_t index)
+/* diff_psi[o,i,a,v], for fields first .. last - 1: the sum of the entries of the bank that are it. */
+static void fold_entry(const weights_job *job, int32_t a, eqi_pixel v, int64_t first, int64_t last)
 {
-    const weights_job *const job = arg;
     const eqi_conv_problem *const p = job->problem;
     const side *const s = &job->plan->forward;
     const equinv_group group = p->desc.group;
     const int64_t k = p->desc.kernel;
-    const int32_t a = (int32_t)(index / (k * k));
-    const eqi_pixel v = {index / k % k, index % k};
-    int64_t place[8];
     const int32_t order = eqi_order(group);
+    int64_t place[8];
     for (int32_t u = 0; u < order; u++) {
         const eqi_pixel t = eqi_move(eqi_motion_of(group, u), v.y, v.x, k, k);
         const int32_t turned = p->desc.kind == EQUINV_CONV_REGULAR ? eqi_product(group, u, a) : u;
@@ -659,7 +696,7 @@ static void fold(void *arg, int64_t index)
         const int32_t h = p->desc.kind == EQUINV_CONV_LIFTING ? 0 : turned;
         place[u] = (h * k * k + t.y * k + t.x) * s->group_outputs + g;
     }
-    for (int64_t o = 0; o < p->desc.fields_out; o++)
+    for (int64_t o = first; o < last; o++)
         for (int64_t i = 0; i < p->in_per_group; i++) {
             const int64_t row = o / p->out_per_group * s->patch + i * s->elements * k * k;
             const double *const at =
@@ -670,6 +707,31 @@ static void fold(void *arg, int64_t index)
             eqi_put(job->diff_psi, eqi_offset5(job->diff_psi, o, i, a, v.y, v.x), sum,
                     p->desc.accumulate);
         }
+}
+
+static void fold(void *arg, int64_t index)
+{
+    const weights_job *const job = arg;
+    const eqi_conv_problem *const p = job->problem;
+    const side *const s = &job->plan->forward;
+    const int64_t blocks = divide_up(p->out_per_group, fold_fields(s));
+    const int64_t group = index / blocks, k = p->desc.kernel;
+    const int64_t first = index % blocks * fold_fields(s);
+    const int64_t last = smaller(p->out_per_group, first + fold_fields(s));
+    const eqi_conv_block block = {
+        .parts = job->plan->parts,
+        .part_step = (int64_t)(job->plan->bank_size / equinv_dtype_size(p->desc.dtype)),
+        .row = group * s->patch,
+        .rows = s->patch,
+        .row_step = s->group_outputs,
+        .column = first * s->output_elements,
+        .columns = (last - first) * s->output_elements,
+    };
+    eqi_conv_sum(p->desc.dtype, job->parts, &block, job->sums);
+    const int64_t field = group * p->out_per_group;
+    for (int32_t a = 0; a < p->filter_elements; a++)
+        for (int64_t t = 0; t < k * k; t++)
+            fold_entry(job, a, (eqi_pixel){t / k, t % k}, field + first, field + last);
 }
 
 static void fold_bias(const weights_job *job)
@@ -692,11 +754,9 @@ static void gemm_backward_weights(const eqi_conv_plan *plan, const equinv_tensor
                                   const equinv_tensor *diff_bias, void *scratch)
 {
     const gemm_plan *const g = plan->tables;
-    const equinv_context *const ctx = plan->head.ctx;
-    const size_t element = equinv_dtype_size(plan->problem.desc.dtype);
     weights_job job = {
         .problem = &plan->problem,
-        .hardware = &ctx->hardware,
+        .hardware = &plan->head.ctx->hardware,
         .plan = g,
         .src = src,
         .diff_dst = diff_dst,
@@ -707,11 +767,9 @@ static void gemm_backward_weights(const eqi_conv_plan *plan, const equinv_tensor
     job.parts = job.lanes + (size_t)g->lanes * g->weights_lane_size;
     job.biases = job.parts + (size_t)g->parts * g->bank_size;
     job.sums = (double *)(job.biases + (size_t)g->parts * bias_size(&job));
-    const int64_t size = (int64_t)(g->bank_size / element);
-    const int64_t k = plan->problem.desc.kernel;
-    eqi_parallel_for(ctx, smaller(g->lanes, g->parts * g->blocks), run_parts, &job);
-    eqi_parallel_for(ctx, divide_up(size, SLICE), sum_parts, &job);
-    eqi_parallel_for(ctx, plan->problem.filter_elements * k * k, fold, &job);
+    const int64_t blocks = divide_up(plan->problem.out_per_group, fold_fields(&g->forward));
+    run(plan, smaller(g->lanes, g->parts * g->blocks), run_parts, &job);
+    run(plan, plan->problem.desc.channel_groups * blocks, fold, &job);
     if (diff_bias)
         fold_bias(&job);
 }

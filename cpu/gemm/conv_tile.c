@@ -155,11 +155,10 @@ void eqi_conv_expand(const equinv_tensor *psi, const eqi_conv_spread *spread, vo
         expand_f64(psi, spread, bank);
 }
 
-void eqi_conv_sum(equinv_dtype dtype, const void *parts, int64_t count, int64_t size, int64_t begin,
-                  int64_t end, double *sums)
+void eqi_conv_sum(equinv_dtype dtype, const void *parts, const eqi_conv_block *block, double *sums)
 {
     if (dtype == EQUINV_F32)
-        sum_f32(parts, count, size, begin, end, sums);
+        sum_f32(parts, block, sums);
     else
-        sum_f64(parts, count, size, begin, end, sums);
+        sum_f64(parts, block, sums);
 }

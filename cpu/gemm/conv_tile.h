@@ -44,8 +44,12 @@ typedef struct eqi_conv_spread {
 
 void eqi_conv_expand(const equinv_tensor *psi, const eqi_conv_spread *spread, void *bank);
 
-/* sums[i] = sum of parts[p][i] over p in ascending order, for i = begin .. end - 1. */
-void eqi_conv_sum(equinv_dtype dtype, const void *parts, int64_t count, int64_t size, int64_t begin,
-                  int64_t end, double *sums);
+/* sums = sum of the parts in ascending order, for one block of the matrix that each of them is. */
+typedef struct eqi_conv_block {
+    int64_t parts, part_step;
+    int64_t row, rows, row_step, column, columns;
+} eqi_conv_block;
+
+void eqi_conv_sum(equinv_dtype dtype, const void *parts, const eqi_conv_block *block, double *sums);
 
 #endif

@@ -70,10 +70,10 @@ static void NAME(store)(const REAL *tile, int64_t row_step, const eqi_conv_pixel
             const int64_t y = p->y + row * p->step;
             for (int64_t c = 0; c < channels; c++)
                 NAME(put_row)
-                (tile + c, row_step, p, bias ? NAME(bias)(bias, c / map->shape[2]) : 0, add,
-                 (REAL *)map->data +
-                     offset_of(map, p->image + n, c, p->wrap ? modulo(y, map->shape[3]) : y, 0),
-                 map->strides[4], map->shape[4]);
+            (tile + c, row_step, p, bias ? NAME(bias)(bias, c / map->shape[2]) : 0, add,
+             (REAL *)map->data +
+                 offset_of(map, p->image + n, c, p->wrap ? modulo(y, map->shape[3]) : y, 0),
+             map->strides[4], map->shape[4]);
         }
 }
 
@@ -113,12 +113,14 @@ static void NAME(expand)(const equinv_tensor *psi, const eqi_conv_spread *s, REA
                 from[o * psi->strides[0] + i * psi->strides[1]];
 }
 
-static void NAME(sum)(const REAL *parts, int64_t count, int64_t size, int64_t begin, int64_t end,
-                      double *sums)
+static void NAME(sum)(const REAL *parts, const eqi_conv_block *b, double *sums)
 {
-    for (int64_t i = begin; i < end; i++)
-        sums[i] = (double)parts[i];
-    for (int64_t p = 1; p < count; p++)
-        for (int64_t i = begin; i < end; i++)
-            sums[i] += (double)parts[p * size + i];
+    for (int64_t row = b->row; row < b->row + b->rows; row++) {
+        const int64_t at = row * b->row_step + b->column;
+        for (int64_t j = at; j < at + b->columns; j++)
+            sums[j] = (double)parts[j];
+        for (int64_t p = 1; p < b->parts; p++)
+            for (int64_t j = at; j < at + b->columns; j++)
+                sums[j] += (double)parts[p * b->part_step + j];
+    }
 }

@@ -130,15 +130,14 @@ static double filter_gradient_at(const eqi_conv_problem *p, const equinv_tensor 
 {
     const equinv_conv_desc *const d = &p->desc;
     double sum = 0;
-    for (int64_t y = 0; y < p->out_height; y++)
-        for (int64_t x = 0; x < p->out_width; x++) {
-            int64_t sy, sx;
-            if (!input_of(d, y, t.y, d->height, &sy) || !input_of(d, x, t.x, d->width, &sx))
-                continue;
-            for (int64_t n = 0; n < d->batch; n++)
-                sum += eqi_load(diff_dst, eqi_offset5(diff_dst, n, o, g, y, x)) *
-                       eqi_load(src, eqi_offset5(src, n, i, h, sy, sx));
-        }
+    for (int64_t n = 0; n < d->batch; n++)
+        for (int64_t y = 0; y < p->out_height; y++)
+            for (int64_t x = 0; x < p->out_width; x++) {
+                int64_t sy, sx;
+                if (input_of(d, y, t.y, d->height, &sy) && input_of(d, x, t.x, d->width, &sx))
+                    sum += eqi_load(diff_dst, eqi_offset5(diff_dst, n, o, g, y, x)) *
+                           eqi_load(src, eqi_offset5(src, n, i, h, sy, sx));
+            }
     return sum;
 }
 
