@@ -974,8 +974,9 @@ EQUINV_API equinv_status equinv_orbit_distance(equinv_context *ctx, equinv_group
 typedef struct equinv_report_desc {
     uint32_t struct_size;
     int64_t sample; /* latents used at most for pairwise figures; they are spread evenly; >= 2 */
-    int64_t neighbours; /* k of the k-nearest-neighbour vote, >= 1 */
-    uint64_t seed;      /* for the random elements that turn the queries */
+    int64_t
+        neighbours; /* k of the k-nearest-neighbour vote, >= 1; at most the whole gallery votes */
+    uint64_t seed;  /* for the random elements that turn the queries */
     equinv_progress progress;
     void *progress_user;
 } equinv_report_desc;
@@ -985,25 +986,26 @@ typedef struct equinv_report_desc {
         sizeof(equinv_report_desc), 1000, 5, 0, NULL, NULL                                         \
     }
 
-/* Figures of one code: the raw latents or their projection. */
+/* Figures of one code: the raw latents or their projection. Distances are Euclidean. */
 typedef struct equinv_report_code {
     double invariance_error; /* max over g and z of |p(g z) - p(z)|_max / max_z |p(z)|_max */
-    double within;           /* mean over z, g of |p(g z) - p(z)|: spread inside orbits */
-    double between;          /* mean over pairs of |p(z) - p(z')|: spread between orbits */
-    double distortion_min;   /* range of |p(z) - p(z')| / orbit distance over sampled pairs */
-    double distortion_max;
-    double
-        knn_accuracy; /* first half of the sample as gallery, second half, each turned by a random
-                            element, as queries; NaN without labels */
+    double within;           /* mean over z and all g of |p(g z) - p(z)|: spread inside orbits */
+    double between;          /* mean over sampled pairs of |p(z) - p(z')|: spread between orbits */
+    double distortion_min;   /* range of |p(z) - p(z')| / orbit distance over sampled pairs of */
+    double distortion_max;   /* different orbits; NaN if there are none */
+    double knn_accuracy; /* first half of the sample as gallery, second half, each turned by a */
+                         /* random element, as queries; NaN without labels */
 } equinv_report_code;
 
 typedef struct equinv_report {
-    int64_t latents, sampled, dimension,
-        code_dimension;   /* counts; numbers per latent and per code */
-    int32_t order;        /* |G| */
-    int64_t rank;         /* dimension of the fixed subspace, equinv_projection_rank */
-    double kept_variance; /* share of the latents' variance that the orbit mean keeps, 0 .. 1 */
-    double label_chance;  /* share of the commonest label; NaN without labels */
+    int64_t latents, sampled;          /* how many there are, and in the sample */
+    int64_t dimension, code_dimension; /* numbers per latent and per code */
+    int32_t order;                     /* |G| */
+    int64_t rank;                      /* dimension of the fixed subspace, equinv_projection_rank */
+    double
+        kept_variance;   /* share of the latents' variance that the orbit mean keeps, 0 .. 1; NaN */
+                         /* if all latents are equal */
+    double label_chance; /* share of the commonest label; NaN without labels */
     equinv_report_code raw, projected;
 } equinv_report;
 
@@ -1014,6 +1016,8 @@ typedef struct equinv_report {
  * error    F64 [2, |G|]: invariance error of the raw latents and of the codes for every element;
  *          NULL: not wanted
  * refused  kinds of S: UNSUPPORTED
+ * memory   chunks of the latents, the sample and its codes, from the context's allocator
+ * threads  any number of calls at once; the context's arena is not used
  */
 EQUINV_API equinv_status equinv_report_compute(const equinv_projection *projection,
                                                const equinv_tensor *latents,
@@ -1023,7 +1027,7 @@ EQUINV_API equinv_status equinv_report_compute(const equinv_projection *projecti
 
 /*
  * Accuracy of a k-nearest-neighbour vote with Euclidean distance: ties of the vote go to the nearer
- * class, ties of distance to the lower index.
+ * class, ties of distance to the lower index; a NaN distance is the largest.
  *
  * gallery [A, ..], queries [B, ..]: the same number of elements a row, F32 or F64; labels I32 or U8;
  * k in 1 .. A; accuracy in 0 .. 1 (NaN if B is 0)
