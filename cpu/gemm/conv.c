@@ -13,9 +13,12 @@
  * and its own rows of the bank, and nothing is multiplied by the zeros between windows. With stride 1
  * there is one class. Where the image repeats, the border is computed too and folded back.
  *
- * Why     OpenBLAS needs the patches as a matrix: for 8 -> 16 fields of C4, k 5, 14 x 14, writing and
- *         packing them costs a third of the product on one Zen 4 core, and its kernel is no faster.
- *         Every element is one chain, so a sample does not feel its batch, tile or thread.
+ * Every element is one chain of multiply-adds, so a sample does not feel its batch, tile or thread.
+ *
+ * Why     OpenBLAS needs the patches as a matrix. One Zen 4 core (peak 117), GFLOP/s here and with a
+ *         matrix of patches per image and OpenBLAS: C4 8 -> 16 fields, k 5, 14 x 14: 100 and 80;
+ *         16 -> 16, k 3, 7 x 7: 91 and 61; lifting 1 -> 8, k 5, 28 x 28: 56 and 66, where turning the
+ *         product into dst's layout costs as much as the product itself.
  */
 #include <string.h>
 
@@ -27,8 +30,8 @@ enum {
     LANE_LIMIT = 1 << 30,    /* bytes */
     LANE_PRODUCTS = 1 << 21, /* worth waking another thread */
     PART_PIXELS = 512,
-    CHAIN = 4096,
-    PARTS = 16
+    CHAIN = 4096, /* pixels that a part of the weight gradient sums at most .. */
+    PARTS = 16    /* .. and parts at least, where each gets PART_PIXELS */
 };
 
 /* A pass that reads patches of one map and writes the positions of another. */
@@ -368,39 +371,45 @@ static void gemm_prepare(eqi_conv_plan *plan)
 
 /* ---- the bank ------------------------------------------------------------------------------------ */
 
-/* bank[group][row of the patch][output of the group], rows in the order of the tap table. */
+/*
+ * bank[group][row of the patch][output of the group], rows in the order of the tap table. This writes
+ * what one tap of a class, its number `tap` there, is for all pairs of fields.
+ */
+static void fill_tap(const eqi_conv_problem *p, const side *s, const equinv_tensor *psi,
+                     int64_t group, const class *c, int64_t tap, eqi_pixel t, void *bank)
+{
+    const int64_t taps = c->taps_y * c->taps_x;
+    const int64_t read_step = s->elements * taps * s->group_outputs;
+    for (int64_t read = 0; read < s->elements; read++)
+        for (int64_t written = 0; written < s->output_elements; written++) {
+            const int32_t g = (int32_t)(s->backward ? read : written);
+            const int32_t h = (int32_t)(s->backward ? written : read);
+            const int64_t row = group * s->patch + c->tap + read * taps + tap;
+            const eqi_conv_spread spread = {
+                .first = group * p->out_per_group,
+                .out = p->out_per_group,
+                .in = p->in_per_group,
+                .at = eqi_conv_place_of(p, g, h, t.y, t.x),
+                .to = row * s->group_outputs + written,
+                .o_step = s->backward ? read_step : s->output_elements,
+                .i_step = s->backward ? s->output_elements : read_step,
+            };
+            eqi_conv_expand(psi, &spread, bank);
+        }
+}
+
 static void fill_bank(const eqi_conv_problem *p, const side *s, const equinv_tensor *psi,
                       void *bank)
 {
     const equinv_conv_desc *const d = &p->desc;
-    const int64_t columns = s->group_outputs;
     for (int64_t group = 0; group < d->channel_groups; group++)
-        for (class c = before_first; next_class(s, d, &c);)
-            for (int64_t ty = 0, tap = 0; ty < d->kernel; ty++)
-                for (int64_t tx = 0; tx < d->kernel; tx++) {
-                    if (!class_has_tap(s, d, c.dy, ty) || !class_has_tap(s, d, c.dx, tx))
-                        continue;
-                    for (int64_t e = 0; e < s->elements * s->output_elements; e++) {
-                        const int64_t read = e / s->output_elements,
-                                      written = e % s->output_elements;
-                        const int64_t taps = c.taps_y * c.taps_x;
-                        const int64_t read_step = s->elements * taps * columns;
-                        const eqi_conv_spread spread = {
-                            .first = group * p->out_per_group,
-                            .out = p->out_per_group,
-                            .in = p->in_per_group,
-                            .at =
-                                eqi_conv_place_of(p, (int32_t)(s->backward ? read : written),
-                                                  (int32_t)(s->backward ? written : read), ty, tx),
-                            .to =
-                                (group * s->patch + c.tap + read * taps + tap) * columns + written,
-                            .o_step = s->backward ? read_step : s->output_elements,
-                            .i_step = s->backward ? s->output_elements : read_step,
-                        };
-                        eqi_conv_expand(psi, &spread, bank);
-                    }
-                    tap++;
-                }
+        for (class c = before_first; next_class(s, d, &c);) {
+            int64_t tap = 0;
+            for (int64_t ty = 0; ty < d->kernel; ty++)
+                for (int64_t tx = 0; tx < d->kernel; tx++)
+                    if (class_has_tap(s, d, c.dy, ty) && class_has_tap(s, d, c.dx, tx))
+                        fill_tap(p, s, psi, group, &c, tap++, (eqi_pixel){ty, tx}, bank);
+        }
 }
 
 static void gemm_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
@@ -685,16 +694,12 @@ static void fold_entry(const weights_job *job, int32_t a, eqi_pixel v, int64_t f
 {
     const eqi_conv_problem *const p = job->problem;
     const side *const s = &job->plan->forward;
-    const equinv_group group = p->desc.group;
     const int64_t k = p->desc.kernel;
-    const int32_t order = eqi_order(group);
+    const int32_t order = eqi_order(p->desc.group);
     int64_t place[8];
     for (int32_t u = 0; u < order; u++) {
-        const eqi_pixel t = eqi_move(eqi_motion_of(group, u), v.y, v.x, k, k);
-        const int32_t turned = p->desc.kind == EQUINV_CONV_REGULAR ? eqi_product(group, u, a) : u;
-        const int32_t g = p->desc.kind == EQUINV_CONV_TO_PLANE ? 0 : u;
-        const int32_t h = p->desc.kind == EQUINV_CONV_LIFTING ? 0 : turned;
-        place[u] = (h * k * k + t.y * k + t.x) * s->group_outputs + g;
+        const eqi_conv_entry at = eqi_conv_entry_of(p, u, a, v);
+        place[u] = (at.h * k * k + at.t.y * k + at.t.x) * s->group_outputs + at.g;
     }
     for (int64_t o = first; o < last; o++)
         for (int64_t i = 0; i < p->in_per_group; i++) {

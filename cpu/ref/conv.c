@@ -144,17 +144,13 @@ static double filter_gradient_at(const eqi_conv_problem *p, const equinv_tensor 
 /* diff_psi[o,i,a,v] = the sum of diff_K over all entries of K that are psi[o,i,a,v] */
 static double weight_gradient_at(const eqi_conv_problem *p, const equinv_tensor *src,
                                  const equinv_tensor *diff_dst, int64_t o, int64_t i, int32_t a,
-                                 int64_t vy, int64_t vx)
+                                 eqi_pixel v)
 {
-    const equinv_conv_desc *const d = &p->desc;
     const int64_t field = o / p->out_per_group * p->in_per_group + i;
     double sum = 0;
-    for (int32_t u = 0; u < eqi_order(d->group); u++) {
-        const eqi_pixel t = eqi_move(eqi_motion_of(d->group, u), vy, vx, d->kernel, d->kernel);
-        const int32_t turned = d->kind == EQUINV_CONV_REGULAR ? eqi_product(d->group, u, a) : u;
-        const int32_t g = d->kind == EQUINV_CONV_TO_PLANE ? 0 : u;
-        const int32_t h = d->kind == EQUINV_CONV_LIFTING ? 0 : turned;
-        sum += filter_gradient_at(p, src, diff_dst, o, g, field, h, t);
+    for (int32_t u = 0; u < eqi_order(p->desc.group); u++) {
+        const eqi_conv_entry at = eqi_conv_entry_of(p, u, a, v);
+        sum += filter_gradient_at(p, src, diff_dst, o, at.g, field, at.h, at.t);
     }
     return sum;
 }
@@ -181,7 +177,8 @@ void eqi_ref_conv_backward_weights(const eqi_conv_problem *p, const equinv_tenso
                 for (int64_t vy = 0; vy < k; vy++)
                     for (int64_t vx = 0; vx < k; vx++)
                         eqi_put(diff_psi, eqi_offset5(diff_psi, o, i, a, vy, vx),
-                                weight_gradient_at(p, src, diff_dst, o, i, (int32_t)a, vy, vx),
+                                weight_gradient_at(p, src, diff_dst, o, i, (int32_t)a,
+                                                   (eqi_pixel){vy, vx}),
                                 p->desc.accumulate);
     for (int64_t o = 0; diff_bias && o < p->desc.fields_out; o++)
         eqi_put(diff_bias, o * diff_bias->strides[0], bias_gradient_at(p, diff_dst, o),

@@ -69,4 +69,25 @@ static inline eqi_conv_place eqi_conv_place_of(const eqi_conv_problem *p, int32_
     };
 }
 
+/*
+ * The other way round: psi[o,i,a,v] stands in the dense filter once for every group element u, at
+ * K[(o,g),(i,h)](t).
+ */
+typedef struct eqi_conv_entry {
+    int32_t g, h;
+    eqi_pixel t;
+} eqi_conv_entry;
+
+static inline eqi_conv_entry eqi_conv_entry_of(const eqi_conv_problem *p, int32_t u, int32_t a,
+                                               eqi_pixel v)
+{
+    const equinv_group group = p->desc.group;
+    const equinv_conv_kind kind = p->desc.kind;
+    return (eqi_conv_entry){
+        .g = kind == EQUINV_CONV_TO_PLANE ? 0 : u,
+        .h = kind == EQUINV_CONV_LIFTING ? 0 : eqi_product(group, u, a),
+        .t = eqi_move(eqi_motion_of(group, u), v.y, v.x, p->desc.kernel, p->desc.kernel),
+    };
+}
+
 #endif
