@@ -9,6 +9,7 @@
 static const command *const commands[] = {
     &info_command,
     &project_command,
+    &report_command,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -216,7 +216,7 @@ static void folder_remove(const char *folder)
 
 /* ---- the program as a whole ----------------------------------------------------------------- */
 
-static const char *const commands[] = {"info", "project"};
+static const char *const commands[] = {"info", "project", "report"};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 START_TEST(help_tells_what_there_is)
@@ -266,7 +266,7 @@ START_TEST(unknown_words_are_wrong_usage)
     FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, (const char *const[]){NULL}), folder),
                USAGE, "equinv: no command was given");
     FAILS_WITH(RUN(folder, "projekt"), USAGE,
-               "equinv: \"projekt\" is no command; there are: info, project");
+               "equinv: \"projekt\" is no command; there are: info, project, report");
     FAILS_WITH(RUN(folder, "projekt"), USAGE, "Try 'equinv --help'.");
     FAILS_WITH(RUN(folder, "--bogus"), USAGE, "equinv: unrecognized option '--bogus'");
     for (int i = 0; i < COMMANDS; i++) {
@@ -360,6 +360,23 @@ START_TEST(info_as_json)
     folder_remove(folder);
 }
 END_TEST
+
+/* IDX of u8: magic 0, 0, 8, axes, then extents and bytes. */
+static void save_idx(const char *path, int axes, const int *extents, const uint8_t *bytes)
+{
+    FILE *const file = fopen(path, "wb");
+    size_t count = 1;
+    ck_assert(file != NULL);
+    const unsigned char magic[4] = {0, 0, 8, (unsigned char)axes};
+    ck_assert(fwrite(magic, 1, 4, file) == 4);
+    for (int i = 0; i < axes; i++) {
+        const unsigned char extent[4] = {0, 0, (unsigned char)(extents[i] >> 8),
+                                         (unsigned char)extents[i]};
+        ck_assert(fwrite(extent, 1, 4, file) == 4);
+        count *= (size_t)extents[i];
+    }
+    ck_assert(fwrite(bytes, 1, count, file) == count && fclose(file) == 0);
+}
 
 /* Latents of 64 GB that take no room: zeros behind a header. */
 static void save_sparse(const char *folder)
@@ -857,6 +874,225 @@ START_TEST(project_into_a_pipe_that_nobody_reads)
 }
 END_TEST
 
+/* ---- report --------------------------------------------------------------------------------- */
+
+/* The number behind "key": in the part of a JSON text that follows "section"; NaN for null. */
+static double json_number_at(const char *text, const char *section, const char *key)
+{
+    char word[64];
+    const char *from = text;
+    if (section) {
+        snprintf(word, sizeof word, "\"%s\": {", section);
+        from = strstr(text, word);
+        ck_assert_msg(from != NULL, "no %s in %s", word, text);
+    }
+    snprintf(word, sizeof word, "\"%s\": ", key);
+    from = strstr(from, word);
+    ck_assert_msg(from != NULL, "no %s in %s", word, text);
+    from += strlen(word);
+    return strncmp(from, "null", 4) == 0 ? (double)NAN : strtod(from, NULL);
+}
+
+static bool equal_numbers(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+#define HAS_NUMBER(text, section, key, expected)                                                   \
+    ck_assert_msg(equal_numbers(json_number_at(text, section, key), (double)(expected)),           \
+                  "%s is %.17g, expected %.17g", key, json_number_at(text, section, key),          \
+                  (double)(expected))
+
+static void has_code(const char *text, const char *section, const equinv_report_code *code)
+{
+    HAS_NUMBER(text, section, "invariance_error", code->invariance_error);
+    HAS_NUMBER(text, section, "within", code->within);
+    HAS_NUMBER(text, section, "between", code->between);
+    HAS_NUMBER(text, section, "distortion_min", code->distortion_min);
+    HAS_NUMBER(text, section, "distortion_max", code->distortion_max);
+    HAS_NUMBER(text, section, "knn_accuracy", code->knn_accuracy);
+}
+
+/* Latents [40, 3, 4] and labels of three classes, as files. */
+static void save_labelled(equinv_context *ctx, const char *folder, equinv_tensor *z,
+                          equinv_tensor *labels)
+{
+    rng r = {31};
+    *z = tensor_random(ctx, &r, EQUINV_F32, 3, 40, 3, 4);
+    *labels = tensor_new(ctx, EQUINV_I32, 1, 40);
+    for (int i = 0; i < 40; i++)
+        tensor_set(labels, i, i % 3);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), z));
+    OK(equinv_tensor_save(ctx, at(folder, "labels.npy"), labels));
+}
+
+START_TEST(report_as_json_has_the_librarys_figures)
+{
+    const bool labelled = _i == 1;
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z, labels;
+    equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
+    equinv_report_desc report_desc = EQUINV_REPORT_DESC_INIT;
+    equinv_projection *projection;
+    equinv_report report;
+    save_labelled(ctx, folder, &z, &labels);
+    desc.fields = 3, desc.kind = EQUINV_PROJECT_MAX, desc.k = 7, desc.seed = 9;
+    report_desc.seed = 9, report_desc.sample = 30, report_desc.neighbours = 3;
+    equinv_tensor error = tensor_new(ctx, EQUINV_F64, 2, 2, 4);
+    OK(equinv_projection_create(ctx, &desc, &projection));
+    OK(equinv_report_compute(projection, &z, labelled ? &labels : NULL, &report_desc, &report,
+                             &error));
+    const outcome *const o =
+        labelled
+            ? RUN(folder, "report", "z.npy", "--group", "C4", "--kind", "max", "--k", "7", "--seed",
+                  "9", "--sample", "30", "--neighbours", "3", "--json", "--labels", "labels.npy")
+            : RUN(folder, "report", "z.npy", "--group", "C4", "--kind", "max", "--k", "7", "--seed",
+                  "9", "--sample", "30", "--neighbours", "3", "--json");
+    SUCCEEDS(o);
+    HAS_NUMBER(o->out, NULL, "latents", 40);
+    HAS_NUMBER(o->out, NULL, "sampled", 30);
+    HAS_NUMBER(o->out, NULL, "dimension", 12);
+    HAS_NUMBER(o->out, NULL, "code_dimension", 7);
+    HAS_NUMBER(o->out, NULL, "order", 4);
+    HAS_NUMBER(o->out, NULL, "rank", report.rank);
+    HAS_NUMBER(o->out, NULL, "kept_variance", report.kept_variance);
+    HAS_NUMBER(o->out, NULL, "label_chance", report.label_chance);
+    ck_assert(isnan(report.label_chance) == !labelled);
+    has_code(o->out, "raw", &report.raw);
+    has_code(o->out, "projected", &report.projected);
+    SAYS(o->out, "\"group\": \"C4\", \"order\": 4, \"kind\": \"max\", \"k\": 7");
+    for (int code = 0; code < 2; code++) {
+        const char *list = strstr(o->out, code ? "\"projected\": " : "\"raw\": ");
+        list = strstr(list, "\"invariance_error_by_element\": [") + 32;
+        for (int g = 0; g < 4; g++) {
+            char *end;
+            const double value = strtod(list, &end);
+            ck_assert(value == tensor_get(&error, code * 4 + g));
+            list = end + 1;
+        }
+    }
+    ck_assert_msg(strcmp(strchr(o->out, '\n'), "\n") == 0, "more than one line: %s", o->out);
+    equinv_projection_destroy(projection);
+    equinv_tensor_destroy(ctx, &error), equinv_tensor_destroy(ctx, &labels);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(report_as_a_table)
+{
+    static const char *const lines[] = {
+        "latents        40 of 12 numbers; 40 in pairwise figures",
+        "group          C4, 4 elements",
+        "projection     linear, 64 templates (gaussian, seed 0), codes of 64 numbers",
+        "fixed by group 3 of 12 dimensions, which keep 0.",
+        "invariance error e ",
+        "invariance error r ",
+        "invariance error r^2 ",
+        "invariance error r^3 ",
+        "inside orbits ",
+        "between orbits ",
+        "5-NN accuracy ",
+        "commonest class ",
+        "Raw latents of one orbit lie ",
+    };
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z, labels;
+    save_labelled(ctx, folder, &z, &labels);
+    const outcome *o = RUN(folder, "report", "z.npy", "--group", "C4", "--labels", "labels.npy");
+    SUCCEEDS(o);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        ck_assert_msg(has_line(o->out, lines[i]), "no line \"%s\" in:\n%s", lines[i], o->out);
+    SAYS(o->out, "Turned queries find their class in ");
+
+    o = RUN(folder, "report", "z.npy", "--group", "D2", "--kind", "orbit");
+    SUCCEEDS(o);
+    ck_assert(has_line(o->out, "invariance error r f "));
+    ck_assert(has_line(o->out, "invariance error f "));
+    SAYS(o->out, "they are not invariant");
+    ck_assert(strstr(o->out, "accuracy") == NULL);
+
+    /* Many elements: the table stops, the object does not. */
+    rng r = {43};
+    equinv_tensor many = tensor_random(ctx, &r, EQUINV_F32, 2, 6, 64);
+    OK(equinv_tensor_save(ctx, at(folder, "many.npy"), &many));
+    o = RUN(folder, "report", "many.npy", "--group", "C32");
+    SUCCEEDS(o);
+    ck_assert(has_line(o->out, "invariance error r^15 "));
+    ck_assert(!has_line(o->out, "invariance error r^16 "));
+    ck_assert(has_line(o->out, "  and 16 more elements (--json has them)"));
+    equinv_tensor_destroy(ctx, &many);
+    equinv_tensor_destroy(ctx, &labels), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(report_takes_labels_as_idx_or_npy)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z, labels;
+    uint8_t bytes[40];
+    char first[16384];
+    save_labelled(ctx, folder, &z, &labels);
+    for (int i = 0; i < 40; i++)
+        bytes[i] = (uint8_t)tensor_get(&labels, i);
+    save_idx(at(folder, "labels-idx1-ubyte"), 1, (int[]){40}, bytes);
+    const outcome *o =
+        RUN(folder, "report", "z.npy", "--group", "C4", "--labels", "labels.npy", "--json");
+    SUCCEEDS(o);
+    strcpy(first, o->out);
+    o = RUN(folder, "report", "z.npy", "--group", "C4", "--labels", "labels-idx1-ubyte", "--json");
+    SUCCEEDS(o);
+    ck_assert_str_eq(o->out, first);
+    equinv_tensor_destroy(ctx, &labels), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+static const struct {
+    const char *const *arguments;
+    int code;
+    const char *words;
+} report_refusals[] = {
+    {ARGUMENTS("--group", "C4"), USAGE, "no file of latents was given"},
+    {ARGUMENTS("z.npy"), USAGE, "--group is missing"},
+    {ARGUMENTS("z.npy", "z.npy", "--group", "C4"), USAGE, "unexpected argument \"z.npy\""},
+    {ARGUMENTS("z.npy", "--group", "C4", "--sample", "1"), USAGE,
+     "--sample is \"1\", expected a whole number from 2 to 2147483647"},
+    {ARGUMENTS("z.npy", "--group", "C4", "--neighbours", "0"), USAGE, "--neighbours is \"0\""},
+    {ARGUMENTS("z.npy", "--group", "C4", "--labels", "z.npy"), REFUSED,
+     "z.npy has element type f32, expected integers"},
+    {ARGUMENTS("z.npy", "--group", "C4", "--labels", "few.npy"), REFUSED,
+     "few.npy has shape [39], expected [40], a label for every latent of z.npy"},
+    {ARGUMENTS("z.npy", "--group", "C4", "--labels", "none.npy"), REFUSED, "none.npy"},
+    {ARGUMENTS("z.npy", "--group", "S", "--kind", "sort"), REFUSED, "S"},
+    {ARGUMENTS("z.npy", "--group", "D4"), REFUSED, "z.npy has shape [40, 3, 4], expected"},
+    {ARGUMENTS("none.npy", "--group", "C4"), REFUSED, "none.npy"},
+};
+
+START_TEST(report_refuses_with_a_sentence)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z, labels, few;
+    save_labelled(ctx, folder, &z, &labels);
+    OK(equinv_tensor_rows(&labels, 0, 39, &few));
+    OK(equinv_tensor_save(ctx, at(folder, "few.npy"), &few));
+    for (size_t i = 0; i < sizeof report_refusals / sizeof *report_refusals; i++)
+        FAILS_WITH(run_list(folder, "report", report_refusals[i].arguments),
+                   report_refusals[i].code, report_refusals[i].words);
+    equinv_tensor_destroy(ctx, &labels), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
 /* ---- interruption --------------------------------------------------------------------------- */
 
 static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
@@ -956,6 +1192,37 @@ START_TEST(progress_is_shown_on_a_terminal)
 }
 END_TEST
 
+START_TEST(report_interrupted)
+{
+    const char *const folder = folder_new();
+    char text[16384];
+    int terminal;
+    const int end = open_terminal(&terminal);
+    if (end < 0) {
+        SKIP("no pseudo-terminal could be opened");
+        return;
+    }
+    equinv_context *const ctx = context_new();
+    rng r = {41};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F32, 3, 3000, 64, 4);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    const pid_t child = start(folder, &(setup){.err_fd = terminal},
+                              ARGUMENTS("report", "z.npy", "--group", "C4", "--sample", "3000"));
+    close(terminal);
+    ck_assert(read(end, text, 1) == 1); /* it works on the figures now */
+    ck_assert(kill(child, SIGINT) == 0);
+    read_terminal(end, text, sizeof text);
+    const outcome *const o = finish(child, folder);
+    GIVES(o, INTERRUPTED);
+    ck_assert_str_eq(o->out, "");
+    SAYS(text, "equinv: report: interrupted");
+    close(end);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
 int main(void)
 {
     const test_entry tests[] = {
@@ -977,9 +1244,14 @@ int main(void)
         {project_replaces_a_file_only_when_done, 1},
         {project_without_permission, 1},
         {project_into_a_pipe_that_nobody_reads, 1},
+        {report_as_json_has_the_librarys_figures, 2},
+        {report_as_a_table, 1},
+        {report_takes_labels_as_idx_or_npy, 1},
+        {report_refuses_with_a_sentence, 1},
         {project_interrupted, SIGNALS},
         {project_interrupted_while_its_input_stalls, 1},
         {progress_is_shown_on_a_terminal, 1},
+        {report_interrupted, 1},
     };
     return run_tests("cli", tests, sizeof tests / sizeof *tests);
 }
