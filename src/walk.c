@@ -8,14 +8,13 @@
 eqi_walk eqi_walk_of(int tensors, const equinv_tensor *const *tensor, int32_t first)
 {
     const equinv_tensor *const lead = tensor[0];
-    eqi_walk w = {.tensors = tensors, .axes = 1, .shape = {1}};
+    eqi_walk w = {.tensors = tensors, .count = 1};
+    bool empty = false;
     for (int32_t axis = first; axis < lead->ndim; axis++)
-        if (lead->shape[axis] == 0)
-            return w;
-    w.axes = 0;
-    w.count = 1;
+        empty |= lead->shape[axis] == 0;
     int32_t order[EQUINV_MAX_DIMS], axes = 0;
-    for (int32_t axis = first; axis < lead->ndim; axis++) {
+    /* Nothing is joined of an empty shape: the other extents' product may overflow. */
+    for (int32_t axis = empty ? lead->ndim : first; axis < lead->ndim; axis++) {
         w.count *= lead->shape[axis];
         if (lead->shape[axis] == 1)
             continue;
@@ -38,6 +37,7 @@ eqi_walk eqi_walk_of(int tensors, const equinv_tensor *const *tensor, int32_t fi
     if (w.axes == 0) {
         w.axes = 1;
         w.shape[0] = 1;
+        w.count = !empty;
         for (int t = 0; t < tensors; t++)
             w.strides[t][0] = 1;
     }

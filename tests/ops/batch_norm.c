@@ -123,7 +123,7 @@ START_TEST(training_normalises_and_keeps_statistics)
     for (uint64_t seed = 0; seed < ROUNDS; seed++) {
         rng r = {seed};
         equinv_batch_norm_desc d = random_desc(&r, EQUINV_F64);
-        d.momentum = rng_range(&r, 0, 4) / 4.0;
+        d.momentum = (double)rng_range(&r, 0, 4) / 4;
         norm b = norm_new(ctx, &r, &d);
         equinv_tensor mean = tensor_copy(ctx, &b.running_mean);
         equinv_tensor var = tensor_copy(ctx, &b.running_var);

@@ -18,6 +18,7 @@ typedef struct job {
     equinv_tensor from, to;
     const int32_t *read;
     int32_t *write;
+    double share;   /* of one place in a mean */
     bool by_fields; /* lanes along the fields, one task a sample; else one task a (sample, field) */
 } job;
 
@@ -133,9 +134,10 @@ static void finish(const job *j, lanes *l, int64_t count, float *dst, int32_t *s
                    int64_t saved_step)
 {
     if (!j->p.max) {
-        const double size = window_size(&j->p);
+        const double share = j->share;
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
-            dst[i] = (float)(l->sum[i] / size);
+            dst[i] = (float)(l->sum[i] * share);
         return;
     }
     memcpy(dst, l->best, (size_t)count * sizeof *dst);
@@ -214,7 +216,7 @@ static void forward_image(const job *j, int64_t n, int64_t f, int64_t g)
         if (any_nan)
             break;
     }
-    *dst = p->max ? best : (float)(sum / window_size(p));
+    *dst = p->max ? best : (float)(sum * j->share);
     if (j->write)
         j->write[(n * p->dst[1] + f) * p->dst[2] + g] = (int32_t)winner;
 }
@@ -301,7 +303,7 @@ static bool choose_lanes(job *j)
 void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
                            const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved)
 {
-    job j = {.p = *p, .from = *src, .to = *dst, .write = saved};
+    job j = {.p = *p, .from = *src, .to = *dst, .write = saved, .share = 1 / window_size(p)};
     if (!choose_lanes(&j)) {
         eqi_ref_pool_forward(ctx, p, src, dst, saved);
         return;
@@ -378,13 +380,16 @@ static void backward_max_by_fields(void *arg, int64_t n)
 
 static void put(const job *j, const double *sum, int64_t count, float *diff_src)
 {
-    const double size = window_size(&j->p);
-    if (j->p.accumulate)
+    const double share = j->share;
+    if (j->p.accumulate) {
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
-            diff_src[i] = (float)((double)diff_src[i] + sum[i] / size);
-    else
+            diff_src[i] = (float)((double)diff_src[i] + sum[i] * share);
+    } else {
+#pragma omp simd
         for (int64_t i = 0; i < count; i++)
-            diff_src[i] = (float)(sum[i] / size);
+            diff_src[i] = (float)(sum[i] * share);
+    }
 }
 
 /* Lanes are inputs x0 .. x0 + count - 1 of one row; every tap brings the outputs that have them. */
@@ -394,7 +399,8 @@ static void backward_columns(const job *j, int64_t n, int64_t f, int64_t h, int6
     const eqi_pool_problem *const p = &j->p;
     const int64_t stride = p->window[2].stride, padding = p->window[2].padding;
     const eqi_range gs = outputs(p, 0, h), ys = outputs(p, 1, y);
-    double sum[LANES] = {0};
+    double sum[LANES];
+    memset(sum, 0, (size_t)count * sizeof *sum);
     for (int64_t g = gs.first; g <= gs.last; g++)
         for (int64_t yy = ys.first; yy <= ys.last; yy++) {
             const float *const row = eqi_f32_at(&j->from, eqi_offset5(&j->from, n, f, g, yy, 0));
@@ -424,15 +430,18 @@ static void backward_image(const job *j, int64_t n, int64_t f, int64_t g)
 {
     const eqi_pool_problem *const p = &j->p;
     const double value =
-        (double)*eqi_f32_at(&j->from, eqi_offset5(&j->from, n, f, g, 0, 0)) / window_size(p);
+        (double)*eqi_f32_at(&j->from, eqi_offset5(&j->from, n, f, g, 0, 0)) * j->share;
     for (int64_t y = 0; y < p->src[3]; y++) {
         float *const row = eqi_f32_at(&j->to, eqi_offset5(&j->to, n, f, g, y, 0));
-        if (p->accumulate)
+        if (p->accumulate) {
+#pragma omp simd
             for (int64_t x = 0; x < p->src[4]; x++)
                 row[x] = (float)((double)row[x] + value);
-        else
+        } else {
+#pragma omp simd
             for (int64_t x = 0; x < p->src[4]; x++)
                 row[x] = (float)value;
+        }
     }
 }
 
@@ -457,7 +466,8 @@ static void backward_fields(const job *j, int64_t n, int64_t f0, int64_t count, 
 {
     const eqi_pool_problem *const p = &j->p;
     const eqi_range gs = outputs(p, 0, h), ys = outputs(p, 1, y), xs = outputs(p, 2, x);
-    double sum[LANES] = {0};
+    double sum[LANES];
+    memset(sum, 0, (size_t)count * sizeof *sum);
     for (int64_t g = gs.first; g <= gs.last; g++)
         for (int64_t yy = ys.first; yy <= ys.last; yy++)
             for (int64_t xx = xs.first; xx <= xs.last; xx++) {
@@ -488,7 +498,8 @@ void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p
                             const equinv_tensor *diff_dst, const int32_t *saved,
                             const equinv_tensor *diff_src)
 {
-    job j = {.p = *p, .from = *diff_dst, .to = *diff_src, .read = saved};
+    job j = {
+        .p = *p, .from = *diff_dst, .to = *diff_src, .read = saved, .share = 1 / window_size(p)};
     int64_t step = 1;
     if (!choose_lanes(&j) ||
         (p->max && (!is_joined(diff_src, &step) || (!j.by_fields && step != 1)))) {
