@@ -457,6 +457,12 @@ static void store_any(const equinv_tensor *t, int64_t offset, double value)
     }
 }
 
+/* No shift is added where there is none: it would make +0 of -0. */
+static double scaled(double value, double scale, double shift)
+{
+    return shift == 0 ? value * scale : value * scale + shift;
+}
+
 equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *src, double scale,
                                     double shift, const equinv_tensor *dst)
 {
@@ -470,13 +476,15 @@ equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *sr
     /* Values are checked before the first is written: a failure leaves dst as it was. */
     const bool may_not_fit = !(eqi_dtype_bit(dst->dtype) & EQI_FLOAT);
     for (int64_t i = 0; may_not_fit && i < count; i++) {
-        const double value = load_any(src, plain ? i : eqi_offset_of(src, i)) * scale + shift;
+        const int64_t from = plain ? i : eqi_offset_of(src, i);
+        const double value = scaled(load_any(src, from), scale, shift);
         EQI_CHECK(holds(dst->dtype, value), ARG,
                   "element %" PRId64 " becomes %g, expected a value that %s holds", i, value,
                   equinv_dtype_name(dst->dtype));
     }
     for (int64_t i = 0; i < count; i++) {
-        const double value = load_any(src, plain ? i : eqi_offset_of(src, i)) * scale + shift;
+        const int64_t from = plain ? i : eqi_offset_of(src, i);
+        const double value = scaled(load_any(src, from), scale, shift);
         store_any(dst, plain ? i : eqi_offset_of(dst, i), value);
     }
     return EQUINV_OK;
