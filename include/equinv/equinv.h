@@ -1127,7 +1127,10 @@ typedef struct equinv_model_desc {
         sizeof(equinv_model_desc), {EQUINV_GROUP_CYCLIC, 4}, EQUINV_F32, 1, 0, 0, 1.0, 0.0, 0      \
     }
 
-/* What a layer does; the word in model files. */
+/*
+ * What a layer does; the word in model files. A layer's output may be read by any number of later
+ * ones. With C1 every field is trivial and "conv" is the ordinary convolution.
+ */
 typedef enum equinv_layer_op {
     EQUINV_LAYER_CONV = 1,       /* "conv": lifting from trivial fields, else regular */
     EQUINV_LAYER_CONV_PLANE = 2, /* "conv-plane": regular fields to plain channels */
@@ -1136,7 +1139,7 @@ typedef enum equinv_layer_op {
     EQUINV_LAYER_DROPOUT = 5,    /* "dropout", with `p`; identity in evaluation */
     EQUINV_LAYER_ADD = 6,        /* "add": two inputs */
     EQUINV_LAYER_POOL = 7,       /* "pool", with `pool` */
-    EQUINV_LAYER_DENSE = 8       /* "dense": `fields` outputs */
+    EQUINV_LAYER_DENSE = 8       /* "dense": `fields` outputs from all of a sample: [N, fields] */
 } equinv_layer_op;
 
 typedef struct equinv_layer_desc {
@@ -1168,8 +1171,9 @@ EQUINV_API void equinv_model_destroy(equinv_model *model);
 
 /*
  * Appends a layer; its shape follows from its inputs and is checked here. Parameters are created:
- * He initialisation for weights (equinv_init_he, stream = layer number), 0 for bias and beta, 1 for
- * gamma.
+ * He initialisation for weights (equinv_init_he, stream = layer number from 0), 0 for bias and beta,
+ * 1 for gamma. Members that the operation does not read are set to their defaults. On failure the
+ * model is as before; at most 1024 layers (UNSUPPORTED). What a forward kept is forgotten.
  */
 EQUINV_API equinv_status equinv_model_add(equinv_model *model, const equinv_layer_desc *layer);
 
@@ -1180,7 +1184,10 @@ EQUINV_API equinv_status equinv_model_layer_count(const equinv_model *model, int
 EQUINV_API equinv_status equinv_model_layer(const equinv_model *model, int64_t index,
                                             equinv_layer_desc *layer);
 
-/* Extents [1, F, G, H, W] of a layer's output ("input" works too); ARG lists the names there are. */
+/*
+ * Extents [1, F, G, H, W] of a layer's output ("input" works too; after a dense layer [1, F, 1, 1, 1]);
+ * ARG lists the names there are.
+ */
 EQUINV_API equinv_status equinv_model_layer_shape(const equinv_model *model, const char *layer,
                                                   int64_t shape[5]);
 
@@ -1189,7 +1196,8 @@ EQUINV_API equinv_status equinv_model_describe(const equinv_model *model, equinv
 
 /*
  * Learnable arrays in layer order, "<layer>.weights|bias|gamma|beta"; the list lives as long as the
- * model and is valid until the next equinv_model_add.
+ * model and is valid until the next equinv_model_add, its names and memory as long as the model.
+ * Values may be changed at any time: every call reads them anew.
  */
 EQUINV_API equinv_status equinv_model_parameters(equinv_model *model,
                                                  const equinv_parameter **parameters,
@@ -1198,7 +1206,9 @@ EQUINV_API equinv_status equinv_model_parameters(equinv_model *model,
 /*
  * Runs all layers on images [N, channels, height, width] (also [N, height, width] for one channel;
  * U8, F32, F64). train true: batch statistics, dropout, and everything is kept for backward; false:
- * running statistics. dst is a view into the model, valid until its next call.
+ * running statistics, in chunks, so that memory is bounded by one and dst. dst is the last layer's
+ * output, [N, F, G, H, W], or [N, F] after a dense layer: a view into the model, valid until its next
+ * call.
  */
 EQUINV_API equinv_status equinv_model_forward(equinv_model *model, bool train,
                                               const equinv_tensor *images, equinv_tensor *dst);
@@ -1207,7 +1217,10 @@ EQUINV_API equinv_status equinv_model_forward(equinv_model *model, bool train,
 EQUINV_API equinv_status equinv_model_activation(const equinv_model *model, const char *layer,
                                                  equinv_tensor *activation);
 
-/* Gradients of all parameters (overwritten) after a forward with train true; diff_dst has dst's shape. */
+/*
+ * Gradients of all parameters (overwritten) after a forward with train true, whose values must not
+ * have changed since; diff_dst has dst's shape and dtype. An evaluation in between is allowed.
+ */
 EQUINV_API equinv_status equinv_model_backward(equinv_model *model, const equinv_tensor *diff_dst);
 
 /*
@@ -1216,15 +1229,20 @@ EQUINV_API equinv_status equinv_model_backward(equinv_model *model, const equinv
  */
 EQUINV_API equinv_status equinv_model_save(const equinv_model *model, const char *path);
 
-/* Reads such a file. UNSUPPORTED in a build without cJSON; FORMAT names what does not fit. */
+/*
+ * Reads such a file. UNSUPPORTED in a build without cJSON and for groups that models do not take;
+ * FORMAT names the layer and key or tensor that does not fit.
+ */
 EQUINV_API equinv_status equinv_model_load(equinv_context *ctx, const char *path,
                                            equinv_model **model);
 
 /*
  * Fills the model's parameters from an escnn checkpoint in evaluation form, saved as safetensors:
  * layer names are the module names ("0", "1"): conv from <name>.filter (psi is its row g = e) and
- * <name>.expanded_bias, batch norm from <name>.batch_norm_[|G|].*. FORMAT names a missing key, a
- * wrong shape, or a filter that is not the expansion of its row e.
+ * <name>.expanded_bias, batch norm from <name>.batch_norm_[|G|].*, dense layers from <name>.weight
+ * and <name>.bias. FORMAT names a missing key, a wrong shape, a filter that is not the expansion of
+ * its row e (to 1e-5), or one of zeros, as modules that were never evaluated have. On failure the
+ * model is as before. Other keys are ignored.
  */
 EQUINV_API equinv_status equinv_model_load_escnn(equinv_model *model, const char *path);
 
@@ -1232,9 +1250,10 @@ EQUINV_API equinv_status equinv_model_load_escnn(equinv_model *model, const char
 
 typedef struct equinv_extract_desc {
     uint32_t struct_size;
-    const char *layer; /* NULL: the last layer with regular fields */
+    const char *layer; /* NULL: the last layer with regular fields (G = |group|) and, if there is
+                          one, with space left (H W > 1) */
     int64_t batch;     /* images at a time; 0: chosen so that activations stay in cache */
-    equinv_progress progress;
+    equinv_progress progress; /* after every chunk */
     void *progress_user;
 } equinv_extract_desc;
 
@@ -1245,7 +1264,7 @@ typedef struct equinv_extract_desc {
 
 /*
  * Creates a projection for a layer's latents: group, fields, height, width and dtype of desc are
- * taken from the layer, the rest from desc.
+ * taken from the layer (NULL as above), the rest from desc. SHAPE for trivial fields.
  */
 EQUINV_API equinv_status equinv_projection_create_for_layer(const equinv_model *model,
                                                             const char *layer,
@@ -1253,8 +1272,10 @@ EQUINV_API equinv_status equinv_projection_create_for_layer(const equinv_model *
                                                             equinv_projection **projection);
 
 /*
- * Latents of any number of images, in chunks: dst [N, F, G, H, W], or p(latents) if a projection is
- * given. Memory beyond dst is bounded by the chunk. A latent does not depend on the chunk it is in.
+ * Latents of any number of images, as equinv_model_forward takes them, in chunks: dst [N, F, G, H, W]
+ * ([N, F] after a dense layer) in the model's dtype, or p(latents) if a projection is given. Memory
+ * beyond dst is bounded by the chunk. A latent's bits do not depend on the chunk it is in. desc NULL
+ * means the defaults. A failure or CANCELLED in the middle leaves the chunks before it in dst.
  */
 EQUINV_API equinv_status equinv_extract(equinv_model *model, const equinv_extract_desc *desc,
                                         const equinv_tensor *images,
@@ -1262,8 +1283,8 @@ EQUINV_API equinv_status equinv_extract(equinv_model *model, const equinv_extrac
                                         const equinv_tensor *dst);
 
 /*
- * The same from a file (NPY or IDX, also .gz) to an NPY file; neither is held in memory. On failure
- * or cancellation nothing is left at the target.
+ * The same from a file (NPY or IDX, also .gz, of any element type) to an NPY file; neither is held in
+ * memory. On failure or cancellation nothing is left at the target.
  */
 EQUINV_API equinv_status equinv_extract_file(equinv_model *model, const equinv_extract_desc *desc,
                                              const char *images_path,

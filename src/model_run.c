@@ -1,0 +1,514 @@
+/* Running a model: evaluation in chunks, forward in training, backward. */
+#include "internal/model.h"
+
+#include <string.h>
+
+/* One layer at work on one batch. */
+typedef struct step {
+    equinv_model *model;
+    const eqi_node *node;
+    const equinv_plan *plan;
+    const equinv_tensor *weights; /* as they are, or packed */
+    equinv_tensor src[2], dst;
+    equinv_tensor diff_dst, diff_src; /* diff_src.data NULL: not wanted */
+    void *saved;                      /* for backward; NULL in evaluation */
+    size_t saved_size;
+    bool train;
+} step;
+
+/* An array that the layer may lack. */
+static const equinv_tensor *optional(const equinv_tensor *array)
+{
+    return array->ndim ? array : NULL;
+}
+
+/* Every dropout layer draws with its own key: multiples of an odd number stay apart. */
+static uint64_t dropout_seed(const step *s)
+{
+    return s->model->desc.seed + (uint64_t)s->node->number * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* ---- forward, one function an operation */
+
+static equinv_status forward_conv(const step *s)
+{
+    return equinv_conv_forward(s->plan, &s->src[0], s->weights, optional(&s->node->array[EQI_BIAS]),
+                               &s->dst, s->model->scratch.data, s->model->scratch.size);
+}
+
+static equinv_status forward_batch_norm(const step *s)
+{
+    const equinv_tensor *const a = s->node->array;
+    if (s->train)
+        return equinv_batch_norm_forward_train(s->plan, &s->src[0], &a[EQI_GAMMA], &a[EQI_BETA],
+                                               &a[EQI_RUNNING_MEAN], &a[EQI_RUNNING_VAR], &s->dst,
+                                               s->saved, s->saved_size, s->model->scratch.data,
+                                               s->model->scratch.size);
+    return equinv_batch_norm_forward_eval(s->plan, &s->src[0], &a[EQI_GAMMA], &a[EQI_BETA],
+                                          &a[EQI_RUNNING_MEAN], &a[EQI_RUNNING_VAR], &s->dst,
+                                          s->model->scratch.data, s->model->scratch.size);
+}
+
+static equinv_status forward_relu(const step *s)
+{
+    return equinv_relu_forward(s->model->ctx, s->node->desc.slope, &s->src[0], &s->dst);
+}
+
+static equinv_status forward_dropout(const step *s)
+{
+    if (!s->train) /* the identity, and dst is src */
+        return EQUINV_OK;
+    return equinv_dropout(s->model->ctx, s->node->desc.p, dropout_seed(s), s->model->steps,
+                          &s->src[0], &s->dst);
+}
+
+static equinv_status forward_add(const step *s)
+{
+    return equinv_add(s->model->ctx, &s->src[0], &s->src[1], &s->dst);
+}
+
+static equinv_status forward_pool(const step *s)
+{
+    return equinv_pool_forward(s->plan, &s->src[0], &s->dst, s->saved, s->saved_size,
+                               s->model->scratch.data, s->model->scratch.size);
+}
+
+static equinv_tensor as_rows(const equinv_tensor *map)
+{
+    equinv_tensor rows = *map;
+    rows.ndim = 2;
+    return rows;
+}
+
+static equinv_status forward_dense(const step *s)
+{
+    const equinv_tensor dst = as_rows(&s->dst);
+    return equinv_dense_forward(s->plan, &s->src[0], s->weights,
+                                optional(&s->node->array[EQI_BIAS]), &dst, s->model->scratch.data,
+                                s->model->scratch.size);
+}
+
+/* ---- backward: gradients of the layer's arrays and, if wanted, of its first input */
+
+static equinv_status backward_conv(const step *s)
+{
+    void *const scratch = s->model->scratch.data;
+    const size_t size = s->model->scratch.size;
+    EQI_TRY(equinv_conv_backward_weights(s->plan, &s->src[0], &s->diff_dst,
+                                         &s->node->gradient[EQI_WEIGHTS],
+                                         optional(&s->node->gradient[EQI_BIAS]), scratch, size));
+    if (!s->diff_src.data)
+        return EQUINV_OK;
+    return equinv_conv_backward_data(s->plan, &s->diff_dst, s->weights, &s->diff_src, scratch,
+                                     size);
+}
+
+static equinv_status backward_batch_norm(const step *s)
+{
+    return equinv_batch_norm_backward_train(
+        s->plan, &s->src[0], &s->node->array[EQI_GAMMA], &s->diff_dst, s->saved, s->saved_size,
+        &s->diff_src, &s->node->gradient[EQI_GAMMA], &s->node->gradient[EQI_BETA],
+        s->model->scratch.data, s->model->scratch.size);
+}
+
+static equinv_status backward_relu(const step *s)
+{
+    return equinv_relu_backward(s->model->ctx, s->node->desc.slope, &s->src[0], &s->diff_dst,
+                                &s->diff_src);
+}
+
+static equinv_status backward_dropout(const step *s)
+{
+    return equinv_dropout(s->model->ctx, s->node->desc.p, dropout_seed(s), s->model->steps,
+                          &s->diff_dst, &s->diff_src);
+}
+
+static equinv_status backward_pool(const step *s)
+{
+    return equinv_pool_backward(s->plan, &s->diff_dst, s->saved, s->saved_size, &s->diff_src,
+                                s->model->scratch.data, s->model->scratch.size);
+}
+
+static equinv_status backward_dense(const step *s)
+{
+    void *const scratch = s->model->scratch.data;
+    const size_t size = s->model->scratch.size;
+    const equinv_tensor diff_dst = as_rows(&s->diff_dst);
+    EQI_TRY(equinv_dense_backward_weights(s->plan, &s->src[0], &diff_dst,
+                                          &s->node->gradient[EQI_WEIGHTS],
+                                          optional(&s->node->gradient[EQI_BIAS]), scratch, size));
+    if (!s->diff_src.data)
+        return EQUINV_OK;
+    return equinv_dense_backward_data(s->plan, &diff_dst, s->weights, &s->diff_src, scratch, size);
+}
+
+/* The add has no backward of its own: its gradient is that of both inputs. */
+static const struct runner {
+    equinv_status (*forward)(const step *);
+    equinv_status (*backward)(const step *);
+} runners[] = {
+    [EQUINV_LAYER_CONV] = {forward_conv, backward_conv},
+    [EQUINV_LAYER_CONV_PLANE] = {forward_conv, backward_conv},
+    [EQUINV_LAYER_BATCH_NORM] = {forward_batch_norm, backward_batch_norm},
+    [EQUINV_LAYER_RELU] = {forward_relu, backward_relu},
+    [EQUINV_LAYER_DROPOUT] = {forward_dropout, backward_dropout},
+    [EQUINV_LAYER_ADD] = {forward_add, NULL},
+    [EQUINV_LAYER_POOL] = {forward_pool, backward_pool},
+    [EQUINV_LAYER_DENSE] = {forward_dense, backward_dense},
+};
+
+static equinv_status in_layer(const eqi_node *node, equinv_status status)
+{
+    if (status == EQUINV_OK)
+        return EQUINV_OK;
+    return eqi_fail(status, "layer \"%s\": %s", node->name, equinv_last_error());
+}
+
+/* ---- images */
+
+/* A view that an earlier call gave must not be read while its memory changes. */
+static equinv_status check_outside(const equinv_model *model, const equinv_tensor *images)
+{
+    const eqi_block *const blocks[] = {&model->scratch, &model->chunk, &model->output, &model->kept,
+                                       &model->gradients};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        const int64_t size = (int64_t)blocks[i]->size;
+        equinv_tensor all;
+        EQI_TRY(equinv_tensor_init(blocks[i]->data, EQUINV_U8, 1, &size, &all));
+        EQI_TRY(eqi_check_disjoint(images, "images", &all, "the model's memory"));
+    }
+    return EQUINV_OK;
+}
+
+equinv_status eqi_model_check_images(const equinv_model *model, const equinv_tensor *images,
+                                     equinv_tensor *view)
+{
+    EQI_TRY(eqi_check_tensor(model->ctx, images, "images", EQI_FLOAT | EQI_U8));
+    const equinv_model_desc *const d = &model->desc;
+    *view = *images;
+    if (images->ndim == 3 && d->channels == 1) {
+        view->ndim = 4;
+        view->shape[1] = view->strides[1] = 1;
+        for (int i = 2; i < 4; i++) {
+            view->shape[i] = images->shape[i - 1];
+            view->strides[i] = images->strides[i - 1];
+        }
+    }
+    char has[128];
+    EQI_CHECK(view->ndim == 4 && view->shape[1] == d->channels && view->shape[2] == d->height &&
+                  view->shape[3] == d->width,
+              SHAPE,
+              "images have shape %s, expected [N, %" PRId64 ", %" PRId64 ", %" PRId64
+              "] (or without the axis of one channel)",
+              eqi_shape_text(images->ndim, images->shape, has, sizeof has), d->channels, d->height,
+              d->width);
+    return check_outside(model, images);
+}
+
+/* images * scale + shift into the input node's values. */
+static equinv_status load_images(const equinv_model *model, const equinv_tensor *images,
+                                 const equinv_tensor *values)
+{
+    equinv_tensor dst = *values; /* [N, C, 1, H, W] without the third axis */
+    dst.ndim = 4;
+    for (int i = 2; i < 4; i++) {
+        dst.shape[i] = values->shape[i + 1];
+        dst.strides[i] = values->strides[i + 1];
+    }
+    return equinv_tensor_convert(model->ctx, images, model->desc.scale, model->desc.shift, &dst);
+}
+
+/* ---- evaluation */
+
+/* Values of a chunk should stay in a core's cache; measured best near here. */
+#define CHUNK_BYTES (INT64_C(1) << 20)
+
+static equinv_status choose_chunk(equinv_model *model, int32_t target, int64_t images,
+                                  int64_t wanted, int64_t *chunk)
+{
+    int64_t bytes;
+    *chunk = wanted;
+    if (!wanted) {
+        EQI_TRY(eqi_place_values(model, target, 1, false, &bytes));
+        *chunk = bytes > 0 ? CHUNK_BYTES / bytes : images;
+    }
+    *chunk = *chunk > images ? images : *chunk;
+    *chunk = *chunk < 1 ? 1 : *chunk;
+    return EQUINV_OK;
+}
+
+equinv_status eqi_evaluation_begin(equinv_model *model, int32_t target, int64_t images,
+                                   int64_t wanted, bool outside, eqi_evaluation *evaluation)
+{
+    eqi_evaluation e = {model, target, 0, outside};
+    model->calls++;
+    EQI_TRY(choose_chunk(model, target, images, wanted, &e.chunk));
+    int64_t bytes;
+    EQI_TRY(eqi_place_values(model, target, e.chunk, outside, &bytes));
+    EQI_TRY(eqi_block_reserve(model->ctx, &model->chunk, bytes, "the values of a chunk"));
+    eqi_plan_set *set;
+    if (images >= e.chunk)
+        EQI_TRY(eqi_model_plans(model, e.chunk, true, &set));
+    if (images % e.chunk)
+        EQI_TRY(eqi_model_plans(model, images % e.chunk, true, &set));
+    *evaluation = e;
+    return EQUINV_OK;
+}
+
+/* The weights that forward takes: packed once in a public call. */
+static equinv_status pack(const equinv_model *model, eqi_plan_set *set, int32_t index,
+                          equinv_tensor *packed)
+{
+    eqi_planned *const entry = &set->planned[index];
+    const int64_t size = (int64_t)equinv_plan_packed_size(entry->plan);
+    void *const room = (char *)set->packed + entry->packed;
+    if (entry->packed_in != model->calls)
+        EQI_TRY(equinv_conv_pack(entry->plan, &model->nodes[index]->array[EQI_WEIGHTS], room,
+                                 (size_t)size));
+    entry->packed_in = model->calls;
+    return equinv_tensor_init(room, EQUINV_U8, 1, &size, packed);
+}
+
+equinv_status eqi_evaluation_run(const eqi_evaluation *evaluation, const equinv_tensor *images,
+                                 void *outside, equinv_tensor *values)
+{
+    equinv_model *const model = evaluation->model;
+    const int64_t batch = images->shape[0];
+    const int32_t target = evaluation->target;
+    const eqi_slot *const slots = model->slots;
+    eqi_plan_set *set;
+    EQI_TRY(eqi_model_plans(model, batch, true, &set));
+    for (int32_t i = 0; i <= target; i++) {
+        if (!slots[i].used)
+            continue;
+        const eqi_node *const node = model->nodes[i];
+        equinv_tensor packed;
+        step s = {.model = model, .node = node, .plan = set->planned[i].plan};
+        s.weights = &node->array[EQI_WEIGHTS];
+        const int32_t readable[] = {i, node->from[0], node->from[1]};
+        equinv_tensor *const maps[] = {&s.dst, &s.src[0], &s.src[1]};
+        for (int k = 0; k <= node->inputs; k++) {
+            const int32_t root = slots[readable[k]].root;
+            const bool out = evaluation->outside && root == slots[target].root;
+            void *const data = out ? outside : (char *)model->chunk.data + slots[root].offset;
+            *maps[k] = eqi_model_map(model, model->nodes[readable[k]], batch, data);
+        }
+        if (i == 0) {
+            EQI_TRY(load_images(model, images, &s.dst));
+        } else {
+            if (set->planned[i].packed >= 0) {
+                EQI_TRY(in_layer(node, pack(model, set, i, &packed)));
+                s.weights = &packed;
+            }
+            EQI_TRY(in_layer(node, runners[node->desc.op].forward(&s)));
+        }
+        *values = s.dst;
+    }
+    return EQUINV_OK;
+}
+
+static equinv_status forward_in_evaluation(equinv_model *model, const equinv_tensor *images,
+                                           equinv_tensor *dst)
+{
+    const int32_t output = model->count - 1;
+    const eqi_node *const node = model->nodes[output];
+    const int64_t count = images->shape[0];
+    int64_t bytes = 0;
+    EQI_TRY(eqi_add_bytes(&bytes, node->count, count, model->desc.dtype));
+    EQI_TRY(eqi_block_reserve(model->ctx, &model->output, bytes, "the model's output"));
+    eqi_evaluation e;
+    EQI_TRY(eqi_evaluation_begin(model, output, count, 0, true, &e));
+    const equinv_tensor all = eqi_model_map(model, node, count, model->output.data);
+    for (int64_t first = 0; first < count; first += e.chunk) {
+        const int64_t rows = count - first < e.chunk ? count - first : e.chunk;
+        equinv_tensor some, part, values;
+        EQI_TRY(equinv_tensor_rows(images, first, rows, &some));
+        EQI_TRY(equinv_tensor_rows(&all, first, rows, &part));
+        EQI_TRY(eqi_evaluation_run(&e, &some, part.data, &values));
+    }
+    *dst = eqi_model_view(model, node, count, model->output.data);
+    return EQUINV_OK;
+}
+
+/* ---- training */
+
+/* Places of all values and of what backward needs beside them, one after the other. */
+static equinv_status place_kept(equinv_model *model, const eqi_plan_set *set, int64_t batch,
+                                int64_t *bytes)
+{
+    *bytes = 0;
+    for (int32_t i = 0; i < model->count; i++) {
+        eqi_node *const node = model->nodes[i];
+        const equinv_plan *const plan = set->planned[i].plan;
+        node->kept = *bytes;
+        EQI_TRY(eqi_add_bytes(bytes, node->count, batch, model->desc.dtype));
+        node->saved = *bytes;
+        if (plan)
+            EQI_TRY(eqi_add_bytes(bytes, (int64_t)equinv_plan_saved_size(plan), 1, EQUINV_U8));
+    }
+    return EQUINV_OK;
+}
+
+static equinv_tensor kept_map(const equinv_model *model, int32_t index)
+{
+    const eqi_node *const node = model->nodes[index];
+    return eqi_model_map(model, node, model->trained_batch, (char *)model->kept.data + node->kept);
+}
+
+/* A layer with the values that training keeps. */
+static step kept_step(equinv_model *model, const eqi_plan_set *set, int32_t index)
+{
+    const eqi_node *const node = model->nodes[index];
+    const equinv_plan *const plan = set->planned[index].plan;
+    step s = {.model = model, .node = node, .plan = plan, .train = true};
+    s.weights = &node->array[EQI_WEIGHTS];
+    s.dst = kept_map(model, index);
+    for (int32_t k = 0; k < node->inputs; k++)
+        s.src[k] = kept_map(model, node->from[k]);
+    if (plan && equinv_plan_saved_size(plan) > 0) {
+        s.saved = (char *)model->kept.data + node->saved;
+        s.saved_size = equinv_plan_saved_size(plan);
+    }
+    return s;
+}
+
+static equinv_status forward_in_training(equinv_model *model, const equinv_tensor *images,
+                                         equinv_tensor *dst)
+{
+    const int64_t batch = images->shape[0];
+    eqi_plan_set *set;
+    int64_t bytes;
+    model->calls++;
+    model->trained = false;
+    EQI_TRY(eqi_model_plans(model, batch, false, &set));
+    EQI_TRY(place_kept(model, set, batch, &bytes));
+    EQI_TRY(eqi_block_reserve(model->ctx, &model->kept, bytes, "the values of a batch"));
+    model->trained_batch = batch;
+    model->steps++;
+    const equinv_tensor input = kept_map(model, 0);
+    EQI_TRY(load_images(model, images, &input));
+    for (int32_t i = 1; i < model->count; i++) {
+        const step s = kept_step(model, set, i);
+        EQI_TRY(in_layer(s.node, runners[s.node->desc.op].forward(&s)));
+    }
+    model->trained = true;
+    const eqi_node *const node = model->nodes[model->count - 1];
+    *dst = eqi_model_view(model, node, batch, (char *)model->kept.data + node->kept);
+    return EQUINV_OK;
+}
+
+equinv_status equinv_model_forward(equinv_model *model, bool train, const equinv_tensor *images,
+                                   equinv_tensor *dst)
+{
+    EQI_CHECK(model, ARG, "model is NULL, expected a model");
+    equinv_tensor view;
+    EQI_TRY(eqi_model_check_images(model, images, &view));
+    EQI_CHECK(dst, ARG, "dst is NULL, expected where to put the view");
+    return train ? forward_in_training(model, &view, dst)
+                 : forward_in_evaluation(model, &view, dst);
+}
+
+equinv_status equinv_model_activation(const equinv_model *model, const char *layer,
+                                      equinv_tensor *activation)
+{
+    EQI_CHECK(model, ARG, "model is NULL, expected a model");
+    int32_t index;
+    EQI_TRY(eqi_model_find(model, layer, &index));
+    EQI_CHECK(activation, ARG, "activation is NULL, expected where to put the view");
+    EQI_CHECK(model->trained, ARG,
+              "model keeps no activations, expected a forward with train true before");
+    const eqi_node *const node = model->nodes[index];
+    *activation =
+        eqi_model_view(model, node, model->trained_batch, (char *)model->kept.data + node->kept);
+    return EQUINV_OK;
+}
+
+/* ---- backward */
+
+static equinv_tensor gradient_map(const equinv_model *model, int32_t index, int32_t slot)
+{
+    return eqi_model_map(model, model->nodes[index], model->trained_batch,
+                         (char *)model->gradients.data + model->slots[slot].offset);
+}
+
+/* Parameters that the output does not depend on have gradient 0. */
+static void clear_gradients(const equinv_model *model, const eqi_node *node)
+{
+    for (int which = 0; which < EQI_LEARNABLE; which++) {
+        const equinv_tensor *const g = &node->gradient[which];
+        if (g->ndim)
+            memset(g->data, 0,
+                   (size_t)equinv_tensor_count(g) * equinv_dtype_size(model->desc.dtype));
+    }
+}
+
+/* One more reader's share: the last reader in order comes first and writes, the others add. */
+static equinv_status add_gradient(const equinv_model *model, const equinv_tensor *more,
+                                  const equinv_tensor *sum, bool first)
+{
+    if (!first)
+        return equinv_add(model->ctx, sum, more, sum);
+    const int64_t count = equinv_tensor_count(more);
+    if (count > 0)
+        memcpy(sum->data, more->data, (size_t)count * equinv_dtype_size(more->dtype));
+    return EQUINV_OK;
+}
+
+/* One layer backwards: gradients of its arrays, and its share of its inputs' gradients. */
+static equinv_status backward_layer(equinv_model *model, const eqi_plan_set *set, int32_t index)
+{
+    eqi_slot *const slots = model->slots;
+    step s = kept_step(model, set, index);
+    s.diff_dst = gradient_map(model, index, slots[index].root);
+    for (int32_t k = 0; s.node->desc.op == EQUINV_LAYER_ADD && k < 2; k++) {
+        const int32_t src = s.node->from[k];
+        const equinv_tensor sum = gradient_map(model, src, slots[src].root);
+        if (!slots[src].used)
+            continue;
+        EQI_TRY(add_gradient(model, &s.diff_dst, &sum, !slots[src].written));
+        slots[src].written = true;
+    }
+    if (s.node->desc.op == EQUINV_LAYER_ADD)
+        return EQUINV_OK;
+    const int32_t src = s.node->from[0];
+    const bool wanted = slots[src].used, aside = !wanted || slots[src].written;
+    if (wanted || s.node->desc.op == EQUINV_LAYER_BATCH_NORM)
+        s.diff_src = gradient_map(model, src, aside ? model->count : slots[src].root);
+    EQI_TRY(runners[s.node->desc.op].backward(&s));
+    if (wanted && aside) {
+        const equinv_tensor sum = gradient_map(model, src, slots[src].root);
+        EQI_TRY(add_gradient(model, &s.diff_src, &sum, false));
+    }
+    slots[src].written = true;
+    return EQUINV_OK;
+}
+
+equinv_status equinv_model_backward(equinv_model *model, const equinv_tensor *diff_dst)
+{
+    EQI_CHECK(model, ARG, "model is NULL, expected a model");
+    EQI_TRY(eqi_check_tensor(model->ctx, diff_dst, "diff_dst", EQI_FLOAT));
+    EQI_TRY(eqi_check_dtype(diff_dst, "diff_dst", model->desc.dtype));
+    EQI_CHECK(model->trained, ARG,
+              "model keeps no activations, expected a forward with train true before");
+    const int32_t output = model->count - 1;
+    const equinv_tensor shape =
+        eqi_model_view(model, model->nodes[output], model->trained_batch, NULL);
+    EQI_TRY(eqi_check_same_shape(diff_dst, "diff_dst", &shape, "dst of the forward"));
+    int64_t bytes;
+    eqi_plan_set *set;
+    EQI_TRY(eqi_model_plans(model, model->trained_batch, false, &set));
+    EQI_TRY(eqi_place_gradients(model, model->trained_batch, &bytes));
+    EQI_TRY(eqi_block_reserve(model->ctx, &model->gradients, bytes, "gradients of a batch"));
+    if (model->slots[output].used) {
+        equinv_tensor start = gradient_map(model, output, model->slots[output].root);
+        start = eqi_model_view(model, model->nodes[output], model->trained_batch, start.data);
+        EQI_TRY(equinv_tensor_convert(model->ctx, diff_dst, 1, 0, &start));
+    }
+    for (int32_t i = output; i > 0; i--) {
+        if (model->slots[i].used)
+            EQI_TRY(in_layer(model->nodes[i], backward_layer(model, set, i)));
+        else
+            clear_gradients(model, model->nodes[i]);
+    }
+    return EQUINV_OK;
+}

@@ -1,0 +1,598 @@
+/* Extraction: the same latents in any chunk, from memory and from files, with bounded memory. */
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal/model.h"
+#include "tests/util/files.h"
+#include "tests/util/network.h"
+
+static equinv_tensor latents_for(equinv_context *ctx, const equinv_model *m, const char *layer,
+                                 int64_t batch)
+{
+    int64_t s[5];
+    OK(equinv_model_layer_shape(m, layer, s));
+    return tensor_new(ctx, m->desc.dtype, 5, (int)batch, (int)s[1], (int)s[2], (int)s[3],
+                      (int)s[4]);
+}
+
+static equinv_extract_desc extract_of(const char *layer, int64_t batch)
+{
+    equinv_extract_desc d = EQUINV_EXTRACT_DESC_INIT;
+    d.layer = layer;
+    d.batch = batch;
+    return d;
+}
+
+static equinv_projection *projection_for(const equinv_model *m, const char *layer,
+                                         equinv_projection_kind kind)
+{
+    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
+    equinv_projection *p = NULL;
+    d.kind = kind;
+    d.k = 7;
+    OK(equinv_projection_create_for_layer(m, layer, &d, &p));
+    return p;
+}
+
+enum { BUNDLES = 10, NETWORKS_IN_BUNDLE = 20 };
+
+START_TEST(a_latent_does_not_depend_on_its_chunk)
+{
+    equinv_context *const ctx = context_new();
+    for (int k = 0; k < NETWORKS_IN_BUNDLE; k++) {
+        const uint64_t seed = 20000 + (uint64_t)(_i * NETWORKS_IN_BUNDLE + k);
+        rng r = {seed};
+        const equinv_dtype dtype = k % 4 ? EQUINV_F32 : EQUINV_F64;
+        equinv_model *const m = network_random(ctx, &r, (network_options){dtype, false});
+        network_disturb(&r, m);
+        equinv_tensor images = network_images(ctx, &r, m, 7, EQUINV_F32);
+        for (int32_t i = 0; i < m->count; i++) {
+            const char *const layer = m->nodes[i]->name;
+            equinv_tensor z[3];
+            const int64_t chunks[] = {7, rng_range(&r, 1, 4), 0};
+            for (int j = 0; j < 3; j++) {
+                const equinv_extract_desc d = extract_of(layer, chunks[j]);
+                z[j] = latents_for(ctx, m, layer, 7);
+                equinv_tensor dst = z[j];
+                dst.ndim = m->nodes[i]->flat ? 2 : 5;
+                OK(equinv_extract(m, &d, &images, NULL, &dst));
+                int64_t where = -1;
+                ck_assert_msg(tensor_same(&z[j], &z[0], &where),
+                              "seed %llu, layer %s, chunk %lld: differs at %lld",
+                              (unsigned long long)seed, layer, (long long)chunks[j],
+                              (long long)where);
+            }
+            for (int j = 0; j < 3; j++)
+                equinv_tensor_destroy(ctx, &z[j]);
+        }
+        equinv_tensor_destroy(ctx, &images);
+        equinv_model_destroy(m);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(latents_are_the_activations)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {3};
+    equinv_model *const m = model_new(ctx, equinv_dihedral(4), EQUINV_F32, 2, 6, 6);
+    model_add(m, conv_of("conv1", 2, 3));
+    model_add(m, layer_of(EQUINV_LAYER_RELU, "relu1"));
+    model_add(m, conv_of("conv2", 2, 3));
+    model_add(m, add_of("sum", "conv2", "relu1"));
+    model_add(m, layer_of(EQUINV_LAYER_RELU, "relu2"));
+    model_add(m, pool_of("pool", EQUINV_POOL_MAX, 2));
+    model_add(m, dense_of("logits", 3));
+    equinv_tensor images = network_images(ctx, &r, m, 4, EQUINV_F64), dst, kept, storage;
+    OK(equinv_model_forward(m, true, &images, &dst)); /* no batch norm: training = evaluation */
+    for (int32_t i = 0; i < m->count; i++) {
+        const char *const layer = m->nodes[i]->name;
+        const equinv_extract_desc d = extract_of(layer, 3);
+        OK(equinv_model_activation(m, layer, &kept));
+        equinv_tensor z = tensor_like(ctx, &kept);
+        OK(equinv_extract(m, &d, &images, NULL, &z));
+        ASSERT_SAME(&z, &kept);
+        equinv_tensor strided = tensor_strided_copy(ctx, &r, &z, &storage);
+        for (int64_t k = 0; k < equinv_tensor_count(&strided); k++)
+            tensor_set(&strided, k, -77);
+        OK(equinv_extract(m, &d, &images, NULL, &strided));
+        ASSERT_SAME(&strided, &kept);
+        equinv_tensor_destroy(ctx, &storage);
+        equinv_tensor_destroy(ctx, &z);
+    }
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(layer_null_is_the_last_regular_one_with_space)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {4};
+    equinv_model *m = network_small(ctx);
+    equinv_tensor images = network_images(ctx, &r, m, 2, EQUINV_F32);
+    equinv_tensor z = latents_for(ctx, m, "sum", 2), expected = latents_for(ctx, m, "sum", 2);
+    equinv_extract_desc d = extract_of("sum", 0);
+    OK(equinv_extract(m, NULL, &images, NULL, &z));
+    OK(equinv_extract(m, &d, &images, NULL, &expected));
+    ASSERT_SAME(&z, &expected);
+    equinv_model_destroy(m);
+
+    m = model_new(ctx, equinv_cyclic(4), EQUINV_F32, 1, 8, 8); /* no space left anywhere */
+    FAILS(EQUINV_ERR_ARG, "has none", equinv_extract(m, NULL, &images, NULL, &z));
+    equinv_layer_desc conv = conv_of("conv", 2, 8);
+    conv.padding = 0;
+    model_add(m, conv);
+    equinv_tensor flat = tensor_new(ctx, EQUINV_F32, 5, 2, 2, 4, 1, 1);
+    OK(equinv_extract(m, NULL, &images, NULL, &flat));
+    equinv_tensor_destroy(ctx, &flat);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_tensor_destroy(ctx, &expected);
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(straight_into_a_projection)
+{
+    static const equinv_projection_kind kinds[] = {
+        EQUINV_PROJECT_LINEAR,   EQUINV_PROJECT_MAX,         EQUINV_PROJECT_MEAN,
+        EQUINV_PROJECT_MEAN_ABS, EQUINV_PROJECT_MEAN_SQUARE, EQUINV_PROJECT_SORTED,
+        EQUINV_PROJECT_ORBIT,
+    };
+    equinv_context *const ctx = context_new();
+    rng r = {5};
+    equinv_model *const m = network_small(ctx);
+    equinv_tensor images = network_images(ctx, &r, m, 9, EQUINV_U8);
+    equinv_tensor z = latents_for(ctx, m, "conv2", 9);
+    equinv_extract_desc d = extract_of("conv2", 4);
+    OK(equinv_extract(m, &d, &images, NULL, &z));
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        equinv_projection *const p = projection_for(m, "conv2", kinds[i]);
+        int32_t ndim;
+        int64_t shape[3];
+        equinv_tensor codes, expected, storage;
+        OK(equinv_projection_output_shape(p, 9, &ndim, shape));
+        OK(equinv_tensor_create(ctx, EQUINV_F32, ndim, shape, &codes));
+        OK(equinv_tensor_create(ctx, EQUINV_F32, ndim, shape, &expected));
+        OK(equinv_project_forward(p, &z, NULL, &expected, NULL, 0, NULL, 0));
+        OK(equinv_extract(m, &d, &images, p, &codes));
+        ASSERT_SAME(&codes, &expected);
+        equinv_tensor strided = tensor_strided_copy(ctx, &r, &images, &storage);
+        d.batch = 0;
+        OK(equinv_extract(m, &d, &strided, p, &codes));
+        ASSERT_SAME(&codes, &expected);
+        equinv_tensor_destroy(ctx, &storage);
+        equinv_tensor_destroy(ctx, &codes);
+        equinv_tensor_destroy(ctx, &expected);
+        equinv_projection_destroy(p);
+    }
+    equinv_tensor_destroy(ctx, &z);
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(files_give_the_same)
+{
+    static const equinv_dtype dtypes[] = {EQUINV_U8, EQUINV_F32, EQUINV_F64, EQUINV_I32};
+    equinv_context *const ctx = context_new();
+    rng r = {6};
+    temp_folder folder = temp_folder_new();
+    char in[160], out[160];
+    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
+    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    equinv_model *const m = network_small(ctx);
+    equinv_projection *const p = projection_for(m, NULL, EQUINV_PROJECT_MAX);
+    for (int i = 0; i < 4; i++)
+        for (int n = 0; n < 8; n += 7)
+            for (int three = 0; three < 2; three++)
+                for (int projected = 0; projected < 2; projected++) {
+                    equinv_tensor images = network_images(ctx, &r, m, n, dtypes[i]), z, read;
+                    equinv_tensor stored = images, wide = tensor_as(ctx, &images, EQUINV_F64);
+                    if (three)
+                        OK(equinv_tensor_init(images.data, images.dtype, 3, (int64_t[]){n, 8, 8},
+                                              &stored));
+                    OK(equinv_tensor_save(ctx, in, &stored));
+                    z = projected ? tensor_new(ctx, EQUINV_F32, 2, n, 7)
+                                  : latents_for(ctx, m, "sum", n);
+                    const equinv_extract_desc d = extract_of(NULL, i == 0 ? 0 : 3);
+                    OK(equinv_extract(m, &d, &wide, projected ? p : NULL, &z));
+                    OK(equinv_extract_file(m, &d, in, projected ? p : NULL, out));
+                    OK(equinv_tensor_load(ctx, out, &read));
+                    ck_assert_int_eq(read.ndim, z.ndim);
+                    ck_assert_int_eq(read.shape[0], n);
+                    ASSERT_SAME(&read, &z);
+                    equinv_tensor_destroy(ctx, &read);
+                    equinv_tensor_destroy(ctx, &z);
+                    equinv_tensor_destroy(ctx, &wide);
+                    equinv_tensor_destroy(ctx, &images);
+                }
+    equinv_projection_destroy(p);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+    ck_assert_int_eq(temp_count(&folder), 2);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(dense_latents_have_two_axes)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {7};
+    temp_folder folder = temp_folder_new();
+    char in[160], out[160];
+    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
+    snprintf(out, sizeof out, "%s", temp_path(&folder, "logits.npy"));
+    equinv_model *const m = network_small(ctx);
+    equinv_tensor images = network_images(ctx, &r, m, 5, EQUINV_U8), read, dst;
+    OK(equinv_tensor_save(ctx, in, &images));
+    const equinv_extract_desc d = extract_of("logits", 2);
+    OK(equinv_extract_file(m, &d, in, NULL, out));
+    OK(equinv_tensor_load(ctx, out, &read));
+    OK(equinv_model_forward(m, false, &images, &dst));
+    ck_assert(read.ndim == 2 && read.shape[0] == 5 && read.shape[1] == 3);
+    ASSERT_SAME(&read, &dst);
+    equinv_tensor_destroy(ctx, &read);
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+    ck_assert_int_eq(temp_count(&folder), 2);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* ---- progress */
+
+typedef struct watcher {
+    int calls, stop_at;
+    int64_t done, total;
+} watcher;
+
+static int watch(void *user, int64_t done, int64_t total)
+{
+    watcher *const w = user;
+    ck_assert(done > w->done && done <= total);
+    w->done = done;
+    w->total = total;
+    return ++w->calls == w->stop_at;
+}
+
+START_TEST(progress_tells_and_cancels)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {8};
+    temp_folder folder = temp_folder_new();
+    char in[160], out[160];
+    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
+    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    equinv_model *const m = network_small(ctx);
+    equinv_tensor images = network_images(ctx, &r, m, 7, EQUINV_U8);
+    equinv_tensor z = latents_for(ctx, m, "sum", 7);
+    OK(equinv_tensor_save(ctx, in, &images));
+    for (int stop = 0; stop <= 3; stop++)
+        for (int file = 0; file < 2; file++) {
+            watcher w = {.stop_at = stop};
+            equinv_extract_desc d = extract_of("sum", 3);
+            d.progress = watch;
+            d.progress_user = &w;
+            const equinv_status status = file ? equinv_extract_file(m, &d, in, NULL, out)
+                                              : equinv_extract(m, &d, &images, NULL, &z);
+            ck_assert_int_eq(w.calls, stop ? stop : 3);
+            ck_assert_int_eq(w.total, 7);
+            ck_assert_int_eq(status, stop ? EQUINV_ERR_CANCELLED : EQUINV_OK);
+            if (stop)
+                ck_assert(strstr(equinv_last_error(), "of 7 images") != NULL);
+            if (file)
+                ck_assert_int_eq(access(out, F_OK), stop ? -1 : 0);
+            if (file && !stop)
+                unlink(out);
+        }
+    /* A file that was there before a cancelled run is there after it. */
+    OK(equinv_tensor_save(ctx, out, &images));
+    watcher w = {.stop_at = 2};
+    equinv_extract_desc d = extract_of("sum", 3);
+    d.progress = watch;
+    d.progress_user = &w;
+    FAILS(EQUINV_ERR_CANCELLED, "cancelled", equinv_extract_file(m, &d, in, NULL, out));
+    equinv_tensor read;
+    OK(equinv_tensor_load(ctx, out, &read));
+    ASSERT_SAME(&read, &images);
+    equinv_tensor_destroy(ctx, &read);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+    ck_assert_int_eq(temp_count(&folder), 2);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* ---- memory */
+
+typedef struct meter {
+    int64_t now, peak;
+} meter;
+
+static void *meter_alloc(void *user, size_t size, size_t alignment)
+{
+    meter *const m = user;
+    void *const p = aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    m->now += p ? (int64_t)size : 0;
+    m->peak = m->now > m->peak ? m->now : m->peak;
+    return p;
+}
+
+static void meter_free(void *user, void *ptr, size_t size)
+{
+    meter *const m = user;
+    m->now -= (int64_t)size;
+    free(ptr);
+}
+
+static int64_t peak_of(int n, bool file, bool projected, const char *in, const char *out)
+{
+    meter memory = {0, 0};
+    equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
+    d.allocator = (equinv_allocator){meter_alloc, meter_free, &memory};
+    d.threads = 1;
+    equinv_context *ctx;
+    OK(equinv_context_create(&d, &ctx));
+    equinv_model *const m = network_small(ctx);
+    equinv_projection *const p = projection_for(m, "pool1", EQUINV_PROJECT_LINEAR);
+    uint8_t *const pixels = calloc((size_t)n, 64);
+    float *const codes = calloc((size_t)n, 2 * 4 * 16 * sizeof *codes);
+    equinv_tensor images, dst;
+    const int64_t shape[] = {n, 8, 8}, latent_shape[] = {n, 2, 4, 4, 4}, code_shape[] = {n, 7};
+    OK(equinv_tensor_init(pixels, EQUINV_U8, 3, shape, &images));
+    OK(equinv_tensor_init(codes, EQUINV_F32, projected ? 2 : 5,
+                          projected ? code_shape : latent_shape, &dst));
+    if (file)
+        OK(equinv_tensor_save(ctx, in, &images));
+    memory.peak = memory.now;
+    const equinv_extract_desc e = extract_of("pool1", 0);
+    if (file)
+        OK(equinv_extract_file(m, &e, in, projected ? p : NULL, out));
+    else
+        OK(equinv_extract(m, &e, &images, projected ? p : NULL, &dst));
+    free(pixels);
+    free(codes);
+    equinv_projection_destroy(p);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+    ck_assert_int_eq(memory.now, 0);
+    return memory.peak;
+}
+
+START_TEST(memory_is_bounded_by_the_chunk)
+{
+    temp_folder folder = temp_folder_new();
+    char in[160], out[160];
+    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
+    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    for (int file = 0; file < 2; file++)
+        for (int projected = 0; projected < 2; projected++) {
+            const int64_t few = peak_of(1000, file, projected, in, out);
+            const int64_t many = peak_of(10000, file, projected, in, out);
+            ck_assert_msg(many <= few && many < 8 << 20,
+                          "file %d, projected %d: %lld bytes for 10000 images, %lld for 1000", file,
+                          projected, (long long)many, (long long)few);
+        }
+    ck_assert_int_eq(temp_count(&folder), 2);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(every_allocation_may_fail)
+{
+    rng r = {9};
+    temp_folder folder = temp_folder_new();
+    char in[160], out[160];
+    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
+    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    int failures = 0;
+    bool complete = false;
+    for (int64_t allowed = 0; !complete; allowed++) {
+        fault_allocator f = {.until = -1};
+        equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
+        d.allocator = fault_allocator_of(&f);
+        d.threads = 1;
+        equinv_context *ctx;
+        OK(equinv_context_create(&d, &ctx));
+        equinv_model *const m = network_small(ctx);
+        equinv_projection *p = NULL;
+        equinv_projection_desc pd = EQUINV_PROJECTION_DESC_INIT;
+        pd.k = 3;
+        equinv_tensor images = network_images(ctx, &r, m, 5, EQUINV_U8);
+        equinv_tensor codes = tensor_new(ctx, EQUINV_F32, 2, 5, 3);
+        OK(equinv_tensor_save(ctx, in, &images));
+        const equinv_extract_desc e = extract_of(NULL, 2);
+        for (int again = 0; again < 2; again++) { /* the second time nothing fails */
+            f.until = again ? -1 : f.count + allowed;
+            equinv_status status =
+                p ? EQUINV_OK : equinv_projection_create_for_layer(m, NULL, &pd, &p);
+            if (status == EQUINV_OK)
+                status = equinv_extract(m, &e, &images, p, &codes);
+            if (status == EQUINV_OK)
+                status = equinv_extract_file(m, &e, in, p, out);
+            complete |= !again && status == EQUINV_OK;
+            if (status != EQUINV_OK) {
+                failures++;
+                ck_assert_msg(!again && status == EQUINV_ERR_NOMEM, "%s", equinv_last_error());
+                ck_assert_int_eq(access(out, F_OK), -1);
+            }
+        }
+        unlink(out);
+        equinv_projection_destroy(p);
+        equinv_tensor_destroy(ctx, &codes);
+        equinv_tensor_destroy(ctx, &images);
+        equinv_model_destroy(m);
+        equinv_context_destroy(ctx);
+        ck_assert_int_eq(f.live, 0);
+        ck_assert_int_eq(f.wrong_size, 0);
+    }
+    ck_assert(failures > 10);
+    ck_assert_int_eq(temp_count(&folder), 1);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* ---- arguments */
+
+START_TEST(wrong_arguments)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {10};
+    equinv_model *const m = network_small(ctx);
+    equinv_tensor images = network_images(ctx, &r, m, 3, EQUINV_F32);
+    equinv_tensor z = latents_for(ctx, m, "sum", 3), codes = tensor_new(ctx, EQUINV_F32, 2, 3, 7);
+    equinv_projection *const p = projection_for(m, "sum", EQUINV_PROJECT_LINEAR);
+    equinv_projection *const other = projection_for(m, "conv1", EQUINV_PROJECT_LINEAR);
+    for (int64_t i = 0; i < equinv_tensor_count(&z); i++)
+        tensor_set(&z, i, 5);
+    equinv_extract_desc d = EQUINV_EXTRACT_DESC_INIT;
+    equinv_tensor t;
+    FAILS(EQUINV_ERR_ARG, "model", equinv_extract(NULL, &d, &images, NULL, &z));
+    FAILS(EQUINV_ERR_ARG, "images", equinv_extract(m, &d, NULL, NULL, &z));
+    FAILS(EQUINV_ERR_ARG, "dst", equinv_extract(m, &d, &images, NULL, NULL));
+    d.struct_size++;
+    FAILS(EQUINV_ERR_ARG, "struct_size", equinv_extract(m, &d, &images, NULL, &z));
+    d = extract_of("sun", 0);
+    FAILS(EQUINV_ERR_ARG, "layer is \"sun\", expected one of input, conv1,",
+          equinv_extract(m, &d, &images, NULL, &z));
+    d = extract_of("sum", -1);
+    FAILS(EQUINV_ERR_ARG, "batch is -1", equinv_extract(m, &d, &images, NULL, &z));
+    d = extract_of("sum", 2);
+    FAILS(EQUINV_ERR_SHAPE, "projection does not fit layer \"sum\"",
+          equinv_extract(m, &d, &images, other, &codes));
+    d = extract_of("logits", 2);
+    FAILS(EQUINV_ERR_SHAPE, "layer \"logits\"", equinv_extract(m, &d, &images, p, &codes));
+    d = extract_of("sum", 2);
+    static const struct {
+        int axis;
+        int64_t extent;
+        const char *word;
+    } wrong[] = {{0, 2, "dst has shape [2, 2, 4, 4, 4], expected [3, 2, 4, 4, 4]"},
+                 {1, 1, "dst"},
+                 {2, 1, "dst"},
+                 {4, 3, "dst"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        t = z;
+        t.shape[wrong[i].axis] = wrong[i].extent;
+        FAILS(EQUINV_ERR_SHAPE, wrong[i].word, equinv_extract(m, &d, &images, NULL, &t));
+    }
+    FAILS(EQUINV_ERR_SHAPE, "expected [3, 7]", equinv_extract(m, &d, &images, p, &z));
+    t = z;
+    t.strides[1] = 0;
+    FAILS(EQUINV_ERR_SHAPE, "stride 0", equinv_extract(m, &d, &images, NULL, &t));
+    t = z;
+    t.dtype = EQUINV_F64;
+    FAILS(EQUINV_ERR_DTYPE, "dst has dtype f64", equinv_extract(m, &d, &images, NULL, &t));
+    t = images;
+    t.shape[2] = 7;
+    FAILS(EQUINV_ERR_SHAPE, "images", equinv_extract(m, &d, &t, NULL, &z));
+    t = images;
+    t.dtype = EQUINV_U32;
+    FAILS(EQUINV_ERR_DTYPE, "images", equinv_extract(m, &d, &t, NULL, &z));
+    t = images;
+    t.device.index = 3;
+    FAILS(EQUINV_ERR_DEVICE, "images", equinv_extract(m, &d, &t, NULL, &z));
+    t = images;
+    t.data = z.data;
+    FAILS(EQUINV_ERR_ARG, "overlaps", equinv_extract(m, &d, &t, NULL, &z));
+    for (int64_t i = 0; i < equinv_tensor_count(&z); i++)
+        ck_assert(tensor_get(&z, i) == 5);
+
+    equinv_projection_desc pd = EQUINV_PROJECTION_DESC_INIT;
+    equinv_projection *made = NULL;
+    FAILS(EQUINV_ERR_ARG, "model", equinv_projection_create_for_layer(NULL, "sum", &pd, &made));
+    FAILS(EQUINV_ERR_ARG, "desc", equinv_projection_create_for_layer(m, "sum", NULL, &made));
+    FAILS(EQUINV_ERR_ARG, "projection", equinv_projection_create_for_layer(m, "sum", &pd, NULL));
+    FAILS(EQUINV_ERR_ARG, "layer is", equinv_projection_create_for_layer(m, "x", &pd, &made));
+    FAILS(EQUINV_ERR_SHAPE, "trivial fields",
+          equinv_projection_create_for_layer(m, "group", &pd, &made));
+    FAILS(EQUINV_ERR_SHAPE, "trivial fields",
+          equinv_projection_create_for_layer(m, "logits", &pd, &made));
+    pd.struct_size = 1;
+    FAILS(EQUINV_ERR_ARG, "struct_size", equinv_projection_create_for_layer(m, "sum", &pd, &made));
+    const equinv_projection_desc init = EQUINV_PROJECTION_DESC_INIT;
+    pd = init;
+    pd.kind = EQUINV_PROJECT_SORT;
+    FAILS(EQUINV_ERR_ARG, "", equinv_projection_create_for_layer(m, "sum", &pd, &made));
+    ck_assert_ptr_null(made);
+    equinv_projection_destroy(p);
+    equinv_projection_destroy(other);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_tensor_destroy(ctx, &codes);
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(wrong_files)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {11};
+    temp_folder folder = temp_folder_new();
+    char in[160], out[160], nowhere[160];
+    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
+    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    snprintf(nowhere, sizeof nowhere, "%s", temp_path(&folder, "nowhere/latents.npy"));
+    equinv_model *const m = network_small(ctx);
+    equinv_tensor images = network_images(ctx, &r, m, 5, EQUINV_F32);
+    equinv_extract_desc d = extract_of(NULL, 2);
+    OK(equinv_tensor_save(ctx, in, &images));
+    FAILS(EQUINV_ERR_ARG, "model", equinv_extract_file(NULL, &d, in, NULL, out));
+    FAILS(EQUINV_ERR_ARG, "images_path", equinv_extract_file(m, &d, NULL, NULL, out));
+    FAILS(EQUINV_ERR_ARG, "latents_path", equinv_extract_file(m, &d, in, NULL, NULL));
+    FAILS(EQUINV_ERR_IO, "nowhere", equinv_extract_file(m, &d, nowhere, NULL, out));
+    FAILS(EQUINV_ERR_IO, "nowhere", equinv_extract_file(m, &d, in, NULL, nowhere));
+    static const int64_t shapes[][5] = {{5, 64}, {5, 8, 7}, {5, 2, 4, 8}, {5, 1, 8, 8, 1}, {320}};
+    static const int32_t ndims[] = {2, 3, 4, 5, 1};
+    for (int i = 0; i < 5; i++) {
+        equinv_tensor t;
+        OK(equinv_tensor_init(images.data, EQUINV_F32, ndims[i], shapes[i], &t));
+        OK(equinv_tensor_save(ctx, in, &t));
+        FAILS(EQUINV_ERR_SHAPE, "expected images [N, 1, 8, 8]",
+              equinv_extract_file(m, &d, in, NULL, out));
+        FAILS(EQUINV_ERR_SHAPE, "images.npy", equinv_extract_file(m, &d, in, NULL, out));
+    }
+    OK(equinv_tensor_save(ctx, in, &images));
+    struct stat information;
+    ck_assert_int_eq(stat(in, &information), 0);
+    ck_assert_int_eq(truncate(in, information.st_size - 4), 0);
+    FAILS(EQUINV_ERR_FORMAT, "images.npy", equinv_extract_file(m, &d, in, NULL, out));
+    ck_assert_int_eq(truncate(in, information.st_size + 4), 0);
+    FAILS(EQUINV_ERR_FORMAT, "images.npy", equinv_extract_file(m, &d, in, NULL, out));
+    ck_assert_int_eq(access(out, F_OK), -1);
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+    ck_assert_int_eq(temp_count(&folder), 1);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {a_latent_does_not_depend_on_its_chunk, BUNDLES},
+        {latents_are_the_activations, 1},
+        {layer_null_is_the_last_regular_one_with_space, 1},
+        {straight_into_a_projection, 1},
+        {files_give_the_same, 1},
+        {dense_latents_have_two_axes, 1},
+        {progress_tells_and_cancels, 1},
+        {memory_is_bounded_by_the_chunk, 1},
+        {every_allocation_may_fail, 1},
+        {wrong_arguments, 1},
+        {wrong_files, 1},
+    };
+    return run_tests("extract", tests, sizeof tests / sizeof *tests);
+}
