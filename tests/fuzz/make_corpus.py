@@ -4,6 +4,8 @@
 Needs the standard library alone; another zlib may compress differently. Files that a fuzzer finds are
 added by hand, named after what they show.
 """
+import json
+import math
 import os
 import struct
 import zlib
@@ -240,3 +242,69 @@ put("safetensors", "nul_inside", st(b'{"a"\0:1}'))
 put("safetensors", "array", st("[]"))
 put("safetensors", "comma", st(many(one())[:-1] + ",}", DATA))
 put("safetensors", "gzipped", gz(st(many(one()), DATA)))
+
+# ---- models -------------------------------------------------------------------------------------
+
+CONV = dict(op="conv", fields=2, kernel=3, stride=1, padding=1, dilation=1, channel_groups=1,
+            padding_mode="zeros", bias=True)
+LAYERS = [
+    dict(CONV, name="conv1", **{"from": ["input"]}),
+    {"name": "norm", "op": "batch-norm", "from": ["conv1"], "epsilon": 1e-5, "momentum": 0.1},
+    {"name": "relu", "op": "relu", "from": ["norm"], "slope": 0.25},
+    dict(CONV, name="conv2", bias=False, channel_groups=2, **{"from": ["relu"]}),
+    {"name": "sum", "op": "add", "from": ["relu", "conv2"]},
+    {"name": "drop", "op": "dropout", "from": ["sum"], "p": 0.5},
+    {"name": "pool", "op": "pool", "from": ["drop"], "pool": "max", "kernel": 2, "stride": 2,
+     "padding": 0},
+    dict(CONV, name="plane", op="conv-plane", kernel=1, padding=0, **{"from": ["pool"]}),
+    {"name": "mean", "op": "pool", "from": ["plane"], "pool": "global-average"},
+    {"name": "logits", "op": "dense", "from": ["mean"], "fields": 3, "bias": True},
+]
+ARRAYS = {
+    "conv1.weights": [2, 1, 3, 3], "conv1.bias": [2], "norm.gamma": [2], "norm.beta": [2],
+    "norm.running_mean": [2], "norm.running_var": [2], "conv2.weights": [2, 1, 4, 3, 3],
+    "plane.weights": [2, 2, 1, 1], "plane.bias": [2], "logits.weights": [3, 2], "logits.bias": [3],
+}
+
+
+def model(layers=LAYERS, arrays=ARRAYS, **changes):
+    text = json.dumps(dict({"format": 1, "group": "C4", "dtype": "f32", "seed": "7",
+                            "input": {"shape": [1, 6, 6], "scale": 0.5, "shift": -0.25},
+                            "layers": layers}, **changes))
+    header, data = {"__metadata__": {"equinv": text}}, b""
+    for name, shape in arrays.items():
+        values = struct.pack("<f", 0.5) * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape,
+                        "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    return st(json.dumps(header), data)
+
+
+def changed(index, **changes):
+    return [dict(layer, **(changes if i == index else {})) for i, layer in enumerate(LAYERS)]
+
+
+put("model", "good", model())
+put("model", "good_alone", model([], {}))
+put("model", "good_chain", model([{"name": f"r{i}", "op": "relu", "slope": 0,
+                                   "from": [f"r{i - 1}" if i else "input"]} for i in range(30)],
+                                 {}, group="D4"))
+put("model", "good_adds", model([{"name": f"a{i}", "op": "add",
+                                  "from": [f"a{i - 1}" if i else "input", "input"]}
+                                 for i in range(30)], {}, group="C1"))
+put("model", "from_itself", model(changed(2, **{"from": ["relu"]})))
+put("model", "from_later", model(changed(1, **{"from": ["logits"]})))
+put("model", "name_twice", model(changed(1, name="conv1")))
+put("model", "fields_huge", model(changed(0, fields=2**40)))
+put("model", "kernel_huge", model(changed(0, kernel=2**31, padding=2**31)))
+put("model", "padding_huge", model(changed(0, padding=2**52)))
+put("model", "image_huge", model([], {}, input={"shape": [1, 2**40, 2**30], "scale": 1,
+                                                "shift": 0}))
+put("model", "image_large", model([], {}, input={"shape": [1, 2**20, 2**20], "scale": 1,
+                                                 "shift": 0}))
+put("model", "tensor_more", model(arrays=dict(ARRAYS, more=[1])))
+put("model", "tensor_less", model(arrays={k: v for k, v in ARRAYS.items() if k != "conv1.bias"}))
+put("model", "format_2", model(format=2))
+put("model", "key_more", model(more=1))
+put("model", "group_c8", model(group="C8"))
+put("model", "layers_nested", model([[LAYERS]]))
