@@ -158,7 +158,7 @@ static double compare(work *w, const equinv_tensor *a, const equinv_tensor *b, i
 {
     comparison c = {a, b, row_length(a), w->largest, w->norm};
     double largest = 0;
-    eqi_parallel_for(w->ctx, rows, compare_row, &c);
+    eqi_parallel_if_worth(w->ctx, rows, (double)rows * (double)c.length, compare_row, &c);
     for (int64_t row = 0; row < rows; row++) {
         largest = larger(largest, w->largest[row]);
         if (sum)
@@ -183,6 +183,12 @@ static void move_row(void *arg, int64_t row)
     for (int64_t f = row * fields; f < (row + 1) * fields; f++)
         for (int64_t i = 0; i < field; i++)
             eqi_store(m->moved, f * field + places[i], eqi_load(m->z, f * field + i));
+}
+
+static void move(movement *m, int64_t rows)
+{
+    const double numbers = (double)rows * (double)m->w->p->dimension;
+    eqi_parallel_if_worth(m->w->ctx, rows, numbers, move_row, m);
 }
 
 static equinv_status project(const work *w, const equinv_tensor *z, const equinv_tensor *codes,
@@ -229,7 +235,7 @@ static equinv_status over_orbits(work *w, equinv_report *r)
         largest_code = larger(largest_code, compare(w, &w->codes, NULL, rows, NULL));
         for (int32_t g = 0; g < w->p->order; g++) {
             movement m = {w, &w->z, &w->moved, NULL, g};
-            eqi_parallel_for(w->ctx, rows, move_row, &m);
+            move(&m, rows);
             EQI_TRY(project(w, &w->moved, &w->moved_codes, rows));
             error[g] = larger(error[g], compare(w, &w->moved, &w->z, rows, &r->raw.within));
             error_code[g] = larger(
@@ -282,7 +288,8 @@ static equinv_status over_variance(work *w, equinv_report *r)
     for (int64_t first = 0; first < w->batch; first += w->chunk) {
         const int64_t left = w->batch - first, rows = left < w->chunk ? left : w->chunk;
         EQI_TRY(load_chunk(w, first, rows));
-        eqi_parallel_for(w->ctx, rows, variance_of_row, w);
+        eqi_parallel_if_worth(w->ctx, rows, (double)rows * (double)w->p->dimension, variance_of_row,
+                              w);
         for (int64_t row = 0; row < rows; row++) {
             total += w->largest[row];
             kept += w->norm[row];
@@ -351,7 +358,8 @@ static void add_pairs(work *w, const equinv_tensor *code, const double *orbit, i
                       int64_t rows, struct pair_sum *room, equinv_report_code *to)
 {
     pairs p = {code, orbit, first, w->sampled, row_length(code), room};
-    eqi_parallel_for(w->ctx, rows, pairs_of_row, &p);
+    const double count = (double)rows * (double)(w->sampled - first);
+    eqi_parallel_if_worth(w->ctx, rows, count * (double)p.length, pairs_of_row, &p);
     for (int64_t row = 0; row < rows; row++) {
         to->between += room[row].sum;
         to->distortion_min = fmin(to->distortion_min, room[row].least);
@@ -428,7 +436,7 @@ static equinv_status over_neighbours(work *w, equinv_report *r)
     }
     EQI_TRY(equinv_tensor_rows(&w->sample, gallery, queries, &upright));
     movement m = {w, &upright, &turned, elements, 0};
-    eqi_parallel_for(w->ctx, queries, move_row, &m);
+    move(&m, queries);
     EQI_TRY(project(w, &turned, &turned_codes, queries));
     EQI_TRY(equinv_tensor_rows(&w->sample_labels, 0, gallery, &labels[0]));
     EQI_TRY(equinv_tensor_rows(&w->sample_labels, gallery, queries, &labels[1]));

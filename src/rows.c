@@ -2,6 +2,9 @@
 
 #include <stdatomic.h>
 
+/* Operations that take about as long as waking a thread and waiting for it, a few times over. */
+static const double worth_a_thread = 1 << 18;
+
 typedef struct job {
     eqi_rows_body *body;
     const void *arg;
@@ -24,8 +27,8 @@ static void run(void *arg, int64_t runner)
     }
 }
 
-void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, int64_t chunk, eqi_rows_body *body,
-                       const void *arg, void *scratch, size_t slice_size)
+void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, double row_work, int64_t chunk,
+                       eqi_rows_body *body, const void *arg, void *scratch, size_t slice_size)
 {
     job j = {.body = body,
              .arg = arg,
@@ -34,6 +37,20 @@ void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, int64_t chunk, e
              .scratch = scratch,
              .slice_size = slice_size};
     const int64_t chunks = rows / chunk + (rows % chunk != 0);
-    const int64_t threads = ctx->hardware.threads;
-    eqi_parallel_for(ctx, chunks < threads ? chunks : threads, run, &j);
+    int64_t runners = chunks < ctx->hardware.threads ? chunks : ctx->hardware.threads;
+    const double worth = 1 + (double)rows * row_work / worth_a_thread;
+    if (worth < (double)runners)
+        runners = (int64_t)worth;
+    eqi_parallel_for(ctx, runners, run, &j);
+}
+
+void eqi_parallel_if_worth(const equinv_context *ctx, int64_t count, double work, equinv_task task,
+                           void *arg)
+{
+    if (work >= worth_a_thread) {
+        eqi_parallel_for(ctx, count, task, arg);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        task(arg, i);
 }

@@ -187,8 +187,10 @@ equinv_status eqi_nearest(const equinv_context *ctx, const eqi_nearest_problem *
                                                   "nearest neighbours", &lengths);
     if (status == EQUINV_OK) {
         j.lengths = lengths;
-        eqi_parallel_for(ctx, problem->gallery_rows, measure, &j);
-        eqi_parallel_rows(ctx, problem->query_rows, j.query_rows, find, &j, scratch, slice);
+        const double numbers = (double)problem->gallery_rows * (double)problem->dimension;
+        eqi_parallel_if_worth(ctx, problem->gallery_rows, numbers, measure, &j);
+        eqi_parallel_rows(ctx, problem->query_rows, numbers / 8, j.query_rows, find, &j, scratch,
+                          slice);
         eqi_free(ctx, lengths, (size_t)problem->gallery_rows * sizeof(double));
     }
     eqi_free(ctx, scratch, (size_t)ctx->hardware.threads * slice);

@@ -497,7 +497,9 @@ static void run(const equinv_projection *p, const eqi_projection_call *call, eqi
     fill_offsets(p, &call->src, j.offsets);
     /* Small batches are cut further, so that all threads have work. */
     const int64_t chunk = within(batch / (2 * threads) + 1, 16, TILE_ROWS);
-    eqi_parallel_rows(p->ctx, batch, chunk < j.t.rows ? chunk : j.t.rows, body, &j,
+    const double products = is_folded(p) ? (double)p->rank : (double)p->dimension * p->order;
+    const double row_work = (double)p->dimension + products * (double)p->k / 16; /* fast ones */
+    eqi_parallel_rows(p->ctx, batch, row_work, chunk < j.t.rows ? chunk : j.t.rows, body, &j,
                       (char *)call->scratch + p->shared_size, p->slice_size);
 }
 

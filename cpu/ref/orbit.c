@@ -47,7 +47,8 @@ void eqi_ref_orbit_mean(const equinv_context *ctx, equinv_group group, const equ
 {
     mean_job j = {group, src, dst};
     if (equinv_tensor_count(src) > 0)
-        eqi_parallel_for(ctx, src->shape[0], mean_of_row, &j);
+        eqi_parallel_if_worth(ctx, src->shape[0], 8 * (double)equinv_tensor_count(src), mean_of_row,
+                              &j);
 }
 
 /* ---- distance ------------------------------------------------------------------------------- */
@@ -138,7 +139,8 @@ equinv_status eqi_ref_orbit_distance(const equinv_context *ctx, equinv_group gro
                 for (int64_t q = 0; q < height * width; q++)
                     *to++ = (int32_t)eqi_place(group, g, a, q / width, q % width, height, width);
         j.places = table;
-        eqi_parallel_rows(ctx, x->shape[0], j.block, compare_rows, &j, memory, slice);
+        const double row_work = (double)y->shape[0] * (double)order * (double)dimension;
+        eqi_parallel_rows(ctx, x->shape[0], row_work, j.block, compare_rows, &j, memory, slice);
         eqi_free(ctx, table, (size_t)places * sizeof(int32_t));
     }
     eqi_free(ctx, memory, (size_t)ctx->hardware.threads * slice);
@@ -200,8 +202,9 @@ equinv_status eqi_ref_sorted_distance(const equinv_context *ctx, const equinv_te
         eqi_alloc_zeroed(ctx, numbers, sizeof(double), "sorted rows", &sorted);
     if (status == EQUINV_OK) {
         j.sorted = sorted;
-        eqi_parallel_rows(ctx, batch, 1, sort_rows, &j, items, slice);
-        eqi_parallel_rows(ctx, x->shape[0], 1, compare_sorted, &j, NULL, 0);
+        eqi_parallel_rows(ctx, batch, 16 * (double)j.rows, 1, sort_rows, &j, items, slice);
+        eqi_parallel_rows(ctx, x->shape[0], (double)y->shape[0] * (double)j.rows, 1, compare_sorted,
+                          &j, NULL, 0);
         eqi_free(ctx, sorted, (size_t)numbers * sizeof(double));
     }
     eqi_free(ctx, items, (size_t)ctx->hardware.threads * slice);

@@ -385,17 +385,25 @@ static void backward_rows(const void *arg, int64_t first, int64_t count, void *s
     }
 }
 
+/* About how many operations a row takes. */
+static double row_work(const equinv_projection *p)
+{
+    const double columns = p->desc.kind == EQUINV_PROJECT_SORT ? 1 : (double)p->k;
+    const bool every_element = !p->symmetric && p->desc.kind != EQUINV_PROJECT_LINEAR;
+    return (double)p->dimension * columns * (every_element ? p->order : 1) * 4;
+}
+
 static void forward(const equinv_projection *p, const eqi_projection_call *call)
 {
     const job j = {p, call};
-    eqi_parallel_rows(p->ctx, call->src.shape[0], 1, forward_rows, &j, call->scratch,
+    eqi_parallel_rows(p->ctx, call->src.shape[0], row_work(p), 1, forward_rows, &j, call->scratch,
                       p->slice_size);
 }
 
 static void backward(const equinv_projection *p, const eqi_projection_call *call)
 {
     const job j = {p, call};
-    eqi_parallel_rows(p->ctx, call->src.shape[0], 1, backward_rows, &j, call->scratch,
+    eqi_parallel_rows(p->ctx, call->src.shape[0], row_work(p), 1, backward_rows, &j, call->scratch,
                       p->slice_size);
 }
 

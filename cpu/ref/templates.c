@@ -33,6 +33,7 @@
 #include <string.h>
 
 #include "internal/philox.h"
+#include "internal/rows.h"
 
 static inline uint32_t bits_of(float x)
 {
@@ -139,5 +140,5 @@ void eqi_ref_templates(const equinv_context *ctx, equinv_template_kind kind, uin
              .dst = *dst,
              .count = total / dst->shape[0],
              .contiguous = eqi_is_contiguous(dst)};
-    eqi_parallel_for(ctx, dst->shape[0], one_template, &j);
+    eqi_parallel_if_worth(ctx, dst->shape[0], 64 * (double)total, one_template, &j);
 }

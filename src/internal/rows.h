@@ -10,10 +10,15 @@ typedef void eqi_rows_body(const void *arg, int64_t first, int64_t count, void *
 /*
  * Calls body for chunks of 0 .. rows-1 until all are done; whichever thread is free takes the next one.
  * scratch has one slice of slice_size bytes (a multiple of EQI_ALIGNMENT) for each of the context's
- * threads. What a body does must not depend on where its chunk starts.
+ * threads. What a body does must not depend on where its chunk starts. row_work is about how many
+ * simple operations a row needs: little work stays in the calling thread.
  */
-void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, int64_t chunk, eqi_rows_body *body,
-                       const void *arg, void *scratch, size_t slice_size);
+void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, double row_work, int64_t chunk,
+                       eqi_rows_body *body, const void *arg, void *scratch, size_t slice_size);
+
+/* eqi_parallel_for where `work` simple operations in all are worth waking threads, else a loop. */
+void eqi_parallel_if_worth(const equinv_context *ctx, int64_t count, double work, equinv_task task,
+                           void *arg);
 
 /* Bytes rounded up to the alignment, for laying out slices. SIZE_MAX stays. */
 static inline size_t eqi_aligned(size_t size)
