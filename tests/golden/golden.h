@@ -146,6 +146,7 @@ bool accepts(golden_case *c, equinv_status status, const char *call);
 /* ---- kinds ------------------------------------------------------------------------------------ */
 
 void run_batch_norm(golden_case *c);
+void run_checkpoint(golden_case *c);
 void run_conv(golden_case *c);
 void run_group(golden_case *c);
 void run_philox(golden_case *c);

@@ -708,6 +708,56 @@ START_TEST(projections)
 }
 END_TEST
 
+/* Layers are read before the checkpoint, so these need none. */
+START_TEST(layers_of_checkpoints)
+{
+    if (!can_run())
+        return;
+    static const struct {
+        const char *group, *layers, *more, *line;
+    } cases[] = {
+        {"C4", "\"R2Conv trivial->2 regular k3 p1\"", "",
+         "FAIL a - - equinv_model_load_escnn (f64): "},
+        {"C4", "\"R2Conv 1 trivial -> 2 regular k3 s2 p1 d1 g1\"", "",
+         "FAIL b - - equinv_model_load_escnn (f64): EQUINV_ERR_IO"},
+        {"C8", "\"R2Conv trivial->2 regular k3\"", "", "SKIP c - - group C8 is not built"},
+        {"SO2", "\"R2Conv trivial->2 regular k3\"", "", "SKIP d - - group SO2 is not built"},
+        {"C4", "\"R2Conv trivial->2 regular 1 trivial k3\"", "", "SKIP e - - layer "},
+        {"C4", "\"R2Conv trivial->2 irrep_1 k3\"", "", "SKIP f - - layer "},
+        {"C4", "\"Upsample\"", "", "SKIP g - - layer \"Upsample\" is not built"},
+        {"C4", "\"R2Conv trivial 2 regular k3\"", "", "FAIL h - - malformed: layer "},
+        {"C4", "\"R2Conv trivial->2 regular\"", "", "FAIL i - - malformed: layer "},
+        {"C4", "\"R2Conv ->2 regular k3\"", "", "FAIL j - - malformed: layer "},
+        {"C4", "\"R2Conv trivial->x regular k3\"", "", "FAIL k - - malformed: layer "},
+        {"C4", "\"\"", "", "FAIL l - - malformed: layer 0 is empty"},
+        {"C4", "3", "", "FAIL m - - malformed: \"layers\""},
+        {"C4", "", "", "FAIL n - - malformed: \"layers\""},
+        {"C4", "\"ReLU\"", "\"files\": {\"train.safetensors\": \"\"},",
+         "SKIP o - - there is no evaluation form"},
+        {"C4", "\"R2Conv trivial->2 regular k9\"", "", "FAIL p - - equinv_model_add (f64): "},
+    };
+    enum { CASES = sizeof cases / sizeof *cases };
+    set_up();
+    for (int i = 0; i < CASES; i++) {
+        const char name[2] = {(char)('a' + i), '\0'};
+        char json[512];
+        snprintf(json, sizeof json,
+                 "{\"kind\": \"checkpoint\", \"group\": \"%s\", \"layers\": [%s], %s \"arrays\": "
+                 "{\"src\": {\"shape\": [1, 1, 5, 5]}, \"dst\": {\"shape\": [1, 8, 5, 5]}}}",
+                 cases[i].group, cases[i].layers, cases[i].more);
+        save_json(name, json);
+        const double zeros[200] = {0};
+        save(name, "src.npy", EQUINV_F32, 4, (int64_t[]){1, 1, 5, 5}, zeros);
+        save(name, "dst.npy", EQUINV_F32, 4, (int64_t[]){1, 8, 5, 5}, zeros);
+    }
+    const result r = run_root();
+    for (int i = 0; i < CASES; i++)
+        HAS_LINE(r, cases[i].line);
+    ENDS(r, 0, 10, 6, 1);
+    tear_down();
+}
+END_TEST
+
 /* A call that the library refuses is a failure with the library's sentence. */
 START_TEST(refused_calls_fail)
 {
@@ -742,6 +792,7 @@ int main(void)
         {convolutions, 1},
         {rows_with_a_mask, 1},
         {projections, 1},
+        {layers_of_checkpoints, 1},
         {refused_calls_fail, 1},
     };
     return run_tests("golden_runner", tests, sizeof tests / sizeof *tests);
