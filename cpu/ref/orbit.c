@@ -25,21 +25,23 @@ static void mean_of_row(void *arg, int64_t b)
     const equinv_tensor *const src = j->src, *const dst = j->dst;
     const int64_t height = src->shape[3], width = src->shape[4], pixels = height * width;
     const int32_t order = eqi_order(j->group);
-    for (int64_t f = 0; f < src->shape[1]; f++)
-        for (int64_t q = 0; q < pixels; q++) {
-            /* The orbit of (f, e, q) has one member h q for each element h. */
-            double sum = 0;
-            for (int32_t h = 0; h < order; h++) {
-                const int64_t m =
-                    eqi_place(j->group, h, 0, q / width, q % width, height, width) % pixels;
-                sum += eqi_load(src, eqi_offset5(src, b, f, h, m / width, m % width));
-            }
-            for (int32_t h = 0; h < order; h++) {
-                const int64_t m =
-                    eqi_place(j->group, h, 0, q / width, q % width, height, width) % pixels;
-                eqi_store(dst, eqi_offset5(dst, b, f, h, m / width, m % width), sum / order);
-            }
+    int64_t from[2 * EQUINV_GROUP_MAX_N], to[2 * EQUINV_GROUP_MAX_N];
+    for (int64_t q = 0; q < pixels; q++) {
+        /* The orbit of (f, e, q) has one member h q for each element h. */
+        for (int32_t h = 0; h < order; h++) {
+            const int64_t m =
+                eqi_place(j->group, h, 0, q / width, q % width, height, width) % pixels;
+            from[h] = eqi_offset5(src, b, 0, h, m / width, m % width);
+            to[h] = eqi_offset5(dst, b, 0, h, m / width, m % width);
         }
+        for (int64_t f = 0; f < src->shape[1]; f++) {
+            double sum = 0;
+            for (int32_t h = 0; h < order; h++)
+                sum += eqi_load(src, from[h] + f * src->strides[1]);
+            for (int32_t h = 0; h < order; h++)
+                eqi_store(dst, to[h] + f * dst->strides[1], sum / order);
+        }
+    }
 }
 
 void eqi_ref_orbit_mean(const equinv_context *ctx, equinv_group group, const equinv_tensor *src,

@@ -1,4 +1,5 @@
 /* Projections of C_n and D_n: the definition, invariance, linearity, gradients, templates. */
+#include "internal/projection.h"
 #include "tests/ops/projection_cases.h"
 
 static equinv_projection *create(equinv_context *ctx, const equinv_projection_desc *d)
@@ -667,6 +668,42 @@ START_TEST(all_orthonormal_templates_keep_the_length_of_the_orbit_mean)
 }
 END_TEST
 
+START_TEST(dependent_rows_are_replaced)
+{
+    rng r = {1550};
+    for (int trial = 0; trial < 200; trial++) {
+        enum { MOST = 12 };
+        const int64_t n = rng_range(&r, 1, MOST), k = rng_range(&r, 1, n);
+        double rows[MOST * MOST];
+        for (int64_t i = 0; i < k; i++)
+            for (int64_t c = 0; c < n; c++)
+                rows[i * n + c] = rng_uniform(&r);
+        for (int64_t i = rng_range(&r, 1, 3); i < k;
+             i++) /* copies, sums, zeros, unit vectors in the way */
+            for (int64_t c = 0; c < n; c++)
+                switch ((int)(i % 4)) {
+                case 0: rows[i * n + c] = rows[c]; break;
+                case 1: rows[i * n + c] = 0; break;
+                case 2: rows[i * n + c] = rows[c] + 2 * rows[(i - 1) * n + c]; break;
+                default: rows[i * n + c] = c == 0; break;
+                }
+        eqi_orthonormalise(rows, k, n);
+        for (int64_t i = 0; i < k; i++)
+            for (int64_t j = 0; j <= i; j++) {
+                double sum = 0;
+                for (int64_t c = 0; c < n; c++)
+                    sum += rows[i * n + c] * rows[j * n + c];
+                ck_assert_msg(fabs(sum - (i == j)) < 1e-14, "trial %d: %lld, %lld give %.17g",
+                              trial, (long long)i, (long long)j, sum);
+            }
+    }
+    double zeros[9] = {0};
+    eqi_orthonormalise(zeros, 3, 3);
+    for (int i = 0; i < 9; i++)
+        ck_assert(zeros[i] == (i % 4 == 0));
+}
+END_TEST
+
 START_TEST(user_templates_are_copied)
 {
     rng r = {1600};
@@ -777,6 +814,7 @@ int main(void)
         {templates_follow_the_recipe, 1},
         {orthonormal_templates_are_orthonormal, 1},
         {all_orthonormal_templates_keep_the_length_of_the_orbit_mean, 2},
+        {dependent_rows_are_replaced, 1},
         {user_templates_are_copied, 1},
         {rank_is_the_trace_of_the_orbit_mean, 1},
         {scaled_random_projections_keep_distances, 2},

@@ -162,6 +162,22 @@ START_TEST(bits_are_pinned)
 }
 END_TEST
 
+START_TEST(polynomials_are_pinned)
+{
+    /* All arguments, so that not even a last bit of a coefficient can change unseen. */
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (uint32_t i = 0; i < ARGUMENTS; i++) {
+        float cosine, sine;
+        eqi_ref_turn(i, &cosine, &sine);
+        const float values[3] = {eqi_ref_log(i), cosine, sine};
+        for (int v = 0; v < 3; v++)
+            hash = (hash ^ bits_of((double)values[v])) * UINT64_C(0x100000001b3);
+    }
+    ck_assert_msg(hash == UINT64_C(0x0e16616b9e046204), "checksum is 0x%016llx",
+                  (unsigned long long)hash);
+}
+END_TEST
+
 /* The recipe once more, in double and with libm. */
 static double expected(equinv_template_kind kind, uint64_t seed, uint64_t number, uint64_t c)
 {
@@ -466,6 +482,7 @@ int main(void)
         {logarithm_is_accurate, 1},
         {sine_and_cosine_are_accurate, 1},
         {bits_are_pinned, 1},
+        {polynomials_are_pinned, 1},
         {follows_the_recipe, 8},
         {f64_is_f32_widened, 1},
         {bits_do_not_depend_on_shape_strides_block_or_threads, 1},
