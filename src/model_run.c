@@ -220,8 +220,14 @@ static equinv_status load_images(const equinv_model *model, const equinv_tensor 
 
 /* ---- evaluation */
 
-/* Values of a chunk should stay in a core's cache; measured best near here. */
-#define CHUNK_BYTES (INT64_C(1) << 20)
+/*
+ * Values of a chunk should stay in the caches of the cores at work: this much for each, of 16 at most.
+ * Measured on Zen 4 (1 MiB and 16 MiB a core): all chunks from 2 images of a 4-layer network to 128 are
+ * within 3 % on one thread; on two, larger ones wait less often for the other thread.
+ */
+#define CHUNK_BYTES (INT64_C(4) << 20)
+#define CHUNK_THREADS 16
+#define CHUNK_IMAGES 256
 
 static equinv_status choose_chunk(equinv_model *model, int32_t target, int64_t images,
                                   int64_t wanted, int64_t *chunk)
@@ -230,7 +236,9 @@ static equinv_status choose_chunk(equinv_model *model, int32_t target, int64_t i
     *chunk = wanted;
     if (!wanted) {
         EQI_TRY(eqi_place_values(model, target, 1, false, &bytes));
-        *chunk = bytes > 0 ? CHUNK_BYTES / bytes : images;
+        const int64_t threads = model->ctx->hardware.threads;
+        const int64_t room = CHUNK_BYTES * (threads < CHUNK_THREADS ? threads : CHUNK_THREADS);
+        *chunk = bytes > 0 && room / bytes < CHUNK_IMAGES ? room / bytes : CHUNK_IMAGES;
     }
     *chunk = *chunk > images ? images : *chunk;
     *chunk = *chunk < 1 ? 1 : *chunk;

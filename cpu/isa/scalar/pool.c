@@ -56,6 +56,27 @@ static void take_larger(const tap *t, float *best, int32_t *index)
     }
 }
 
+/* The same where nobody asks for the index: without backward. */
+INLINE void keep_larger_by(int64_t step, const tap *t, float *best)
+{
+    const float *const src = t->src;
+    const int32_t count = t->count;
+#pragma omp simd
+    for (int32_t i = 0; i < count; i++) {
+        const float value = src[i * step], old = best[i];
+        best[i] = !(value <= old) & (old == old) ? value : old;
+    }
+}
+
+static void keep_larger(const tap *t, float *best)
+{
+    switch (t->step) {
+    case 1: keep_larger_by(1, t, best); break;
+    case 2: keep_larger_by(2, t, best); break;
+    default: keep_larger_by(t->step, t, best);
+    }
+}
+
 INLINE void add_by(int64_t step, const tap *t, double *sum)
 {
     const float *const src = t->src;
@@ -122,12 +143,22 @@ typedef struct lanes {
     double sum[LANES];
 } lanes;
 
+static void begin(const job *j, lanes *l, int64_t count)
+{
+    if (!j->p.max)
+        memset(l->sum, 0, (size_t)count * sizeof *l->sum);
+    for (int64_t i = 0; j->p.max && i < count; i++)
+        l->best[i] = -INFINITY;
+}
+
 static void visit(const job *j, lanes *l, const tap *t)
 {
-    if (j->p.max)
+    if (!j->p.max)
+        add(t, l->sum + t->first);
+    else if (j->write)
         take_larger(t, l->best + t->first, l->index + t->first);
     else
-        add(t, l->sum + t->first);
+        keep_larger(t, l->best + t->first);
 }
 
 static void finish(const job *j, lanes *l, int64_t count, float *dst, int32_t *saved,
@@ -153,12 +184,10 @@ static void forward_columns(const job *j, int64_t n, int64_t f, int64_t g, int64
     const int64_t stride = p->window[2].stride, padding = p->window[2].padding, width = p->src[4];
     const eqi_range hs = places(p, 0, g), ys = places(p, 1, y);
     lanes l;
-    for (int64_t i = 0; i < count; i++) {
-        l.best[i] = -INFINITY;
+    begin(j, &l, count);
+    for (int64_t i = 0; j->write && i < count; i++)
         l.index[i] =
             (int32_t)((hs.first * p->src[3] + ys.first) * width + places(p, 2, x0 + i).first);
-        l.sum[i] = 0;
-    }
     /* Places of all lanes together; for each the lanes where it lies inside the image. */
     const int64_t start = x0 * stride - padding;
     const int64_t last_tap = p->window[2].kernel - 1;
@@ -169,10 +198,11 @@ static void forward_columns(const job *j, int64_t n, int64_t f, int64_t g, int64
                                           ? -(start + (count - 1) * stride)
                                           : 0; /* the first that any lane has */
             for (int64_t k = first_tap; k <= last_tap && start + k < width; k++) {
-                const int64_t low = divide_up(-(start + k), stride);
-                const int64_t high = divide_down(width - 1 - (start + k), stride);
-                const int64_t first = low > 0 ? low : 0;
-                const int64_t last = high < count - 1 ? high : count - 1;
+                /* Divisions only where the image ends: they cost as much as the lanes. */
+                const int64_t left = start + k, right = left + (count - 1) * stride;
+                const int64_t first = left < 0 ? divide_up(-left, stride) : 0;
+                const int64_t last =
+                    right < width ? count - 1 : divide_down(width - 1 - left, stride);
                 const int64_t x = start + k + first * stride;
                 const tap t = {(int32_t)first,
                                (int32_t)(last - first + 1),
@@ -245,11 +275,9 @@ static void forward_fields(const job *j, int64_t n, int64_t f0, int64_t count, i
     const eqi_range hs = places(p, 0, g), ys = places(p, 1, y), xs = places(p, 2, x);
     const int64_t first = (hs.first * p->src[3] + ys.first) * p->src[4] + xs.first;
     lanes l;
-    for (int64_t i = 0; i < count; i++) {
-        l.best[i] = -INFINITY;
+    begin(j, &l, count);
+    for (int64_t i = 0; j->write && i < count; i++)
         l.index[i] = (int32_t)first;
-        l.sum[i] = 0;
-    }
     for (int64_t h = hs.first; h <= hs.last; h++)
         for (int64_t yy = ys.first; yy <= ys.last; yy++)
             for (int64_t xx = xs.first; xx <= xs.last; xx++) {
