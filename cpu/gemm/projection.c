@@ -22,7 +22,7 @@
 #include "internal/rows.h"
 
 enum {
-    TILE_ROWS = 128,         /* latents that share one packing of the templates */
+    TILE_ROWS = 192,         /* latents that share one packing of the templates: more leave L2 */
     TILE_BYTES = 1 << 20,    /* of anything else in a tile; L2 holds it */
     TURNED_COLUMNS = 512,    /* (template, element) pairs in a block, more for larger groups */
     TURNED_BYTES = 4 << 20,  /* of a block that is turned again in every tile */

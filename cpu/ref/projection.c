@@ -22,15 +22,18 @@ static void reduce(equinv_projection_kind kind, const double *v, int32_t order, 
                    double *dst, int32_t *element)
 {
     switch (kind) {
-    case EQUINV_PROJECT_MAX:
-        dst[0] = v[0];
-        element[0] = 0;
-        for (int32_t g = 1; g < order && dst[0] == dst[0]; g++)
-            if (!(v[g] <= dst[0])) {
-                dst[0] = v[g];
-                element[0] = g;
+    case EQUINV_PROJECT_MAX: {
+        double most = v[0];
+        int32_t at = 0;
+        for (int32_t g = 1; g < order && most == most; g++)
+            if (!(v[g] <= most)) {
+                most = v[g];
+                at = g;
             }
+        dst[0] = most;
+        element[0] = at;
         return;
+    }
     case EQUINV_PROJECT_SORTED:
         for (int32_t g = 0; g < order; g++)
             room[g] = (eqi_item){v[g], g};
