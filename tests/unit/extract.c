@@ -129,6 +129,14 @@ START_TEST(layer_null_is_the_last_regular_one_with_space)
     equinv_tensor flat = tensor_new(ctx, EQUINV_F32, 5, 2, 2, 4, 1, 1);
     OK(equinv_extract(m, NULL, &images, NULL, &flat));
     equinv_tensor_destroy(ctx, &flat);
+    equinv_model_destroy(m);
+
+    m = model_new(ctx, equinv_cyclic(4), EQUINV_F32, 1, 8, 8); /* none left at the end */
+    model_add(m, conv_of("conv", 3, 3));
+    model_add(m, pool_of("mean", EQUINV_POOL_GLOBAL_AVERAGE, 1));
+    equinv_tensor last = tensor_new(ctx, EQUINV_F32, 5, 2, 3, 4, 8, 8);
+    OK(equinv_extract(m, NULL, &images, NULL, &last));
+    equinv_tensor_destroy(ctx, &last);
     equinv_tensor_destroy(ctx, &z);
     equinv_tensor_destroy(ctx, &expected);
     equinv_tensor_destroy(ctx, &images);
@@ -442,6 +450,46 @@ START_TEST(every_allocation_may_fail)
 }
 END_TEST
 
+/* Counts plans of convolutions by what dispatch tells. */
+static void count_plans(void *user, equinv_log_level level, const char *text)
+{
+    int *const plans = user;
+    *plans += level == EQUINV_LOG_DISPATCH && strncmp(text, "conv/", 5) == 0 &&
+              strstr(text, "chosen") != NULL;
+}
+
+START_TEST(plans_are_made_once)
+{
+    int plans = 0;
+    equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
+    d.log = count_plans;
+    d.log_user = &plans;
+    equinv_context *ctx;
+    OK(equinv_context_create(&d, &ctx));
+    equinv_model *const m = network_small(ctx);
+    rng r = {12};
+    equinv_tensor images = network_images(ctx, &r, m, 10, EQUINV_U8), dst, some;
+    equinv_tensor z = latents_for(ctx, m, "sum", 10);
+    const equinv_extract_desc e = extract_of("sum", 4);
+    int first = 0;
+    for (int epoch = 0; epoch < 3; epoch++) {
+        OK(equinv_extract(m, &e, &images, NULL, &z)); /* chunks of 4, 4, 2 */
+        for (int64_t i = 0; i < 10; i += 7) {         /* batches of 7 and 3 */
+            OK(equinv_tensor_rows(&images, i, i ? 3 : 7, &some));
+            OK(equinv_model_forward(m, true, &some, &dst));
+            OK(equinv_model_backward(m, &dst));
+        }
+        first = epoch ? first : plans;
+    }
+    ck_assert_int_eq(first, 4 * 3); /* four batch sizes, three convolutions */
+    ck_assert_int_eq(plans, first);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_tensor_destroy(ctx, &images);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 /* ---- arguments */
 
 START_TEST(wrong_arguments)
@@ -590,6 +638,7 @@ int main(void)
         {dense_latents_have_two_axes, 1},
         {progress_tells_and_cancels, 1},
         {memory_is_bounded_by_the_chunk, 1},
+        {plans_are_made_once, 1},
         {every_allocation_may_fail, 1},
         {wrong_arguments, 1},
         {wrong_files, 1},

@@ -962,6 +962,36 @@ START_TEST(every_allocation_may_fail)
 }
 END_TEST
 
+START_TEST(after_a_failed_forward_there_is_nothing_to_go_back_from)
+{
+    fault_allocator f = {.until = -1};
+    equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
+    d.allocator = fault_allocator_of(&f);
+    d.threads = 1;
+    equinv_context *ctx;
+    OK(equinv_context_create(&d, &ctx));
+    equinv_model *const m = network_small(ctx);
+    rng r = {15};
+    equinv_tensor few = network_images(ctx, &r, m, 2, EQUINV_F32), dst, z;
+    equinv_tensor many = network_images(ctx, &r, m, 50, EQUINV_F32);
+    OK(equinv_model_forward(m, true, &few, &dst));
+    equinv_tensor diff = tensor_as(ctx, &dst, EQUINV_F32);
+    f.until = f.count;
+    FAILS(EQUINV_ERR_NOMEM, "memory", equinv_model_forward(m, true, &many, &dst));
+    f.until = -1;
+    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_backward(m, &diff));
+    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_activation(m, "conv1", &z));
+    OK(equinv_model_forward(m, true, &many, &dst));
+    OK(equinv_model_backward(m, &dst));
+    equinv_tensor_destroy(ctx, &diff);
+    equinv_tensor_destroy(ctx, &many);
+    equinv_tensor_destroy(ctx, &few);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+    ck_assert_int_eq(f.live, 0);
+}
+END_TEST
+
 int main(void)
 {
     const test_entry tests[] = {
@@ -985,6 +1015,7 @@ int main(void)
         {a_small_network_learns, 2},
         {two_models_on_two_threads, 1},
         {every_allocation_may_fail, 1},
+        {after_a_failed_forward_there_is_nothing_to_go_back_from, 1},
     };
     return run_tests("model", tests, sizeof tests / sizeof *tests);
 }

@@ -64,7 +64,8 @@ INLINE void keep_larger_by(int64_t step, const tap *t, float *best)
 #pragma omp simd
     for (int32_t i = 0; i < count; i++) {
         const float value = src[i * step], old = best[i];
-        best[i] = !(value <= old) & (old == old) ? value : old;
+        const int take = !(value <= old) & (old == old);
+        best[i] = take ? value : old;
     }
 }
 
