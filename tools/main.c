@@ -7,9 +7,7 @@
 #include "tools/tool.h"
 
 static const command *const commands[] = {
-    &info_command,
-    &project_command,
-    &report_command,
+    &info_command, &project_command, &report_command, &train_command, &extract_command,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
