@@ -27,7 +27,7 @@ endef
 
 pkg_flags = $(shell $(PKG_CONFIG) --$(2) $(1) 2>/dev/null)
 $(eval $(call optional,OPENBLAS,$(call pkg_found,openblas),$(call pkg_flags,openblas,cflags),$(call pkg_flags,openblas,libs),the built-in GEMM serves))
-$(eval $(call optional,PTHREADPOOL,$(call header_found,pthreadpool.h),,-lpthreadpool,threads are started for each call))
+$(eval $(call optional,PTHREADPOOL,$(call header_found,pthreadpool.h),,-lpthreadpool,a small pool of its own serves))
 $(eval $(call optional,CJSON,$(call pkg_found,libcjson),$(call pkg_flags,libcjson,cflags),$(call pkg_flags,libcjson,libs),model files and checkpoints cannot be loaded))
 $(eval $(call optional,ZLIB,$(call pkg_found,zlib),$(call pkg_flags,zlib,cflags),$(call pkg_flags,zlib,libs),.gz files cannot be read))
 # Check serves the tests alone: its libraries stay out of the product.

@@ -19,7 +19,7 @@ const char *equinv_build_info(void)
 #ifdef EQI_HAVE_PTHREADPOOL
         "pthreadpool: yes\n"
 #else
-        "pthreadpool: no, plain threads are started for each call\n"
+        "pthreadpool: no, a small pool of its own serves\n"
 #endif
 #ifdef EQI_HAVE_CJSON
         "cjson: yes\n"

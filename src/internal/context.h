@@ -69,7 +69,7 @@ void eqi_log(const equinv_context *ctx, equinv_log_level level, const char *form
 /* struct_size of a description: what every _create checks first. */
 equinv_status eqi_check_desc(uint32_t struct_size, size_t expected, const char *type);
 
-/* The pool behind the default parallel-for (pthreadpool, or plain threads without it). */
+/* The pool behind the default parallel-for (pthreadpool, or its own threads without it). */
 struct eqi_pool *eqi_pool_create(const equinv_context *ctx, int32_t threads);
 void eqi_pool_destroy(const equinv_context *ctx, struct eqi_pool *pool);
 void eqi_pool_run(struct eqi_pool *pool, int64_t count, equinv_task task, void *arg);
