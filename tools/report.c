@@ -185,19 +185,14 @@ static double error_at(const work *w, int64_t code, int64_t element)
     return ((const double *)w->error.data)[code * w->report.order + element];
 }
 
-/* Two sentences on what the figures mean. */
-static void print_reading(const work *w, const options *o)
+/* Invariant or not; then accuracy where there are labels, else distances. */
+static void print_second_sentence(const equinv_report *r, bool labelled)
 {
-    const equinv_report *const r = &w->report;
-    /* What sums of fp32 leave; f64 is far below. */
-    const double rounding = 1e-3;
-    printf("\nRaw latents of one orbit lie %.2g times as far apart as latents of different orbits, "
-           "their codes %.2g times.\n",
-           r->raw.within / r->raw.between, r->projected.within / r->projected.between);
+    const double rounding = 1e-3; /* far above what sums of fp32 leave */
     if (!(r->projected.invariance_error <= rounding))
         printf("These codes change when the group acts: they are not invariant, and distances "
                "between them depend on the pose.\n");
-    else if (o->labels)
+    else if (labelled)
         printf("Turned queries find their class in %.1f %% of the cases by raw latents and in %.1f "
                "%% by codes; naming the commonest class gives %.1f %%.\n",
                100 * r->raw.knn_accuracy, 100 * r->projected.knn_accuracy, 100 * r->label_chance);
@@ -205,6 +200,24 @@ static void print_reading(const work *w, const options *o)
         printf("Codes do not change when the group acts; their distances are %.2g to %.2g times "
                "those of the orbits.\n",
                r->projected.distortion_min, r->projected.distortion_max);
+}
+
+/* One or two sentences on what the figures mean. */
+static void print_reading(const work *w, const options *o)
+{
+    const equinv_report *const r = &w->report;
+    putchar('\n');
+    if (!isfinite(r->raw.invariance_error) || !isfinite(r->projected.invariance_error)) {
+        printf("Some latents or codes are not finite; figures that they enter cannot be told.\n");
+    } else if (!(r->raw.between > 0 && r->projected.between > 0)) {
+        printf("All latents that were compared, or all their codes, are alike; there are no "
+               "distances to judge.\n");
+    } else {
+        printf("Raw latents of one orbit lie %.2g times as far apart as latents of different "
+               "orbits, their codes %.2g times.\n",
+               r->raw.within / r->raw.between, r->projected.within / r->projected.between);
+        print_second_sentence(r, o->labels != NULL);
+    }
 }
 
 static void print_table(const work *w, const options *o)
@@ -221,9 +234,13 @@ static void print_table(const work *w, const options *o)
            " numbers\n",
            kind_name(desc->kind), desc->k, templates_name(desc->templates), desc->seed,
            r->code_dimension);
+    if (isfinite(r->kept_variance))
+        snprintf(text, sizeof text, "%.3g", r->kept_variance);
+    else
+        snprintf(text, sizeof text, "-");
     printf("fixed by group %" PRId64 " of %" PRId64
-           " dimensions, which keep %.3g of the variance\n\n",
-           r->rank, r->dimension, r->kept_variance);
+           " dimensions, which keep %s of the variance\n\n",
+           r->rank, r->dimension, text);
     printf("%-22s %12s %12s\n", "", "raw", "projected");
     const int32_t shown = r->order <= SHOWN ? r->order : SHOWN;
     for (int32_t g = 0; g < shown; g++) {

@@ -1025,6 +1025,20 @@ START_TEST(report_as_a_table)
     ck_assert(!has_line(o->out, "invariance error r^16 "));
     ck_assert(has_line(o->out, "  and 16 more elements (--json has them)"));
     equinv_tensor_destroy(ctx, &many);
+
+    /* Nothing to compare, and nothing finite: sentences of their own, no "nan" in sight. */
+    for (int alike = 0; alike < 2; alike++) {
+        equinv_tensor odd = tensor_new(ctx, EQUINV_F64, 2, 6, 4);
+        for (int i = 0; i < 24; i++)
+            tensor_set(&odd, i, alike ? 1 : (double)NAN);
+        OK(equinv_tensor_save(ctx, at(folder, "odd.npy"), &odd));
+        o = RUN(folder, "report", "odd.npy", "--group", "C4");
+        SUCCEEDS(o);
+        SAYS(o->out, alike ? "are alike; there are no distances" : "are not finite");
+        SAYS(o->out, "which keep - of the variance");
+        ck_assert_msg(strstr(o->out, "nan") == NULL, "nan in: %s", o->out);
+        equinv_tensor_destroy(ctx, &odd);
+    }
     equinv_tensor_destroy(ctx, &labels), equinv_tensor_destroy(ctx, &z);
     equinv_context_destroy(ctx);
     folder_remove(folder);
