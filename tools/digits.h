@@ -1,0 +1,67 @@
+/*
+ * The digits system: MNIST's files, a small equivariant network and its training, written with the
+ * public header alone. Serves `equinv train` and the demo.
+ */
+#ifndef TOOLS_DIGITS_H
+#define TOOLS_DIGITS_H
+
+#include "equinv/equinv.h"
+
+typedef struct digits_set {
+    equinv_tensor images; /* U8 [N, H, W] */
+    equinv_tensor labels; /* I32 [N] */
+} digits_set;
+
+typedef struct digits {
+    digits_set train, test;
+    int64_t classes; /* largest training label + 1 */
+} digits;
+
+/* Whether a folder has MNIST's four files, each plain or .gz. */
+bool digits_present(const char *folder);
+
+/*
+ * Loads them; at most so many images of each set. Both sets are square with the same side, which divides
+ * by 4. digits_free releases what was loaded, also after a failure.
+ */
+equinv_status digits_load(equinv_context *ctx, const char *folder, int64_t train_limit,
+                          int64_t test_limit, digits *d);
+void digits_free(equinv_context *ctx, digits *d);
+
+/*
+ * What the last failing digits_ call found wrong itself; "" if a call of the library failed, whose
+ * sentence equinv_last_error has.
+ */
+const char *digits_error(void);
+
+enum { DIGITS_STAGES = 4 };
+
+/* The last layer of regular fields with space left: the latent codes. */
+#define DIGITS_CODE_LAYER "code"
+
+/*
+ * Four stages of group convolution (k 5, 5, 3, 3), batch norm per field and ReLU, the first two with a
+ * pooling by 2; maximum over the group, mean over the image, dense. fields: of the four convolutions.
+ */
+equinv_status digits_network(equinv_context *ctx, const digits *d, equinv_group group,
+                             const int64_t fields[DIGITS_STAGES], uint64_t seed,
+                             equinv_model **model);
+
+typedef struct digits_training {
+    int64_t epochs, batch;
+    double learning_rate;     /* of Adam's first step; it falls to 0 along half a cosine */
+    uint64_t seed;            /* order of the images */
+    equinv_progress progress; /* images of all epochs; non-zero stops with CANCELLED */
+    void (*epoch_done)(void *user, int64_t epoch, double loss); /* mean loss; may be NULL */
+    void *user;                                                 /* of both */
+} digits_training;
+
+/* Cross-entropy. A loss that is no longer finite ends it with ARG. */
+equinv_status digits_train(equinv_context *ctx, equinv_model *model, const digits *d,
+                           const digits_training *how);
+
+/* Share of the test images that the network names rightly; progress may be NULL. */
+equinv_status digits_accuracy(equinv_context *ctx, equinv_model *model, const digits *d,
+                              equinv_progress progress, double *accuracy);
+
+#endif
