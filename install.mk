@@ -5,7 +5,7 @@ $(BUILD)/equinv.pc: equinv.pc.in $(HEADER) $(FLAGS_FILE)
 	$(Q)sed -e 's|@prefix@|$(prefix)|' -e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' \
 	    -e 's|@version@|$(VERSION)|' -e 's|@libs@|$(PRIVATE_LIBS)|' equinv.pc.in > $@.tmp && mv $@.tmp $@
 
-.PHONY: install uninstall $(BUILD)/equinv.pc
+.PHONY: install uninstall check-install $(BUILD)/equinv.pc
 install: lib program $(BUILD)/equinv.pc ## install under $(DESTDIR)$(prefix)
 	install -d $(DESTDIR)$(includedir)/equinv $(DESTDIR)$(libdir)/pkgconfig $(DESTDIR)$(bindir)
 	install -m 644 $(HEADER) $(DESTDIR)$(includedir)/equinv/
@@ -21,3 +21,6 @@ uninstall: ## remove what install wrote
 	    $(DESTDIR)$(libdir)/$(notdir $(SHARED)) $(DESTDIR)$(libdir)/$(SONAME) $(DESTDIR)$(libdir)/libequinv.so \
 	    $(DESTDIR)$(libdir)/pkgconfig/equinv.pc $(DESTDIR)$(bindir)/equinv
 	-rmdir $(DESTDIR)$(includedir)/equinv 2>/dev/null
+
+check-install: lib program ## build consumers from an installed tree by pkg-config
+	@tests/install/check.sh "$(MAKE)" $(BUILD)/install "$(CC) $(CFLAGS) $(LINK_FLAGS)"

@@ -15,6 +15,7 @@ check-golden: $(GOLDEN_PROGRAM) ## compare with outside truth: GOLDEN=dir
 check-symbols: $(SHARED) ## exported symbols = tests/capi/symbols.txt
 	@nm -D --defined-only $(SHARED) | awk '$$2 ~ /[TDBRV]/ && $$3 !~ /^(_init|_fini|__.*)$$/ {print $$3}' | LC_ALL=C sort > $(BUILD)/symbols.txt
 	@diff -u tests/capi/symbols.txt $(BUILD)/symbols.txt && echo "exported symbols: as listed"
+	@sed -n '/^EQUINV_API/{s/.*\(equinv_[a-z0-9_]*\)(.*/\1/p}' $(HEADER) | LC_ALL=C sort | diff -u - tests/capi/symbols.txt && echo "declared in the header: the same"
 
 # Instructions above the base level may stand in cpu/isa alone (the base of x86-64 is SSE2).
 check-isa-leak: $(STATIC) ## no vector instructions above the base level outside cpu/isa
@@ -23,7 +24,8 @@ check-isa-leak: $(STATIC) ## no vector instructions above the base level outside
 	if [ -n "$$bad" ]; then echo "vector instructions above the base level in:$$bad"; exit 1; fi; \
 	echo "instruction sets: clean outside cpu/isa"
 
-check-header: ## the public header as C11 and as C++17, pedantic
+check-header: ## the public header as C11 and as C++17, pedantic; every declaration documented
+	@awk '/\*\/[[:space:]]*$$/ {documented = NR} /^EQUINV_API/ && documented != NR - 1 {print FILENAME ":" FNR ": no comment directly above"; bad = 1} END {exit bad}' $(HEADER)
 	@printf '#include "equinv/equinv.h"\nint main(void) { return 0; }\n' > $(BUILD)/header.c
 	@cp $(BUILD)/header.c $(BUILD)/header.cpp
 	@$(CC) -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude -c $(BUILD)/header.c -o $(BUILD)/header.o
