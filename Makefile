@@ -10,6 +10,7 @@ GOLDEN ?= ../shared/golden
 ifeq ($(origin CC),default)
 CC := gcc
 endif
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
 V ?= 0
 ifeq ($(V),0)
 Q := @
@@ -128,7 +129,7 @@ include install.mk
 .PHONY: demo setup config clean format format-check help
 demo: ## train on digits, compare codes before and after projection: table, picture, report
 	@tools/setup.sh --quiet
-	@$(MAKE) --no-print-directory $(BUILD)/bin/equinv-demo
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bin/equinv-demo
 	@mkdir -p build/demo
 	@$(BUILD)/bin/equinv-demo
 
@@ -151,5 +152,5 @@ clean: ## remove everything built
 help: ## this list
 	@printf 'make            build libraries, program and examples into $(BUILD)/\n'
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort -u | awk -F'\t' '{printf "make %-16s %s\n", $$1, $$2}'
-	@printf '\nVariables: CC, CFLAGS, BUILD, prefix, DESTDIR, V=1, WERROR=1, SANITIZE=address|undefined,\n'
+	@printf '\nVariables: CC, CFLAGS, BUILD, JOBS, prefix, DESTDIR, V=1, WERROR=1, SANITIZE=address|undefined,\n'
 	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK = auto|0|1, GOLDEN=dir\n'

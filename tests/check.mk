@@ -4,7 +4,7 @@
 
 check: ## run the whole test suite (installs what is missing first)
 	@tools/setup.sh --quiet
-	@$(MAKE) --no-print-directory check-run
+	@$(MAKE) --no-print-directory -j$(JOBS) check-run
 
 check-run: all $(TEST_PROGRAMS) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols check-isa-leak check-header
 	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS)
@@ -33,18 +33,18 @@ check-header: ## the public header as C11 and as C++17, pedantic; every declarat
 	@echo "header: C11 and C++17"
 
 check-asan: ## the suite under the address sanitizer
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address CFLAGS="-O1 -g" check-run
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address CFLAGS="-O1 -g" -j$(JOBS) check-run
 
 check-ubsan: ## the suite under the undefined-behaviour sanitizer
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/ubsan SANITIZE=undefined CFLAGS="-O1 -g" check-run
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/ubsan SANITIZE=undefined CFLAGS="-O1 -g" -j$(JOBS) check-run
 
 check-compilers: ## zero warnings with gcc and clang
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/gcc CC=gcc WERROR=1 all
-	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory BUILD=$(BUILD)/clang CC=clang WERROR=1 all; \
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/gcc CC=gcc WERROR=1 -j$(JOBS) all
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory BUILD=$(BUILD)/clang CC=clang WERROR=1 -j$(JOBS) all; \
 	else echo "SKIP clang: not installed"; fi
 
 check-minimal: ## build and test with libc alone
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 check-run
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 -j$(JOBS) check-run
 
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
