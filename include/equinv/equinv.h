@@ -221,8 +221,8 @@ typedef enum equinv_dtype {
 #define EQUINV_MAX_DIMS 8
 
 /*
- * A view: where elements are, never who owns them. Strides count elements, may be 0 (broadcast, only
- * in inputs) or negative; data points at element [0, .., 0]. Size-1 axes may have any stride.
+ * A view: where elements are, never who owns them. Strides count elements, may be 0 (broadcast,
+ * only in inputs) or negative; data points at element [0, .., 0]. Size-1 axes may have any stride.
  */
 typedef struct equinv_tensor {
     void *data;
@@ -348,15 +348,15 @@ EQUINV_API equinv_status equinv_group_on_grid(equinv_group group, int32_t elemen
 
 /*
  * Number of irreducible representations over the reals. Order: C_n: frequency j = 0 .. n/2 (2 x 2
- * rotation blocks for 0 < j < n/2). D_n: (0,0) trivial, (1,0) [-1 at f is (1,0)], (1,1), .., and for
- * even n (1, n/2), (0, n/2): see equinv_group_irrep.
+ * rotation blocks for 0 < j < n/2). D_n: (0,0) trivial, (1,0) [-1 at f is (1,0)], (1,1), .., and
+ * for even n (1, n/2), (0, n/2): see equinv_group_irrep.
  */
 EQUINV_API equinv_status equinv_group_irrep_count(equinv_group group, int32_t *count);
 
 /*
  * Real irreducible representation number `irrep` at an element: dimension 1 or 2 and the matrix
- * (row-major, dimension^2 entries of matrix[4] are set). Two-dimensional ones: rho_j(r) = rotation by
- * 2 pi j / n, rho_j(f) = diag(1, -1). Order and values are escnn's (irreps (s, j) of D_n).
+ * (row-major, dimension^2 entries of matrix[4] are set). Two-dimensional ones: rho_j(r) = rotation
+ * by 2 pi j / n, rho_j(f) = diag(1, -1). Order and values are escnn's (irreps (s, j) of D_n).
  */
 EQUINV_API equinv_status equinv_group_irrep(equinv_group group, int32_t irrep, int32_t element,
                                             int32_t *dimension, double matrix[4]);
@@ -418,10 +418,10 @@ typedef struct equinv_exactness {
 
 /*
  * Does op(g.src) = g.op(src) hold exactly for this shape, stride and padding? For element >= 0: for
- * that one; -1: for the whole group. It holds iff (size + 2 padding - dilation (kernel - 1) - 1) mod
- * stride = 0 on every input axis that g reverses (r: width, r^2: both, r^3: height, f: width, rf:
- * none, r^2 f: height, r^3 f: both). Inexact shapes are no error. Plans of convolution and spatial
- * pooling; other operations always answer exact.
+ * that one; -1: for the whole group. It holds iff (size + 2 padding - dilation (kernel - 1) - 1)
+ * mod stride = 0 on every input axis that g reverses (r: width, r^2: both, r^3: height, f: width,
+ * rf: none, r^2 f: height, r^3 f: both). Inexact shapes are no error. Plans of convolution and
+ * spatial pooling; other operations always answer exact.
  */
 EQUINV_API equinv_status equinv_plan_exactness(const equinv_plan *plan, int32_t element,
                                                equinv_exactness *exactness);
@@ -525,15 +525,16 @@ EQUINV_API equinv_status equinv_conv_backward_weights(const equinv_plan *plan,
 
 /*
  * dst = src where src > 0, slope * src elsewhere; slope 0 is ReLU, 0 < slope < 1 leaky ReLU. NaN
- * stays NaN; -Inf gives 0 with slope 0. Any shape, F32 or F64; in place allowed (identical views). slope outside [0, 1): ARG.
+ * stays NaN; -Inf gives 0 with slope 0. Any shape, F32 or F64; in place allowed (identical views).
+ * slope outside [0, 1): ARG.
  */
 EQUINV_API equinv_status equinv_relu_forward(equinv_context *ctx, double slope,
                                              const equinv_tensor *src, const equinv_tensor *dst);
 
 /*
- * diff_src = diff_dst where src > 0, slope * diff_dst elsewhere (0 with slope 0, whatever diff_dst is);
- * in place on diff_dst allowed. The forward's dst may stand for src: where one is positive, so is the
- * other.
+ * diff_src = diff_dst where src > 0, slope * diff_dst elsewhere (0 with slope 0, whatever diff_dst
+ * is); in place on diff_dst allowed. The forward's dst may stand for src: where one is positive, so
+ * is the other.
  */
 EQUINV_API equinv_status equinv_relu_backward(equinv_context *ctx, double slope,
                                               const equinv_tensor *src,
@@ -543,8 +544,8 @@ EQUINV_API equinv_status equinv_relu_backward(equinv_context *ctx, double slope,
 /*
  * Dropout of whole fields, so that equivariance is kept: dst[n,f] = src[n,f] / (1 - p) or 0, with
  * probability p of 0. The field is dropped if (word >> 8) 2^-24 < p, where word is the first one of
- * Philox4x32-10 with key = (seed low, high) and counter = (n F + f low, high, step low, high). The same
- * (seed, step) draws the same mask, so backward needs nothing saved: apply it to diff_dst.
+ * Philox4x32-10 with key = (seed low, high) and counter = (n F + f low, high, step low, high). The
+ * same (seed, step) draws the same mask, so backward needs nothing saved: apply it to diff_dst.
  *
  * src, dst  [N, F, ..] of at least two axes (axis 1 is what is dropped: pass regular fields as
  *           [N, F, G, H, W]), F32 or F64; in place allowed; p in [0, 1)
@@ -552,8 +553,10 @@ EQUINV_API equinv_status equinv_relu_backward(equinv_context *ctx, double slope,
 EQUINV_API equinv_status equinv_dropout(equinv_context *ctx, double p, uint64_t seed, uint64_t step,
                                         const equinv_tensor *src, const equinv_tensor *dst);
 
-/* dst = a + b (the residual add; its gradient is the identity on both). Same shape and dtype, F32 or
- * F64; in place on a or b allowed. */
+/*
+ * dst = a + b (the residual add; its gradient is the identity on both). Same shape and dtype, F32
+ * or F64; in place on a or b allowed.
+ */
 EQUINV_API equinv_status equinv_add(equinv_context *ctx, const equinv_tensor *a,
                                     const equinv_tensor *b, const equinv_tensor *dst);
 
@@ -597,7 +600,9 @@ EQUINV_API equinv_status equinv_batch_norm_forward_eval(
     const equinv_tensor *beta, const equinv_tensor *running_mean, const equinv_tensor *running_var,
     const equinv_tensor *dst, void *scratch, size_t scratch_size);
 
-/* Gradients of the training form, from the saved statistics. diff_gamma and diff_beta may be NULL. */
+/*
+ * Gradients of the training form, from the saved statistics. diff_gamma and diff_beta may be NULL.
+ */
 EQUINV_API equinv_status equinv_batch_norm_backward_train(
     const equinv_plan *plan, const equinv_tensor *src, const equinv_tensor *gamma,
     const equinv_tensor *diff_dst, const void *saved, size_t saved_size,
@@ -641,10 +646,10 @@ typedef struct equinv_pool_desc {
     }
 
 /*
- * Spatial pooling, dst [N, F, G, H', W'] with H' = (H + 2 p - k) / s + 1 rounded down (global kinds:
- * 1), and group pooling, dst [N, F, 1, H, W]. equinv_plan_exactness applies to the windowed kinds; it
- * errs on the safe side where every window reaches over the whole axis. Max kinds take fields of at
- * most 2^31 - 1 elements (G H W), else UNSUPPORTED.
+ * Spatial pooling, dst [N, F, G, H', W'] with H' = (H + 2 p - k) / s + 1 rounded down (global
+ * kinds: 1), and group pooling, dst [N, F, 1, H, W]. equinv_plan_exactness applies to the windowed
+ * kinds; it errs on the safe side where every window reaches over the whole axis. Max kinds take
+ * fields of at most 2^31 - 1 elements (G H W), else UNSUPPORTED.
  */
 EQUINV_API equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_desc *desc,
                                                  equinv_plan **plan);
@@ -712,8 +717,8 @@ EQUINV_API equinv_status equinv_dense_backward_weights(const equinv_plan *plan,
 /*
  * He initialisation: dst = sqrt(2 / fan_in) times the Gaussian of section 11 with key = seed and
  * template number `stream` (coordinate = row-major index in dst); fan_in = fields_in |G| k^2 for
- * convolutions, >= 1. dst is F32 or F64 of up to 7 axes (8 if two of them join: UNSUPPORTED otherwise).
- * source: He et al. 2015.
+ * convolutions, >= 1. dst is F32 or F64 of up to 7 axes (8 if two of them join: UNSUPPORTED
+ * otherwise). source: He et al. 2015.
  */
 EQUINV_API equinv_status equinv_init_he(equinv_context *ctx, uint64_t seed, uint64_t stream,
                                         int64_t fan_in, const equinv_tensor *dst);
@@ -721,9 +726,9 @@ EQUINV_API equinv_status equinv_init_he(equinv_context *ctx, uint64_t seed, uint
 /* ---- 9 losses ------------------------------------------------------------------------------- */
 
 /*
- * Mean over the batch of -log softmax(logits)[label]; computed from the row maximum, so large logits
- * are safe. Infinite logits are limits: +Inf takes all (several share it), -Inf gets nothing; a NaN
- * makes the loss and its own row of diff_logits NaN.
+ * Mean over the batch of -log softmax(logits)[label]; computed from the row maximum, so large
+ * logits are safe. Infinite logits are limits: +Inf takes all (several share it), -Inf gets
+ * nothing; a NaN makes the loss and its own row of diff_logits NaN.
  *
  * logits  [N, C], F32 or F64; labels [N], I32 or U8, in 0 .. C-1 (ARG names the first that is not)
  * loss    [1], same dtype as logits; 0 for an empty batch
@@ -735,8 +740,8 @@ EQUINV_API equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_
                                               const equinv_tensor *diff_logits);
 
 /*
- * loss [1] = mean over all elements of (src - target)^2, 0 if there are none; diff_src is its gradient
- * (NULL: not wanted; in place on src allowed). One shape, F32 or F64 throughout.
+ * loss [1] = mean over all elements of (src - target)^2, 0 if there are none; diff_src is its
+ * gradient (NULL: not wanted; in place on src allowed). One shape, F32 or F64 throughout.
  */
 EQUINV_API equinv_status equinv_mean_squared_error(equinv_context *ctx, const equinv_tensor *src,
                                                    const equinv_tensor *target,
@@ -813,11 +818,13 @@ typedef enum equinv_template_kind {
 
 /*
  * Random templates, recipe version 1, bit-identical on every backend, instruction set and batch:
- * word = Philox(key = seed low, high; counter = coordinate / 4 low, high, template low, high)[lane],
- * lane = coordinate mod 4, coordinate = row-major index inside a template. u = ((word >> 9) + 0.5)
- * 2^-23. Rademacher: top bit (0: -1). Gaussian: Box-Muller on lanes (0, 1) and (2, 3): sqrt(-2 log u0)
- * times cos(2 pi u1), sin(2 pi u1), by fixed polynomials in fp32 (IEEE-exact operations only); F64
- * templates are the F32 values widened.
+ *
+ *     word = Philox(key = seed low, high; counter = coordinate / 4 low, high, template low, high)
+ *     u    = ((word[lane] >> 9) + 0.5) 2^-23,  lane = coordinate mod 4
+ *
+ * with coordinate the row-major index inside a template. Rademacher: top bit (0: -1). Gaussian:
+ * Box-Muller on lanes (0, 1) and (2, 3), sqrt(-2 log u0) times cos(2 pi u1), sin(2 pi u1), by fixed
+ * polynomials in fp32 (IEEE-exact operations only); F64 templates are the F32 values widened.
  *
  * kind     GAUSSIAN or RADEMACHER; the others depend on a projection: ARG
  * first    number of the first template; row i of dst is template first + i
@@ -909,11 +916,11 @@ EQUINV_API const char *equinv_projection_impl_name(const equinv_projection *proj
 EQUINV_API size_t equinv_projection_scratch_size(const equinv_projection *projection);
 
 /*
- * Bytes of the buffer that forward fills for backward. MAX: I32 [batch, k], the element that attains
- * the maximum (lowest index on ties). SORTED: I32 [batch, k, |G|], the element at each place. SORT:
- * I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place (-1 where no row is
- * left). LINEAR, MEAN, ORBIT: 0. Other kinds: the orbit's inner products, [batch, k, |G|] in the
- * projection's dtype. -1 only for a negative or overflowing batch.
+ * Bytes of the buffer that forward fills for backward. MAX: I32 [batch, k], the element that
+ * attains the maximum (lowest index on ties). SORTED: I32 [batch, k, |G|], the element at each
+ * place. SORT: I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place (-1
+ * where no row is left). LINEAR, MEAN, ORBIT: 0. Other kinds: the orbit's inner products, [batch,
+ * k, |G|] in the projection's dtype. -1 only for a negative or overflowing batch.
  */
 EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *projection, int64_t batch);
 
@@ -959,8 +966,8 @@ EQUINV_API equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group gro
  * Orbit distances by brute force: distance[i, j] = min_g |x_i - g y_j| (Euclidean), the metric of
  * the quotient.
  *
- * x, y      [A, fields, |G|, H, W], [B, ..], same dtype F32 or F64; S: [A, n, c] with c = 1 (several
- *           channels: UNSUPPORTED), where it is the distance of the sorted rows
+ * x, y      [A, fields, |G|, H, W], [B, ..], same dtype F32 or F64; S: [A, n, c] with c = 1
+ *           (several channels: UNSUPPORTED), where it is the distance of the sorted rows
  * distance  [A, B], same dtype
  * element   I32 [A, B], the g that attains it (lowest index on ties); NULL: not wanted; S: NULL
  */
@@ -1029,8 +1036,8 @@ EQUINV_API equinv_status equinv_report_compute(const equinv_projection *projecti
  * Accuracy of a k-nearest-neighbour vote with Euclidean distance: ties of the vote go to the nearer
  * class, ties of distance to the lower index; a NaN distance is the largest.
  *
- * gallery [A, ..], queries [B, ..]: the same number of elements a row, F32 or F64; labels I32 or U8;
- * k in 1 .. A; accuracy in 0 .. 1 (NaN if B is 0)
+ * gallery [A, ..], queries [B, ..]: the same number of elements a row, F32 or F64; labels I32 or
+ * U8; k in 1 .. A; accuracy in 0 .. 1 (NaN if B is 0)
  */
 EQUINV_API equinv_status equinv_knn_accuracy(equinv_context *ctx, const equinv_tensor *gallery,
                                              const equinv_tensor *gallery_labels,
@@ -1064,11 +1071,11 @@ EQUINV_API void equinv_reader_close(equinv_reader *reader);
 EQUINV_API equinv_status equinv_reader_describe(const equinv_reader *reader, equinv_tensor *array);
 
 /*
- * Reads the next rows (axis 0) into rows, whose shape is [at most that many, rest]; its dtype may be
- * any that equinv_tensor_convert goes to. `count` receives the rows read: fewer only at the end.
- * The end of the array also checks that nothing follows. An array without axes is one row, read into
- * [] or [n]. After IO, FORMAT or a value that does not fit, rows are undefined and the reader can only
- * be closed.
+ * Reads the next rows (axis 0) into rows, whose shape is [at most that many, rest]; its dtype may
+ * be any that equinv_tensor_convert goes to. `count` receives the rows read: fewer only at the end.
+ * The end of the array also checks that nothing follows. An array without axes is one row, read
+ * into [] or [n]. After IO, FORMAT or a value that does not fit, rows are undefined and the reader
+ * can only be closed.
  */
 EQUINV_API equinv_status equinv_reader_read(equinv_reader *reader, const equinv_tensor *rows,
                                             int64_t *count);
@@ -1082,17 +1089,18 @@ typedef struct equinv_writer equinv_writer;
 /*
  * Starts an NPY file of known shape. Rows go to a temporary file beside the target (its name and
  * ".<process>.part", mode 0666 less umask); the target appears, complete, only on commit, and may
- * replace only a regular file that the process may write. Behind a symbolic link the file it names is
- * replaced, and the link stays; a link to nothing is refused. Pipes and devices are written through.
- * A closed pipe and a file size limit are IO: the signals SIGPIPE and SIGXFSZ are not raised.
+ * replace only a regular file that the process may write. Behind a symbolic link the file it names
+ * is replaced, and the link stays; a link to nothing is refused. Pipes and devices are written
+ * through. A closed pipe and a file size limit are IO: the signals SIGPIPE and SIGXFSZ are not
+ * raised.
  */
 EQUINV_API equinv_status equinv_writer_create(equinv_context *ctx, const char *path,
                                               equinv_dtype dtype, int32_t ndim,
                                               const int64_t *shape, equinv_writer **writer);
 
 /*
- * Appends rows [any, rest of the shape] of the file's dtype and any strides; [] or [1] where the shape
- * has no axis. Too many rows: SHAPE.
+ * Appends rows [any, rest of the shape] of the file's dtype and any strides; [] or [1] where the
+ * shape has no axis. Too many rows: SHAPE.
  */
 EQUINV_API equinv_status equinv_writer_write(equinv_writer *writer, const equinv_tensor *rows);
 
@@ -1171,9 +1179,9 @@ EQUINV_API void equinv_model_destroy(equinv_model *model);
 
 /*
  * Appends a layer; its shape follows from its inputs and is checked here. Parameters are created:
- * He initialisation for weights (equinv_init_he, stream = layer number from 0), 0 for bias and beta,
- * 1 for gamma. Members that the operation does not read are set to their defaults. On failure the
- * model is as before; at most 1024 layers (UNSUPPORTED). What a forward kept is forgotten.
+ * He initialisation for weights (equinv_init_he, stream = layer number from 0), 0 for bias and
+ * beta, 1 for gamma. Members that the operation does not read are set to their defaults. On failure
+ * the model is as before; at most 1024 layers (UNSUPPORTED). What a forward kept is forgotten.
  */
 EQUINV_API equinv_status equinv_model_add(equinv_model *model, const equinv_layer_desc *layer);
 
@@ -1185,8 +1193,8 @@ EQUINV_API equinv_status equinv_model_layer(const equinv_model *model, int64_t i
                                             equinv_layer_desc *layer);
 
 /*
- * Extents [1, F, G, H, W] of a layer's output ("input" works too; after a dense layer [1, F, 1, 1, 1]);
- * ARG lists the names there are.
+ * Extents [1, F, G, H, W] of a layer's output ("input" works too; after a dense layer [1, F, 1, 1,
+ * 1]); ARG lists the names there are.
  */
 EQUINV_API equinv_status equinv_model_layer_shape(const equinv_model *model, const char *layer,
                                                   int64_t shape[5]);
@@ -1207,8 +1215,8 @@ EQUINV_API equinv_status equinv_model_parameters(equinv_model *model,
  * Runs all layers on images [N, channels, height, width] (also [N, height, width] for one channel;
  * U8, F32, F64). train true: batch statistics, dropout, and everything is kept for backward; false:
  * running statistics, in chunks, so that memory is bounded by one and dst. dst is the last layer's
- * output, [N, F, G, H, W], or [N, F] after a dense layer: a view into the model, valid until its next
- * call.
+ * output, [N, F, G, H, W], or [N, F] after a dense layer: a view into the model, valid until its
+ * next call.
  */
 EQUINV_API equinv_status equinv_model_forward(equinv_model *model, bool train,
                                               const equinv_tensor *images, equinv_tensor *dst);
@@ -1272,10 +1280,11 @@ EQUINV_API equinv_status equinv_projection_create_for_layer(const equinv_model *
                                                             equinv_projection **projection);
 
 /*
- * Latents of any number of images, as equinv_model_forward takes them, in chunks: dst [N, F, G, H, W]
- * ([N, F] after a dense layer) in the model's dtype, or p(latents) if a projection is given. Memory
- * beyond dst is bounded by the chunk. A latent's bits do not depend on the chunk it is in. desc NULL
- * means the defaults. A failure or CANCELLED in the middle leaves the chunks before it in dst.
+ * Latents of any number of images, as equinv_model_forward takes them, in chunks: dst [N, F, G, H,
+ * W] ([N, F] after a dense layer) in the model's dtype, or p(latents) if a projection is given.
+ * Memory beyond dst is bounded by the chunk. A latent's bits do not depend on the chunk it is in.
+ * desc NULL means the defaults. A failure or CANCELLED in the middle leaves the chunks before it in
+ * dst.
  */
 EQUINV_API equinv_status equinv_extract(equinv_model *model, const equinv_extract_desc *desc,
                                         const equinv_tensor *images,
@@ -1283,8 +1292,8 @@ EQUINV_API equinv_status equinv_extract(equinv_model *model, const equinv_extrac
                                         const equinv_tensor *dst);
 
 /*
- * The same from a file (NPY or IDX, also .gz, of any element type) to an NPY file; neither is held in
- * memory. On failure or cancellation nothing is left at the target.
+ * The same from a file (NPY or IDX, also .gz, of any element type) to an NPY file; neither is held
+ * in memory. On failure or cancellation nothing is left at the target.
  */
 EQUINV_API equinv_status equinv_extract_file(equinv_model *model, const equinv_extract_desc *desc,
                                              const char *images_path,
