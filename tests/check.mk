@@ -1,5 +1,5 @@
 # Tests. `make check` is everything that runs in minutes; the other targets say what they add.
-.PHONY: check check-run check-golden check-symbols check-isa-leak check-header check-asan check-ubsan \
+.PHONY: check check-run check-golden golden-run check-symbols check-isa-leak check-header check-asan check-ubsan \
         check-compilers check-minimal fuzz
 
 check: ## run the whole test suite (installs what is missing first)
@@ -9,7 +9,11 @@ check: ## run the whole test suite (installs what is missing first)
 check-run: all $(TEST_PROGRAMS) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols check-isa-leak check-header
 	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS)
 
-check-golden: $(GOLDEN_PROGRAM) ## compare with outside truth: GOLDEN=dir
+check-golden: ## compare with outside truth: GOLDEN=dir (installs what is missing first)
+	@tools/setup.sh --quiet
+	@$(MAKE) --no-print-directory -j$(JOBS) golden-run
+
+golden-run: $(GOLDEN_PROGRAM)
 	@$(GOLDEN_PROGRAM) $(GOLDEN)
 
 check-symbols: $(SHARED) ## exported symbols = tests/capi/symbols.txt

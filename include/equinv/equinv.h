@@ -807,13 +807,15 @@ EQUINV_API equinv_status equinv_optimizer_set_learning_rate(equinv_optimizer *op
  */
 EQUINV_API void equinv_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4]);
 
+/*
+ * Where templates come from. ORTHONORMAL rows are made so after the orbit mean for LINEAR, hence
+ * k <= rank there; for the other kinds k <= D.
+ */
 typedef enum equinv_template_kind {
-    EQUINV_TEMPLATE_GAUSSIAN = 1,   /* N(0, 1) */
-    EQUINV_TEMPLATE_RADEMACHER = 2, /* +1 or -1, equally likely */
-    EQUINV_TEMPLATE_ORTHONORMAL =
-        3,                   /* Gaussian rows made orthonormal: for LINEAR after the orbit mean,
-                                        so that k <= rank; other kinds k <= D */
-    EQUINV_TEMPLATE_USER = 4 /* the caller's own */
+    EQUINV_TEMPLATE_GAUSSIAN = 1,    /* N(0, 1) */
+    EQUINV_TEMPLATE_RADEMACHER = 2,  /* +1 or -1, equally likely */
+    EQUINV_TEMPLATE_ORTHONORMAL = 3, /* Gaussian rows made orthonormal */
+    EQUINV_TEMPLATE_USER = 4         /* the caller's own */
 } equinv_template_kind;
 
 /*
