@@ -48,8 +48,8 @@ static void run_one(void *arg, size_t index)
 void eqi_pool_run(struct eqi_pool *pool, int64_t count, equinv_task task, void *arg)
 {
     /*
-     * Workers sleep between calls. Spinning saves some 20 us a call on idle cores, but where cores are
-     * shared it burns the time slice that the call itself waits for: a training epoch beside other load
+     * Workers sleep between calls. Spinning may answer sooner on idle cores, but where cores are shared
+     * it burns the time slice that the call itself waits for: a training epoch beside other load
      * took 31-41 s and 15-18 s of CPU time with spinning, 13-20 s and 8 s without.
      */
     job j = {task, arg};
