@@ -1,6 +1,5 @@
 /* equinv train: a small equivariant network for images of digits, from MNIST's files to a model file. */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

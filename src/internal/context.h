@@ -52,15 +52,15 @@ equinv_status eqi_check_saved(const void *saved, size_t saved_size, size_t neede
 /* Runs task(arg, 0 .. count-1) on the context's threads and waits. Tasks must not call it again. */
 void eqi_parallel_for(const equinv_context *ctx, int64_t count, equinv_task task, void *arg);
 
-/* The same for tasks over `elements` values in all: few are not worth waking threads for. */
+/* The same where `work` simple operations in all are worth waking threads, else a loop here. */
+void eqi_parallel_if_worth(const equinv_context *ctx, int64_t count, double work, equinv_task task,
+                           void *arg);
+
+/* The same for tasks over `elements` values in all, at 16 operations a value. */
 static inline void eqi_parallel_over(const equinv_context *ctx, int64_t elements, int64_t count,
                                      equinv_task task, void *arg)
 {
-    if (elements >= 1 << 14)
-        eqi_parallel_for(ctx, count, task, arg);
-    else
-        for (int64_t i = 0; i < count; i++)
-            task(arg, i);
+    eqi_parallel_if_worth(ctx, count, 16.0 * (double)elements, task, arg);
 }
 
 void eqi_log(const equinv_context *ctx, equinv_log_level level, const char *format, ...)

@@ -16,10 +16,6 @@ typedef void eqi_rows_body(const void *arg, int64_t first, int64_t count, void *
 void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, double row_work, int64_t chunk,
                        eqi_rows_body *body, const void *arg, void *scratch, size_t slice_size);
 
-/* eqi_parallel_for where `work` simple operations in all are worth waking threads, else a loop. */
-void eqi_parallel_if_worth(const equinv_context *ctx, int64_t count, double work, equinv_task task,
-                           void *arg);
-
 /* Bytes rounded up to the alignment, for laying out slices. SIZE_MAX stays. */
 static inline size_t eqi_aligned(size_t size)
 {
