@@ -31,7 +31,7 @@ $(eval $(call optional,PTHREADPOOL,$(call header_found,pthreadpool.h),,-lpthread
 $(eval $(call optional,CJSON,$(call pkg_found,libcjson),$(call pkg_flags,libcjson,cflags),$(call pkg_flags,libcjson,libs),model files and checkpoints cannot be loaded))
 $(eval $(call optional,ZLIB,$(call pkg_found,zlib),$(call pkg_flags,zlib,cflags),$(call pkg_flags,zlib,libs),.gz files cannot be read))
 # Check serves the tests alone: its libraries stay out of the product.
-LIB_LIBS := $(LIBS) -lm
+LIB_LIBS := $(LIBS) -lm -ldl
 LIB_DEFINES := $(DEFINES)
 LIBS :=
 DEFINES :=

@@ -1,5 +1,4 @@
-#include "cpu/ref/ref.h"
-#include "internal/group.h"
+#include "internal/backend.h"
 
 equinv_status equinv_act(equinv_context *ctx, equinv_group group, int32_t element,
                          const equinv_tensor *src, const equinv_tensor *dst)
@@ -30,6 +29,5 @@ equinv_status equinv_act(equinv_context *ctx, equinv_group group, int32_t elemen
                                  quarter ? width : height, quarter ? height : width};
     EQI_TRY(eqi_check_map(dst, "dst", expected, &to));
     EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
-    eqi_ref_act(group, element, &from, &to);
-    return EQUINV_OK;
+    return ctx->backend->act(ctx, group, element, &from, &to);
 }

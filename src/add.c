@@ -1,5 +1,4 @@
-#include "cpu/isa/scalar/scalar.h"
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 
 equinv_status equinv_add(equinv_context *ctx, const equinv_tensor *a, const equinv_tensor *b,
                          const equinv_tensor *dst)
@@ -14,7 +13,5 @@ equinv_status equinv_add(equinv_context *ctx, const equinv_tensor *a, const equi
     EQI_TRY(eqi_check_same_shape(dst, "dst", a, "a"));
     EQI_TRY(eqi_check_disjoint_or_same(dst, "dst", a, "a"));
     EQI_TRY(eqi_check_disjoint_or_same(dst, "dst", b, "b"));
-    if (!eqi_fast_add(ctx, a, b, dst))
-        eqi_ref_add(a, b, dst);
-    return EQUINV_OK;
+    return ctx->backend->add(ctx, a, b, dst);
 }

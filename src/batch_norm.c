@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "internal/backend.h"
+
 typedef struct batch_norm_plan {
     equinv_plan head;
     eqi_batch_norm_problem problem;
@@ -44,7 +46,7 @@ equinv_status equinv_batch_norm_plan_create(equinv_context *ctx, const equinv_ba
     eqi_batch_norm_problem p;
     EQI_TRY(describe(desc, &p));
     const eqi_implementation *chosen;
-    EQI_TRY(eqi_choose(ctx, eqi_batch_norm_list, &p, desc->impl, &chosen));
+    EQI_TRY(eqi_choose(ctx, ctx->backend->batch_norm, &p, desc->impl, &chosen));
     const eqi_batch_norm_implementation *const impl = (const eqi_batch_norm_implementation *)chosen;
     int64_t scratch;
     EQI_TRY(eqi_product_of("scratch", 4,
@@ -125,7 +127,7 @@ equinv_status equinv_batch_norm_forward_train(const equinv_plan *plan, const equ
               "running_mean and running_var",
               running_mean ? "running_var" : "running_mean");
     EQI_TRY(check_all(norm, arguments, sizeof arguments / sizeof *arguments));
-    EQI_TRY(eqi_check_saved(saved, saved_size, plan->saved_size, false));
+    EQI_TRY(eqi_check_saved(plan->ctx, saved, saved_size, plan->saved_size, false));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
     const eqi_batch_norm_args a = {.src = &from,
                                    .gamma = gamma,
@@ -135,8 +137,7 @@ equinv_status equinv_batch_norm_forward_train(const equinv_plan *plan, const equ
                                    .dst = &to,
                                    .saved = saved,
                                    .scratch = scratch};
-    norm->impl->forward_train(plan->ctx, &norm->problem, &a);
-    return EQUINV_OK;
+    return norm->impl->forward_train(plan->ctx, &norm->problem, &a);
 }
 
 equinv_status equinv_batch_norm_forward_eval(const equinv_plan *plan, const equinv_tensor *src,
@@ -171,8 +172,7 @@ equinv_status equinv_batch_norm_forward_eval(const equinv_plan *plan, const equi
                                    .running_var = running_var,
                                    .dst = &to,
                                    .scratch = scratch};
-    norm->impl->forward_eval(plan->ctx, &norm->problem, &a);
-    return EQUINV_OK;
+    return norm->impl->forward_eval(plan->ctx, &norm->problem, &a);
 }
 
 equinv_status equinv_batch_norm_backward_train(const equinv_plan *plan, const equinv_tensor *src,
@@ -195,7 +195,7 @@ equinv_status equinv_batch_norm_backward_train(const equinv_plan *plan, const eq
         {diff_beta, "diff_beta", OUTPUT, OPTIONAL, NULL},
     };
     EQI_TRY(check_all(norm, arguments, sizeof arguments / sizeof *arguments));
-    EQI_TRY(eqi_check_saved(saved, saved_size, plan->saved_size, true));
+    EQI_TRY(eqi_check_saved(plan->ctx, saved, saved_size, plan->saved_size, true));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
     const eqi_batch_norm_args a = {.src = &from,
                                    .gamma = gamma,
@@ -205,8 +205,7 @@ equinv_status equinv_batch_norm_backward_train(const equinv_plan *plan, const eq
                                    .diff_beta = diff_beta,
                                    .saved = (double *)saved, /* only read */
                                    .scratch = scratch};
-    norm->impl->backward_train(plan->ctx, &norm->problem, &a);
-    return EQUINV_OK;
+    return norm->impl->backward_train(plan->ctx, &norm->problem, &a);
 }
 
 equinv_status
@@ -240,6 +239,5 @@ equinv_batch_norm_backward_eval(const equinv_plan *plan, const equinv_tensor *sr
                                    .diff_gamma = diff_gamma,
                                    .diff_beta = diff_beta,
                                    .scratch = scratch};
-    norm->impl->backward_eval(plan->ctx, &norm->problem, &a);
-    return EQUINV_OK;
+    return norm->impl->backward_eval(plan->ctx, &norm->problem, &a);
 }

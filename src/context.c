@@ -1,19 +1,17 @@
 #define _GNU_SOURCE /* sched_getaffinity */
-#include "internal/context.h"
-
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "internal/backend.h"
+
 struct eqi_arena_block {
     struct eqi_arena_block *older;
-    size_t size; /* usable bytes, after the header */
+    void *data; /* of the device */
+    size_t size;
 };
-
-/* The header takes one alignment unit so that the usable part stays aligned. */
-#define ARENA_HEADER EQI_ALIGNMENT
 
 static void *default_alloc(void *user, size_t size, size_t alignment)
 {
@@ -53,6 +51,58 @@ equinv_status eqi_alloc_zeroed(const equinv_context *ctx, int64_t count, size_t 
     return EQUINV_OK;
 }
 
+void *eqi_device_alloc(const equinv_context *ctx, size_t size)
+{
+    return ctx->backend->device ? ctx->backend->device->alloc(ctx, size ? size : 1)
+                                : eqi_alloc(ctx, size);
+}
+
+void eqi_device_free(const equinv_context *ctx, void *ptr, size_t size)
+{
+    if (!ctx->backend->device)
+        eqi_free(ctx, ptr, size);
+    else if (ptr)
+        ctx->backend->device->free(ctx, ptr);
+}
+
+equinv_status eqi_device_zero(const equinv_context *ctx, void *ptr, size_t size)
+{
+    if (size == 0)
+        return EQUINV_OK;
+    if (ctx->backend->device)
+        return ctx->backend->device->zero(ctx, ptr, size);
+    memset(ptr, 0, size);
+    return EQUINV_OK;
+}
+
+equinv_status eqi_device_copy(const equinv_context *ctx, void *dst, const void *src, size_t size)
+{
+    if (size == 0)
+        return EQUINV_OK;
+    if (ctx->backend->device)
+        return ctx->backend->device->copy(ctx, EQI_LANE_COMPUTE, dst, src, size);
+    memcpy(dst, src, size);
+    return EQUINV_OK;
+}
+
+equinv_status eqi_device_alloc_zeroed(const equinv_context *ctx, int64_t count, size_t size,
+                                      const char *what, void **ptr)
+{
+    size_t bytes;
+    EQI_CHECK(count >= 0 && !__builtin_mul_overflow((size_t)count, size, &bytes), NOMEM,
+              "%s needs %" PRId64 " x %zu bytes, more than the address space", what, count, size);
+    void *const memory = eqi_device_alloc(ctx, bytes);
+    EQI_CHECK(memory, NOMEM, "out of memory: %s needs %zu bytes on %s", what, bytes,
+              ctx->backend->name);
+    const equinv_status status = eqi_device_zero(ctx, memory, bytes);
+    if (status != EQUINV_OK) {
+        eqi_device_free(ctx, memory, bytes);
+        return status;
+    }
+    *ptr = memory;
+    return EQUINV_OK;
+}
+
 static int32_t available_cores(void)
 {
     cpu_set_t set;
@@ -61,28 +111,69 @@ static int32_t available_cores(void)
     return 1;
 }
 
-/* Which device `auto` means, and refusals of what is not there. */
-static equinv_status choose_device(equinv_device_kind asked, equinv_device *device)
+/* What the caller or EQUINV_BACKEND asks for, and which of them it was. */
+static equinv_status asked_device(equinv_device_kind *asked, const char **origin)
 {
     const char *const backend = getenv("EQUINV_BACKEND");
-    const char *origin = "device";
-    if (asked == EQUINV_DEVICE_AUTO && backend && *backend && strcmp(backend, "auto") != 0) {
-        origin = "EQUINV_BACKEND";
+    *origin = "device";
+    if (*asked == EQUINV_DEVICE_AUTO && backend && *backend && strcmp(backend, "auto") != 0) {
+        *origin = "EQUINV_BACKEND";
         if (strcmp(backend, "cpu") == 0)
-            asked = EQUINV_DEVICE_CPU;
+            *asked = EQUINV_DEVICE_CPU;
         else if (strcmp(backend, "cuda") == 0)
-            asked = EQUINV_DEVICE_CUDA;
+            *asked = EQUINV_DEVICE_CUDA;
         else
             return eqi_fail(EQUINV_ERR_ARG, "EQUINV_BACKEND is \"%s\", expected auto, cpu or cuda",
                             backend);
     }
-    EQI_CHECK(asked == EQUINV_DEVICE_AUTO || asked == EQUINV_DEVICE_CPU ||
-                  asked == EQUINV_DEVICE_CUDA,
-              ARG, "device is %d, expected EQUINV_DEVICE_AUTO, _CPU or _CUDA", (int)asked);
-    EQI_CHECK(asked != EQUINV_DEVICE_CUDA, NO_BACKEND,
-              "%s asks for cuda, which is unavailable: this version has no CUDA plugin", origin);
-    *device = (equinv_device){EQUINV_DEVICE_CPU, 0};
+    EQI_CHECK(*asked == EQUINV_DEVICE_AUTO || *asked == EQUINV_DEVICE_CPU ||
+                  *asked == EQUINV_DEVICE_CUDA,
+              ARG, "device is %d, expected EQUINV_DEVICE_AUTO, _CPU or _CUDA", (int)*asked);
     return EQUINV_OK;
+}
+
+static equinv_status open_cuda(equinv_context *ctx, int32_t index, char *text)
+{
+    EQI_TRY(eqi_plugin_load(&ctx->backend));
+    ctx->device = (equinv_device){EQUINV_DEVICE_CUDA, index};
+    return ctx->backend->device->open(ctx, text);
+}
+
+/* Sets backend and device; *text is what the description says of the device, or why it is the CPU. */
+static equinv_status choose_backend(equinv_context *ctx, equinv_device_kind asked,
+                                    const char *origin, int32_t index, char text[256])
+{
+    equinv_status status = EQUINV_ERR_NO_BACKEND;
+    if (asked != EQUINV_DEVICE_CPU)
+        status = open_cuda(ctx, index, text);
+    if (status == EQUINV_OK)
+        return EQUINV_OK;
+    ctx->backend = &eqi_cpu_backend;
+    ctx->device = (equinv_device){EQUINV_DEVICE_CPU, 0};
+    if (asked == EQUINV_DEVICE_CUDA) {
+        char why[512];
+        eqi_format(why, sizeof why, "%s", equinv_last_error());
+        return eqi_fail(status, "%s asks for cuda, which is unavailable: %s", origin, why);
+    }
+    EQI_CHECK(index == 0, ARG, "device_index is %" PRId32 ", expected 0 on the CPU", index);
+    if (asked == EQUINV_DEVICE_CPU)
+        eqi_format(text, 256, "not asked for");
+    else
+        eqi_format(text, 256, "unavailable: %s", equinv_last_error());
+    return EQUINV_OK;
+}
+
+static void describe(equinv_context *c, const char *device_text)
+{
+    char host[128];
+    eqi_format(host, sizeof host, "%s, %" PRId32 " thread%s (%s)", eqi_isa_name(c->hardware.isa),
+               c->hardware.threads, c->hardware.threads == 1 ? "" : "s",
+               c->parallel_for ? "caller's parallel-for" : eqi_pool_name);
+    if (c->device.kind == EQUINV_DEVICE_CPU)
+        eqi_format(c->description, sizeof c->description, "cpu, %s; cuda: %s", host, device_text);
+    else
+        eqi_format(c->description, sizeof c->description, "%s:%" PRId32 ", %s; cpu: %s",
+                   c->backend->name, c->device.index, device_text, host);
 }
 
 static equinv_status verbosity_from_environment(equinv_log_level *level)
@@ -119,10 +210,11 @@ equinv_status equinv_context_create(const equinv_context_desc *desc, equinv_cont
               "threads is %" PRId32 ", expected 0 (all cores) to 1024", desc->threads);
     EQI_CHECK(!desc->allocator.alloc == !desc->allocator.free, ARG,
               "allocator has only one of alloc and free, expected both or neither");
-    equinv_device device;
-    EQI_TRY(choose_device(desc->device, &device));
-    EQI_CHECK(device.kind != EQUINV_DEVICE_CPU || desc->device_index == 0, ARG,
-              "device_index is %" PRId32 ", expected 0 on the CPU", desc->device_index);
+    equinv_device_kind asked = desc->device;
+    const char *origin;
+    EQI_TRY(asked_device(&asked, &origin));
+    EQI_CHECK(desc->device_index >= 0, ARG, "device_index is %" PRId32 ", expected 0 or more",
+              desc->device_index);
     eqi_isa isa;
     EQI_TRY(eqi_isa_detect(&isa));
     equinv_log_level level;
@@ -133,7 +225,7 @@ equinv_status equinv_context_create(const equinv_context_desc *desc, equinv_cont
     equinv_context *const c = allocator.alloc(allocator.user, sizeof *c, EQI_ALIGNMENT);
     EQI_CHECK(c, NOMEM, "out of memory: a context needs %zu bytes", sizeof *c);
     memset(c, 0, sizeof *c);
-    c->device = device;
+    c->backend = &eqi_cpu_backend;
     c->allocator = allocator;
     c->hardware.isa = isa;
     c->hardware.threads = desc->threads ? desc->threads : available_cores();
@@ -152,11 +244,13 @@ equinv_status equinv_context_create(const equinv_context_desc *desc, equinv_cont
                             threads);
         }
     }
-    eqi_format(c->description, sizeof c->description,
-               "cpu, %s, %" PRId32 " thread%s (%s); cuda: unavailable: this version has no CUDA "
-               "plugin",
-               eqi_isa_name(isa), c->hardware.threads, c->hardware.threads == 1 ? "" : "s",
-               c->parallel_for ? "caller's parallel-for" : eqi_pool_name);
+    char text[256];
+    const equinv_status status = choose_backend(c, asked, origin, desc->device_index, text);
+    if (status != EQUINV_OK) {
+        equinv_context_destroy(c);
+        return status;
+    }
+    describe(c, text);
     eqi_log(c, EQUINV_LOG_INFO, "equinv %s: %s", equinv_version(), c->description);
     *ctx = c;
     return EQUINV_OK;
@@ -169,8 +263,11 @@ void equinv_context_destroy(equinv_context *ctx)
     while (ctx->arena) {
         struct eqi_arena_block *const block = ctx->arena;
         ctx->arena = block->older;
-        eqi_free(ctx, block, ARENA_HEADER + block->size);
+        eqi_device_free(ctx, block->data, block->size);
+        eqi_free(ctx, block, sizeof *block);
     }
+    if (ctx->device_state)
+        ctx->backend->device->close(ctx);
     if (ctx->pool)
         eqi_pool_destroy(ctx, ctx->pool);
     pthread_mutex_destroy(&ctx->arena_mutex);
@@ -180,6 +277,21 @@ void equinv_context_destroy(equinv_context *ctx)
 equinv_device equinv_context_device(const equinv_context *ctx)
 {
     return ctx->device;
+}
+
+equinv_status equinv_context_set_stream(equinv_context *ctx, void *stream)
+{
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    if (ctx->backend->device)
+        return ctx->backend->device->set_stream(ctx, stream);
+    EQI_CHECK(!stream, DEVICE, "stream is %p, expected NULL on the CPU", stream);
+    return EQUINV_OK;
+}
+
+equinv_status equinv_context_synchronize(equinv_context *ctx)
+{
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    return ctx->backend->device ? ctx->backend->device->synchronize(ctx) : EQUINV_OK;
 }
 
 int32_t equinv_context_threads(const equinv_context *ctx)
@@ -200,12 +312,13 @@ equinv_status eqi_arena_reserve(equinv_context *ctx, size_t size)
         /* At least doubling keeps all blocks together below twice the newest. */
         const size_t doubled = ctx->arena ? 2 * ctx->arena->size : 0;
         const size_t wanted = size > doubled ? size : doubled;
-        struct eqi_arena_block *block =
-            wanted > SIZE_MAX - ARENA_HEADER ? NULL : eqi_alloc(ctx, ARENA_HEADER + wanted);
-        if (block) {
-            *block = (struct eqi_arena_block){ctx->arena, wanted};
+        struct eqi_arena_block *const block = eqi_alloc(ctx, sizeof *block);
+        void *const data = block ? eqi_device_alloc(ctx, wanted) : NULL;
+        if (data) {
+            *block = (struct eqi_arena_block){ctx->arena, data, wanted};
             ctx->arena = block;
         } else {
+            eqi_free(ctx, block, sizeof *block);
             status = eqi_fail(EQUINV_ERR_NOMEM,
                               "out of memory: the context's arena needs %zu bytes", wanted);
         }
@@ -214,9 +327,17 @@ equinv_status eqi_arena_reserve(equinv_context *ctx, size_t size)
     return status;
 }
 
-static bool is_aligned(const void *ptr)
+equinv_status eqi_check_alignment(const equinv_context *ctx, const void *ptr, const char *name)
 {
-    return (uintptr_t)ptr % EQI_ALIGNMENT == 0;
+    EQI_CHECK((uintptr_t)ptr % ctx->backend->alignment == 0, SCRATCH,
+              "%s is %p, expected an address aligned to %zu", name, ptr, ctx->backend->alignment);
+    return EQUINV_OK;
+}
+
+equinv_status eqi_check_buffer(const equinv_context *ctx, const void *ptr, const char *name)
+{
+    EQI_TRY(eqi_check_alignment(ctx, ptr, name));
+    return ctx->backend->device ? ctx->backend->device->check_memory(ctx, ptr, name) : EQUINV_OK;
 }
 
 equinv_status eqi_scratch(const equinv_context *ctx, size_t needed, void *scratch,
@@ -228,9 +349,7 @@ equinv_status eqi_scratch(const equinv_context *ctx, size_t needed, void *scratc
     if (scratch) {
         EQI_CHECK(scratch_size >= needed, SCRATCH, "scratch_size is %zu, expected at least %zu",
                   scratch_size, needed);
-        EQI_CHECK(is_aligned(scratch), SCRATCH, "scratch is %p, expected an address aligned to %d",
-                  scratch, EQI_ALIGNMENT);
-        return EQUINV_OK;
+        return eqi_check_buffer(ctx, scratch, "scratch");
     }
     equinv_context *const c = (equinv_context *)ctx; /* the mutex is the only thing that changes */
     pthread_mutex_lock(&c->arena_mutex);
@@ -238,11 +357,12 @@ equinv_status eqi_scratch(const equinv_context *ctx, size_t needed, void *scratc
     pthread_mutex_unlock(&c->arena_mutex);
     EQI_CHECK(block && block->size >= needed, INTERNAL, "the arena was not reserved for %zu bytes",
               needed);
-    *use = (char *)block + ARENA_HEADER;
+    *use = block->data;
     return EQUINV_OK;
 }
 
-equinv_status eqi_check_saved(const void *saved, size_t saved_size, size_t needed, bool required)
+equinv_status eqi_check_saved(const equinv_context *ctx, const void *saved, size_t saved_size,
+                              size_t needed, bool required)
 {
     if (!saved && !required)
         return EQUINV_OK;
@@ -251,9 +371,7 @@ equinv_status eqi_check_saved(const void *saved, size_t saved_size, size_t neede
     EQI_CHECK(saved, ARG, "saved is NULL, expected the %zu bytes that forward filled", needed);
     EQI_CHECK(saved_size >= needed, SCRATCH, "saved_size is %zu, expected at least %zu", saved_size,
               needed);
-    EQI_CHECK(is_aligned(saved), SCRATCH, "saved is %p, expected an address aligned to %d", saved,
-              EQI_ALIGNMENT);
-    return EQUINV_OK;
+    return eqi_check_buffer(ctx, saved, "saved");
 }
 
 void eqi_log(const equinv_context *ctx, equinv_log_level level, const char *format, ...)

@@ -1,5 +1,7 @@
 #include "internal/conv.h"
 
+#include "internal/backend.h"
+
 static equinv_status check_words(const equinv_conv_desc *desc)
 {
     EQI_CHECK(desc->kind == EQUINV_CONV_REGULAR || desc->kind == EQUINV_CONV_LIFTING ||
@@ -96,7 +98,7 @@ equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_des
     EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
     EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
     EQI_TRY(problem_of(desc, &p));
-    EQI_TRY(eqi_choose(ctx, eqi_conv_list, &p, desc->impl, &chosen));
+    EQI_TRY(eqi_choose(ctx, ctx->backend->conv, &p, desc->impl, &chosen));
 
     const eqi_conv_implementation *const impl = (const eqi_conv_implementation *)chosen;
     const size_t head = (sizeof(eqi_conv_plan) + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
@@ -182,9 +184,7 @@ static equinv_status check_weights(const eqi_conv_plan *plan, const equinv_tenso
     EQI_TRY(eqi_check_shape(weights, "weights (packed)", 1, &size));
     EQI_CHECK(size == 1 || weights->strides[0] == 1, SHAPE,
               "weights (packed) has stride %" PRId64 ", expected 1", weights->strides[0]);
-    EQI_CHECK((uintptr_t)weights->data % EQI_ALIGNMENT == 0, SCRATCH,
-              "weights (packed) has data at %p, expected an address aligned to %d", weights->data,
-              EQI_ALIGNMENT);
+    EQI_TRY(eqi_check_alignment(plan->head.ctx, weights->data, "weights (packed)"));
     checked->packed = weights->data;
     return EQUINV_OK;
 }
@@ -207,8 +207,7 @@ equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi
     EQI_CHECK(packed, ARG, "packed is NULL, expected %zu bytes", plan->packed_size);
     EQI_CHECK(packed_size >= plan->packed_size, SCRATCH,
               "packed_size is %zu, expected at least %zu", packed_size, plan->packed_size);
-    EQI_CHECK((uintptr_t)packed % EQI_ALIGNMENT == 0, SCRATCH,
-              "packed is %p, expected an address aligned to %d", packed, EQI_ALIGNMENT);
+    EQI_TRY(eqi_check_buffer(plan->ctx, packed, "packed"));
     const equinv_tensor memory = {.data = packed,
                                   .device = plan->ctx->device,
                                   .dtype = EQUINV_U8,
@@ -216,8 +215,7 @@ equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi
                                   .shape = {(int64_t)plan->packed_size},
                                   .strides = {1}};
     EQI_TRY(eqi_check_disjoint(&memory, "packed", psi, "psi"));
-    c->implementation->pack(c, &view, packed);
-    return EQUINV_OK;
+    return c->implementation->pack(c, &view, packed);
 }
 
 equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *src,
@@ -245,8 +243,7 @@ equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *
     if (bias)
         EQI_TRY(eqi_check_disjoint(dst, "dst", bias, "bias"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    c->implementation->forward(c, &from, &w, bias, &to, scratch);
-    return EQUINV_OK;
+    return c->implementation->forward(c, &from, &w, bias, &to, scratch);
 }
 
 equinv_status equinv_conv_backward_data(const equinv_plan *plan, const equinv_tensor *diff_dst,
@@ -265,8 +262,7 @@ equinv_status equinv_conv_backward_data(const equinv_plan *plan, const equinv_te
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", diff_dst, "diff_dst"));
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", weights, "weights"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    c->implementation->backward_data(c, &from, &w, &to, scratch);
-    return EQUINV_OK;
+    return c->implementation->backward_data(c, &from, &w, &to, scratch);
 }
 
 /* diff_bias, if wanted: shape, and memory of its own. */
@@ -304,6 +300,5 @@ equinv_status equinv_conv_backward_weights(const equinv_plan *plan, const equinv
     EQI_TRY(eqi_check_disjoint(diff_weights, "diff_weights", diff_dst, "diff_dst"));
     EQI_TRY(check_diff_bias(c, diff_bias, src, diff_dst, diff_weights));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    c->implementation->backward_weights(c, &from, &gradient, &psi, diff_bias, scratch);
-    return EQUINV_OK;
+    return c->implementation->backward_weights(c, &from, &gradient, &psi, diff_bias, scratch);
 }

@@ -29,12 +29,13 @@ static void ref_prepare(eqi_conv_plan *plan)
     plan->head.packed_size = (size_t)(psi.shape[0] * psi.strides[0]) * equinv_dtype_size(psi.dtype);
 }
 
-static void ref_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
+static equinv_status ref_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
 {
     const equinv_tensor to = row_major_psi(&plan->problem, packed);
     const int64_t count = to.shape[0] * to.strides[0];
     for (int64_t i = 0; i < count; i++)
         eqi_store(&to, i, eqi_load(psi, eqi_offset_of(psi, i)));
+    return EQUINV_OK;
 }
 
 static equinv_tensor ref_psi(const eqi_conv_plan *plan, const eqi_conv_weights *weights)
@@ -42,30 +43,34 @@ static equinv_tensor ref_psi(const eqi_conv_plan *plan, const eqi_conv_weights *
     return weights->packed ? row_major_psi(&plan->problem, weights->packed) : weights->psi;
 }
 
-static void ref_forward(const eqi_conv_plan *plan, const equinv_tensor *src,
-                        const eqi_conv_weights *weights, const equinv_tensor *bias,
-                        const equinv_tensor *dst, void *scratch)
+static equinv_status ref_forward(const eqi_conv_plan *plan, const equinv_tensor *src,
+                                 const eqi_conv_weights *weights, const equinv_tensor *bias,
+                                 const equinv_tensor *dst, void *scratch)
 {
     (void)scratch;
     const equinv_tensor psi = ref_psi(plan, weights);
     eqi_ref_conv_forward(&plan->problem, src, &psi, bias, dst);
+    return EQUINV_OK;
 }
 
-static void ref_backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                              const eqi_conv_weights *weights, const equinv_tensor *diff_src,
-                              void *scratch)
+static equinv_status ref_backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
+                                       const eqi_conv_weights *weights,
+                                       const equinv_tensor *diff_src, void *scratch)
 {
     (void)scratch;
     const equinv_tensor psi = ref_psi(plan, weights);
     eqi_ref_conv_backward_data(&plan->problem, diff_dst, &psi, diff_src);
+    return EQUINV_OK;
 }
 
-static void ref_backward_weights(const eqi_conv_plan *plan, const equinv_tensor *src,
-                                 const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
-                                 const equinv_tensor *diff_bias, void *scratch)
+static equinv_status ref_backward_weights(const eqi_conv_plan *plan, const equinv_tensor *src,
+                                          const equinv_tensor *diff_dst,
+                                          const equinv_tensor *diff_psi,
+                                          const equinv_tensor *diff_bias, void *scratch)
 {
     (void)scratch;
     eqi_ref_conv_backward_weights(&plan->problem, src, diff_dst, diff_psi, diff_bias);
+    return EQUINV_OK;
 }
 
 static const eqi_conv_implementation ref = {

@@ -1,15 +1,4 @@
-#include "cpu/ref/ref.h"
-
-static equinv_status check_labels(const equinv_tensor *labels, int64_t batch, int64_t classes)
-{
-    for (int64_t n = 0; n < batch; n++) {
-        const int64_t label = eqi_label(labels, n);
-        EQI_CHECK(label >= 0 && label < classes, ARG,
-                  "labels has %" PRId64 " at sample %" PRId64 ", expected 0 to %" PRId64, label, n,
-                  classes - 1);
-    }
-    return EQUINV_OK;
-}
+#include "internal/backend.h"
 
 equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_tensor *logits,
                                    const equinv_tensor *labels, const equinv_tensor *loss,
@@ -36,7 +25,5 @@ equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_tensor *log
         EQI_TRY(eqi_check_disjoint(diff_logits, "diff_logits", labels, "labels"));
         EQI_TRY(eqi_check_disjoint(diff_logits, "diff_logits", loss, "loss"));
     }
-    EQI_TRY(check_labels(labels, logits->shape[0], logits->shape[1]));
-    eqi_ref_cross_entropy(logits, labels, loss, diff_logits);
-    return EQUINV_OK;
+    return ctx->backend->cross_entropy(ctx, logits, labels, loss, diff_logits);
 }

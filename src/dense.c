@@ -1,5 +1,7 @@
 #include "internal/dense.h"
 
+#include "internal/backend.h"
+
 typedef struct dense_plan {
     equinv_plan head;
     eqi_dense_problem problem;
@@ -32,7 +34,7 @@ equinv_status equinv_dense_plan_create(equinv_context *ctx, const equinv_dense_d
     eqi_dense_problem p;
     EQI_TRY(describe(desc, &p));
     const eqi_implementation *chosen;
-    EQI_TRY(eqi_choose(ctx, eqi_dense_list, &p, desc->impl, &chosen));
+    EQI_TRY(eqi_choose(ctx, ctx->backend->dense, &p, desc->impl, &chosen));
     const eqi_dense_implementation *const impl = (const eqi_dense_implementation *)chosen;
     int64_t scratch;
     EQI_TRY(impl->scratch_size(&p, &ctx->hardware, &scratch));
@@ -107,8 +109,7 @@ equinv_status equinv_dense_forward(const equinv_plan *plan, const equinv_tensor 
     if (bias)
         EQI_TRY(eqi_check_disjoint(dst, "dst", bias, "bias"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    dense->impl->forward(plan->ctx, p, src, weights, bias, dst, scratch);
-    return EQUINV_OK;
+    return dense->impl->forward(plan->ctx, p, src, weights, bias, dst, scratch);
 }
 
 equinv_status equinv_dense_backward_data(const equinv_plan *plan, const equinv_tensor *diff_dst,
@@ -125,8 +126,7 @@ equinv_status equinv_dense_backward_data(const equinv_plan *plan, const equinv_t
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", diff_dst, "diff_dst"));
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", weights, "weights"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    dense->impl->backward_data(plan->ctx, p, diff_dst, weights, diff_src, scratch);
-    return EQUINV_OK;
+    return dense->impl->backward_data(plan->ctx, p, diff_dst, weights, diff_src, scratch);
 }
 
 equinv_status equinv_dense_backward_weights(const equinv_plan *plan, const equinv_tensor *src,
@@ -150,6 +150,6 @@ equinv_status equinv_dense_backward_weights(const equinv_plan *plan, const equin
         EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", diff_weights, "diff_weights"));
     }
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    dense->impl->backward_weights(plan->ctx, p, src, diff_dst, diff_weights, diff_bias, scratch);
-    return EQUINV_OK;
+    return dense->impl->backward_weights(plan->ctx, p, src, diff_dst, diff_weights, diff_bias,
+                                         scratch);
 }

@@ -1,5 +1,4 @@
-#include "cpu/isa/scalar/scalar.h"
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 
 equinv_status equinv_dropout(equinv_context *ctx, double p, uint64_t seed, uint64_t step,
                              const equinv_tensor *src, const equinv_tensor *dst)
@@ -13,7 +12,5 @@ equinv_status equinv_dropout(equinv_context *ctx, double p, uint64_t seed, uint6
     EQI_TRY(eqi_check_dtype(dst, "dst", src->dtype));
     EQI_TRY(eqi_check_same_shape(dst, "dst", src, "src"));
     EQI_TRY(eqi_check_disjoint_or_same(dst, "dst", src, "src"));
-    if (!eqi_fast_dropout(ctx, p, seed, step, src, dst))
-        eqi_ref_dropout(p, seed, step, src, dst);
-    return EQUINV_OK;
+    return ctx->backend->dropout(ctx, p, seed, step, src, dst);
 }

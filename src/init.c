@@ -1,6 +1,6 @@
 #include <math.h>
 
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 
 /* dst as a list of one template: an axis of one in front. */
 static equinv_status as_template(const equinv_tensor *dst, equinv_tensor *view)
@@ -43,6 +43,6 @@ equinv_status equinv_init_he(equinv_context *ctx, uint64_t seed, uint64_t stream
         return EQUINV_OK;
     equinv_tensor view;
     EQI_TRY(as_template(dst, &view));
-    eqi_ref_templates(ctx, EQUINV_TEMPLATE_GAUSSIAN, seed, stream, &view);
+    EQI_TRY(ctx->backend->templates(ctx, EQUINV_TEMPLATE_GAUSSIAN, seed, stream, &view));
     return equinv_tensor_convert(ctx, dst, sqrt(2 / (double)fan_in), 0, dst);
 }

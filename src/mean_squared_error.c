@@ -1,4 +1,4 @@
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 
 equinv_status equinv_mean_squared_error(equinv_context *ctx, const equinv_tensor *src,
                                         const equinv_tensor *target, const equinv_tensor *loss,
@@ -22,6 +22,5 @@ equinv_status equinv_mean_squared_error(equinv_context *ctx, const equinv_tensor
         EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", target, "target"));
         EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", loss, "loss"));
     }
-    eqi_ref_mean_squared_error(src, target, loss, diff_src);
-    return EQUINV_OK;
+    return ctx->backend->mean_squared_error(ctx, src, target, loss, diff_src);
 }

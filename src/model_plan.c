@@ -48,7 +48,7 @@ static void release_set(const equinv_context *ctx, eqi_plan_set *set)
     for (int32_t i = 0; i < set->nodes; i++)
         equinv_plan_destroy(set->planned[i].plan);
     eqi_free(ctx, set->planned, (size_t)set->nodes * sizeof *set->planned);
-    eqi_free(ctx, set->packed, set->packed_size);
+    eqi_device_free(ctx, set->packed, set->packed_size);
     memset(set, 0, sizeof *set);
 }
 
@@ -60,7 +60,7 @@ void eqi_model_drop_plans(equinv_model *model)
 
 static size_t aligned(size_t size)
 {
-    return (size + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
+    return (size + EQI_ALIGNMENT_MOST - 1) / EQI_ALIGNMENT_MOST * EQI_ALIGNMENT_MOST;
 }
 
 static equinv_status fill_set(const equinv_model *model, int64_t batch, eqi_plan_set *set)
@@ -113,8 +113,8 @@ equinv_status eqi_model_plans(equinv_model *model, int64_t batch, bool packs, eq
     EQI_TRY(eqi_block_reserve(model->ctx, &model->scratch, (int64_t)found->scratch_size,
                               "the model's scratch"));
     if (packs && !found->packed && found->packed_size > 0)
-        EQI_TRY(
-            eqi_alloc_zeroed(model->ctx, 1, found->packed_size, "packed weights", &found->packed));
+        EQI_TRY(eqi_device_alloc_zeroed(model->ctx, 1, found->packed_size, "packed weights",
+                                        &found->packed));
     found->used = model->calls;
     *set = found;
     return EQUINV_OK;
@@ -128,7 +128,7 @@ equinv_status eqi_block_reserve(const equinv_context *ctx, eqi_block *block, int
     if ((size_t)size <= block->size)
         return EQUINV_OK;
     eqi_block_release(ctx, block);
-    block->data = eqi_alloc(ctx, (size_t)size);
+    block->data = eqi_device_alloc(ctx, (size_t)size);
     EQI_CHECK(block->data, NOMEM, "out of memory: %s needs %" PRId64 " bytes", what, size);
     block->size = (size_t)size;
     return EQUINV_OK;
@@ -136,20 +136,20 @@ equinv_status eqi_block_reserve(const equinv_context *ctx, eqi_block *block, int
 
 void eqi_block_release(const equinv_context *ctx, eqi_block *block)
 {
-    eqi_free(ctx, block->data, block->size);
+    eqi_device_free(ctx, block->data, block->size);
     *block = (eqi_block){NULL, 0};
 }
 
 equinv_status eqi_add_bytes(int64_t *total, int64_t count, int64_t batch, equinv_dtype dtype)
 {
     int64_t bytes = (int64_t)equinv_dtype_size(dtype);
-    EQI_CHECK(!__builtin_mul_overflow(bytes, count, &bytes) &&
-                  !__builtin_mul_overflow(bytes, batch, &bytes) &&
-                  !__builtin_add_overflow(bytes, EQI_ALIGNMENT - 1, &bytes) &&
-                  !__builtin_add_overflow(*total, bytes / EQI_ALIGNMENT * EQI_ALIGNMENT, total),
-              NOMEM,
-              "%" PRId64 " samples of %" PRId64 " elements need more memory than there can be",
-              batch, count);
+    EQI_CHECK(
+        !__builtin_mul_overflow(bytes, count, &bytes) &&
+            !__builtin_mul_overflow(bytes, batch, &bytes) &&
+            !__builtin_add_overflow(bytes, EQI_ALIGNMENT_MOST - 1, &bytes) &&
+            !__builtin_add_overflow(*total, bytes / EQI_ALIGNMENT_MOST * EQI_ALIGNMENT_MOST, total),
+        NOMEM, "%" PRId64 " samples of %" PRId64 " elements need more memory than there can be",
+        batch, count);
     return EQUINV_OK;
 }
 

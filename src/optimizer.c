@@ -1,7 +1,6 @@
 #include <math.h>
 
-#include "cpu/isa/scalar/scalar.h"
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 
 struct equinv_optimizer {
     equinv_context *ctx;
@@ -146,8 +145,7 @@ equinv_status equinv_optimizer_step(equinv_optimizer *optimizer)
     u->correction1 = 1 - pow(u->desc.beta1, t);
     u->correction2 = 1 - pow(u->desc.beta2, t);
     for (int64_t i = 0; i < optimizer->count; i++)
-        if (!eqi_fast_optimizer_step(optimizer->ctx, u, &optimizer->states[i]))
-            eqi_ref_optimizer_step(u, &optimizer->states[i]);
+        EQI_TRY(optimizer->ctx->backend->optimizer_step(optimizer->ctx, u, &optimizer->states[i]));
     return EQUINV_OK;
 }
 

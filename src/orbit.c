@@ -1,5 +1,4 @@
-#include "cpu/ref/ref.h"
-#include "internal/rows.h"
+#include "internal/backend.h"
 
 /* Latents [N, F, G, H, W] on which the group acts with their pixels. */
 static equinv_status check_latents(const equinv_context *ctx, equinv_group group,
@@ -28,8 +27,7 @@ equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group group, const e
     EQI_TRY(eqi_check_dtype(dst, "dst", src->dtype));
     EQI_TRY(eqi_check_same_shape(&to, "dst", &from, "src"));
     EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
-    eqi_ref_orbit_mean(ctx, group, &from, &to);
-    return EQUINV_OK;
+    return ctx->backend->orbit_mean(ctx, group, &from, &to);
 }
 
 /* [N, n, 1] or [N, n]: the only rows whose quotient distance is that of sorted rows. */
@@ -91,6 +89,7 @@ equinv_status equinv_orbit_distance(equinv_context *ctx, equinv_group group, con
     EQI_CHECK(!symmetric || !element, ARG,
               "element is given, expected NULL: the permutations of S are not numbered");
     EQI_TRY(check_results(ctx, &a, &b, distance, element));
-    return symmetric ? eqi_ref_sorted_distance(ctx, &a, &b, distance)
-                     : eqi_ref_orbit_distance(ctx, group, &a, &b, distance, element);
+    if (symmetric)
+        return ctx->backend->sorted_distance(ctx, &a, &b, distance);
+    return ctx->backend->orbit_distance(ctx, group, &a, &b, distance, element);
 }

@@ -1,5 +1,7 @@
 #include "internal/pool.h"
 
+#include "internal/backend.h"
+
 typedef struct pool_plan {
     equinv_plan head;
     eqi_pool_problem problem;
@@ -107,7 +109,7 @@ equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_des
             (int64_t[]){p.dst[0], p.dst[1], p.dst[2], p.dst[3], p.dst[4], (int64_t)sizeof(int32_t)},
             &saved));
     const eqi_implementation *chosen;
-    EQI_TRY(eqi_choose(ctx, eqi_pool_list, &p, desc->impl, &chosen));
+    EQI_TRY(eqi_choose(ctx, ctx->backend->pool, &p, desc->impl, &chosen));
 
     equinv_plan *head;
     EQI_TRY(eqi_plan_allocate(ctx, EQI_OP_POOL, sizeof(pool_plan), &head));
@@ -148,10 +150,10 @@ equinv_status equinv_pool_forward(const equinv_plan *plan, const equinv_tensor *
     EQI_TRY(check_map(pool, src, "src", false, pool->problem.src, &from));
     EQI_TRY(check_map(pool, dst, "dst", true, pool->problem.dst, &to));
     EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
-    EQI_TRY(eqi_check_saved(saved, saved_size, plan->saved_size, false));
+    EQI_TRY(eqi_check_saved(plan->ctx, saved, saved_size, plan->saved_size, false));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    pool->impl->forward(plan->ctx, &pool->problem, &from, &to, pool->problem.max ? saved : NULL);
-    return EQUINV_OK;
+    return pool->impl->forward(plan->ctx, &pool->problem, &from, &to,
+                               pool->problem.max ? saved : NULL);
 }
 
 equinv_status equinv_pool_backward(const equinv_plan *plan, const equinv_tensor *diff_dst,
@@ -163,10 +165,9 @@ equinv_status equinv_pool_backward(const equinv_plan *plan, const equinv_tensor 
     const pool_plan *const pool = (const pool_plan *)plan;
     equinv_tensor from, to;
     EQI_TRY(check_map(pool, diff_dst, "diff_dst", false, pool->problem.dst, &from));
-    EQI_TRY(eqi_check_saved(saved, saved_size, plan->saved_size, true));
+    EQI_TRY(eqi_check_saved(plan->ctx, saved, saved_size, plan->saved_size, true));
     EQI_TRY(check_map(pool, diff_src, "diff_src", true, pool->problem.src, &to));
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", diff_dst, "diff_dst"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    pool->impl->backward(plan->ctx, &pool->problem, &from, saved, &to);
-    return EQUINV_OK;
+    return pool->impl->backward(plan->ctx, &pool->problem, &from, saved, &to);
 }

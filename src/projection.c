@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 #include "internal/rows.h"
 
 static const struct {
@@ -117,6 +117,26 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
     return check_templates(ctx, p, d);
 }
 
+/* On the CPU, whatever the device: it is done once. */
+static equinv_status make_orthonormal(equinv_projection *p)
+{
+    const bool folded = p->desc.kind == EQUINV_PROJECT_LINEAR;
+    const equinv_tensor *const t = &p->templates;
+    if (!p->ctx->backend->device)
+        return eqi_make_orthonormal(p->ctx, p->desc.group, folded, t);
+    equinv_tensor here;
+    equinv_status status;
+    EQI_TRY(equinv_tensor_create_pinned(p->ctx, t->dtype, t->ndim, t->shape, &here));
+    EQI_TRY_GOTO(status, done, equinv_tensor_copy(p->ctx, t, &here));
+    EQI_TRY_GOTO(status, done, equinv_context_synchronize(p->ctx));
+    EQI_TRY_GOTO(status, done, eqi_make_orthonormal(p->ctx, p->desc.group, folded, &here));
+    EQI_TRY_GOTO(status, done, equinv_tensor_copy(p->ctx, &here, t));
+    status = equinv_context_synchronize(p->ctx);
+done:
+    equinv_tensor_destroy(p->ctx, &here);
+    return status;
+}
+
 static equinv_status make_templates(equinv_projection *p, const equinv_tensor *user)
 {
     const equinv_projection_desc *const d = &p->desc;
@@ -135,11 +155,8 @@ static equinv_status make_templates(equinv_projection *p, const equinv_tensor *u
     const equinv_template_kind kind = d->templates == EQUINV_TEMPLATE_RADEMACHER
                                           ? EQUINV_TEMPLATE_RADEMACHER
                                           : EQUINV_TEMPLATE_GAUSSIAN;
-    eqi_ref_templates(p->ctx, kind, d->seed, 0, &p->templates);
-    if (d->templates == EQUINV_TEMPLATE_ORTHONORMAL)
-        return eqi_make_orthonormal(p->ctx, d->group, d->kind == EQUINV_PROJECT_LINEAR,
-                                    &p->templates);
-    return EQUINV_OK;
+    EQI_TRY(p->ctx->backend->templates(p->ctx, kind, d->seed, 0, &p->templates));
+    return d->templates == EQUINV_TEMPLATE_ORTHONORMAL ? make_orthonormal(p) : EQUINV_OK;
 }
 
 static equinv_status size_scratch(equinv_projection *p)
@@ -161,7 +178,7 @@ equinv_status equinv_projection_create(equinv_context *ctx, const equinv_project
     equinv_projection checked = {.ctx = ctx};
     EQI_TRY(check_desc(ctx, desc, &checked));
     const eqi_implementation *chosen;
-    EQI_TRY(eqi_choose(ctx, eqi_projection_list, &checked, desc->impl, &chosen));
+    EQI_TRY(eqi_choose(ctx, ctx->backend->projection, &checked, desc->impl, &chosen));
     checked.implementation = (const eqi_projection_implementation *)chosen;
 
     void *memory;
@@ -351,11 +368,10 @@ equinv_status equinv_project_forward(const equinv_projection *projection, const 
     const int64_t needed = equinv_projection_saved_size(projection, batch);
     EQI_CHECK(needed >= 0, SHAPE, "saved for a batch of %" PRId64 " exceeds the address space",
               batch);
-    EQI_TRY(eqi_check_saved(saved, saved_size, (size_t)needed, false));
+    EQI_TRY(eqi_check_saved(projection->ctx, saved, saved_size, (size_t)needed, false));
     EQI_TRY(eqi_scratch(projection->ctx, equinv_projection_scratch_size(projection), scratch,
                         scratch_size, &call.scratch));
-    projection->implementation->forward(projection, &call);
-    return EQUINV_OK;
+    return projection->implementation->forward(projection, &call);
 }
 
 equinv_status equinv_project_backward(const equinv_projection *projection,
@@ -373,7 +389,7 @@ equinv_status equinv_project_backward(const equinv_projection *projection,
     const int64_t needed = equinv_projection_saved_size(projection, batch);
     EQI_CHECK(needed >= 0, SHAPE, "saved for a batch of %" PRId64 " exceeds the address space",
               batch);
-    EQI_TRY(eqi_check_saved(saved, saved_size, (size_t)needed, true));
+    EQI_TRY(eqi_check_saved(projection->ctx, saved, saved_size, (size_t)needed, true));
     EQI_TRY(eqi_projection_latents(projection, diff_src, "diff_src", true, &call.src));
     EQI_CHECK(call.src.shape[0] == batch, SHAPE,
               "diff_src has a batch of %" PRId64 ", expected %" PRId64 " as diff_dst has",
@@ -383,6 +399,5 @@ equinv_status equinv_project_backward(const equinv_projection *projection,
         EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", mask, "mask"));
     EQI_TRY(eqi_scratch(projection->ctx, equinv_projection_scratch_size(projection), scratch,
                         scratch_size, &call.scratch));
-    projection->implementation->backward(projection, &call);
-    return EQUINV_OK;
+    return projection->implementation->backward(projection, &call);
 }

@@ -80,7 +80,7 @@ equinv_status equinv_reader_describe(const equinv_reader *reader, equinv_tensor 
 /* rows is [n, rest]; where the array has no axis, also []. *room is n. */
 static equinv_status check_rows(const equinv_reader *r, const equinv_tensor *rows, int64_t *room)
 {
-    EQI_TRY(eqi_check_output(r->ctx, rows, "rows", EQI_ANY));
+    EQI_TRY(eqi_check_cpu_output(rows, "rows", EQI_ANY));
     const eqi_array *const a = &r->array;
     const int32_t axes = a->ndim > 0 ? a->ndim : 1;
     *room = rows->ndim > 0 ? rows->shape[0] : 1;

@@ -1,5 +1,4 @@
-#include "cpu/isa/scalar/scalar.h"
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 
 static equinv_status check_slope(const equinv_context *ctx, double slope)
 {
@@ -18,9 +17,7 @@ equinv_status equinv_relu_forward(equinv_context *ctx, double slope, const equin
     EQI_TRY(eqi_check_dtype(dst, "dst", src->dtype));
     EQI_TRY(eqi_check_same_shape(dst, "dst", src, "src"));
     EQI_TRY(eqi_check_disjoint_or_same(dst, "dst", src, "src"));
-    if (!eqi_fast_relu_forward(ctx, slope, src, dst))
-        eqi_ref_relu_forward(slope, src, dst);
-    return EQUINV_OK;
+    return ctx->backend->relu_forward(ctx, slope, src, dst);
 }
 
 equinv_status equinv_relu_backward(equinv_context *ctx, double slope, const equinv_tensor *src,
@@ -36,7 +33,5 @@ equinv_status equinv_relu_backward(equinv_context *ctx, double slope, const equi
     EQI_TRY(eqi_check_same_shape(diff_src, "diff_src", src, "src"));
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", src, "src"));
     EQI_TRY(eqi_check_disjoint_or_same(diff_src, "diff_src", diff_dst, "diff_dst"));
-    if (!eqi_fast_relu_backward(ctx, slope, src, diff_dst, diff_src))
-        eqi_ref_relu_backward(slope, src, diff_dst, diff_src);
-    return EQUINV_OK;
+    return ctx->backend->relu_backward(ctx, slope, src, diff_dst, diff_src);
 }

@@ -88,7 +88,7 @@ equinv_status eqi_safetensors_read(eqi_safetensors *file, const eqi_safetensors_
                                    const equinv_tensor *tensor)
 {
     char label[LABEL];
-    EQI_TRY(eqi_check_output(file->ctx, tensor, "tensor", EQI_ANY));
+    EQI_TRY(eqi_check_cpu_output(tensor, "tensor", EQI_ANY));
     EQI_TRY(eqi_check_shape(tensor, "tensor", entry->array.ndim, entry->array.shape));
     EQI_TRY(eqi_input_seek(file->input, file->data + entry->begin));
     return eqi_input_elements(file->input, label_of(file, entry->name, label), &entry->array, 0,
@@ -375,8 +375,7 @@ static equinv_status check_pairs(const eqi_safetensors_pair *metadata, int64_t p
     return EQUINV_OK;
 }
 
-static equinv_status check_items(const equinv_context *ctx, const eqi_safetensors_item *items,
-                                 int64_t count)
+static equinv_status check_items(const eqi_safetensors_item *items, int64_t count)
 {
     char quoted[EQI_QUOTED];
     for (int64_t i = 0; i < count; i++) {
@@ -384,7 +383,7 @@ static equinv_status check_items(const equinv_context *ctx, const eqi_safetensor
         eqi_quoted(items[i].name, quoted);
         EQI_CHECK(strcmp(items[i].name, metadata_key) != 0, ARG,
                   "name of a tensor is %s, which the format reserves", quoted);
-        EQI_TRY(eqi_check_tensor(ctx, items[i].tensor, quoted, EQI_ANY));
+        EQI_TRY(eqi_check_cpu_tensor(items[i].tensor, quoted, EQI_ANY));
         for (int64_t k = 0; k < i; k++)
             EQI_CHECK(strcmp(items[i].name, items[k].name) != 0, ARG,
                       "name of a tensor is %s twice, expected different ones", quoted);
@@ -441,7 +440,7 @@ equinv_status eqi_safetensors_save(equinv_context *ctx, const char *path,
                                    const eqi_safetensors_item *items, int64_t count)
 {
     EQI_TRY(check_pairs(metadata, pairs));
-    EQI_TRY(check_items(ctx, items, count));
+    EQI_TRY(check_items(items, count));
     equinv_status status;
     eqi_output *output = NULL;
     eqi_text text = {.ctx = ctx};

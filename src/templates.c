@@ -1,4 +1,4 @@
-#include "cpu/ref/ref.h"
+#include "internal/backend.h"
 #include "internal/philox.h"
 
 void equinv_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4])
@@ -20,6 +20,5 @@ equinv_status equinv_templates(equinv_context *ctx, equinv_template_kind kind, u
     EQI_CHECK(first <= UINT64_MAX - (uint64_t)dst->shape[0], ARG,
               "first is %" PRIu64 ", expected %" PRId64 " templates from there to stay below 2^64",
               first, dst->shape[0]);
-    eqi_ref_templates(ctx, kind, seed, first, dst);
-    return EQUINV_OK;
+    return ctx->backend->templates(ctx, kind, seed, first, dst);
 }

@@ -1,8 +1,9 @@
 #include "internal/tensor.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "internal/backend.h"
 
 static const struct {
     equinv_dtype dtype;
@@ -125,14 +126,25 @@ static equinv_status check_struct(const equinv_tensor *tensor, const char *name)
     return EQUINV_OK;
 }
 
-equinv_status eqi_check_tensor(const equinv_context *ctx, const equinv_tensor *tensor,
-                               const char *name, unsigned allowed)
+static const char *device_text(equinv_device device, char text[32])
+{
+    if (device.kind == EQUINV_DEVICE_CPU)
+        return "cpu";
+    if (device.kind == EQUINV_DEVICE_CUDA)
+        eqi_format(text, 32, "cuda:%" PRId32, device.index);
+    else
+        eqi_format(text, 32, "device kind %d", (int)device.kind);
+    return text;
+}
+
+static equinv_status check_on(equinv_device device, const equinv_tensor *tensor, const char *name,
+                              unsigned allowed)
 {
     EQI_TRY(check_struct(tensor, name));
-    EQI_CHECK(tensor->device.kind == ctx->device.kind && tensor->device.index == ctx->device.index,
-              DEVICE, "%s is on device %d:%" PRId32 ", expected the context's, %d:%" PRId32, name,
-              (int)tensor->device.kind, tensor->device.index, (int)ctx->device.kind,
-              ctx->device.index);
+    char has[32], wanted[32];
+    EQI_CHECK(tensor->device.kind == device.kind && tensor->device.index == device.index, DEVICE,
+              "%s is on %s, expected %s", name, device_text(tensor->device, has),
+              device_text(device, wanted));
     if (!(eqi_dtype_bit(tensor->dtype) & allowed)) {
         char expected[64] = "";
         for (int i = 0; i < DTYPES; i++)
@@ -150,10 +162,22 @@ equinv_status eqi_check_tensor(const equinv_context *ctx, const equinv_tensor *t
     return EQUINV_OK;
 }
 
-equinv_status eqi_check_output(const equinv_context *ctx, const equinv_tensor *tensor,
+equinv_status eqi_check_tensor(const equinv_context *ctx, const equinv_tensor *tensor,
                                const char *name, unsigned allowed)
 {
-    EQI_TRY(eqi_check_tensor(ctx, tensor, name, allowed));
+    EQI_TRY(check_on(ctx->device, tensor, name, allowed));
+    if (!ctx->backend->device || is_empty(tensor))
+        return EQUINV_OK;
+    return ctx->backend->device->check_memory(ctx, tensor->data, name);
+}
+
+equinv_status eqi_check_cpu_tensor(const equinv_tensor *tensor, const char *name, unsigned allowed)
+{
+    return check_on((equinv_device){EQUINV_DEVICE_CPU, 0}, tensor, name, allowed);
+}
+
+static equinv_status check_strides(const equinv_tensor *tensor, const char *name)
+{
     if (is_empty(tensor))
         return EQUINV_OK;
     /* Sorted by stride, each axis must step over all that the smaller ones reach. */
@@ -177,6 +201,19 @@ equinv_status eqi_check_output(const equinv_context *ctx, const equinv_tensor *t
         covered += step * (tensor->shape[order[i]] - 1);
     }
     return EQUINV_OK;
+}
+
+equinv_status eqi_check_output(const equinv_context *ctx, const equinv_tensor *tensor,
+                               const char *name, unsigned allowed)
+{
+    EQI_TRY(eqi_check_tensor(ctx, tensor, name, allowed));
+    return check_strides(tensor, name);
+}
+
+equinv_status eqi_check_cpu_output(const equinv_tensor *tensor, const char *name, unsigned allowed)
+{
+    EQI_TRY(eqi_check_cpu_tensor(tensor, name, allowed));
+    return check_strides(tensor, name);
 }
 
 equinv_status eqi_check_dtype(const equinv_tensor *tensor, const char *name, equinv_dtype expected)
@@ -354,7 +391,26 @@ equinv_status equinv_tensor_create(equinv_context *ctx, equinv_dtype dtype, int3
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_CHECK(tensor, ARG, "tensor is NULL, expected where to put the tensor");
     EQI_TRY(describe(dtype, ndim, shape, &t, &bytes));
-    EQI_TRY(eqi_alloc_zeroed(ctx, bytes, 1, "a tensor", &t.data));
+    EQI_TRY(eqi_device_alloc_zeroed(ctx, bytes, 1, "a tensor", &t.data));
+    t.device = ctx->device;
+    *tensor = t;
+    return EQUINV_OK;
+}
+
+equinv_status equinv_tensor_create_pinned(equinv_context *ctx, equinv_dtype dtype, int32_t ndim,
+                                          const int64_t *shape, equinv_tensor *tensor)
+{
+    equinv_tensor t;
+    int64_t bytes;
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    EQI_CHECK(tensor, ARG, "tensor is NULL, expected where to put the tensor");
+    if (!ctx->backend->device)
+        return equinv_tensor_create(ctx, dtype, ndim, shape, tensor);
+    EQI_TRY(describe(dtype, ndim, shape, &t, &bytes));
+    t.data = ctx->backend->device->alloc_pinned(ctx, bytes ? (size_t)bytes : 1);
+    EQI_CHECK(t.data, NOMEM, "out of memory: a tensor needs %" PRId64 " bytes of pinned memory",
+              bytes);
+    memset(t.data, 0, (size_t)bytes);
     *tensor = t;
     return EQUINV_OK;
 }
@@ -363,8 +419,11 @@ void equinv_tensor_destroy(equinv_context *ctx, equinv_tensor *tensor)
 {
     if (!ctx || !tensor || !tensor->data)
         return;
-    const int64_t count = equinv_tensor_count(tensor);
-    eqi_free(ctx, tensor->data, (size_t)count * equinv_dtype_size(tensor->dtype));
+    const size_t size = (size_t)equinv_tensor_count(tensor) * equinv_dtype_size(tensor->dtype);
+    if (ctx->backend->device && tensor->device.kind == EQUINV_DEVICE_CPU)
+        ctx->backend->device->free_pinned(ctx, tensor->data);
+    else
+        eqi_device_free(ctx, tensor->data, size);
     memset(tensor, 0, sizeof *tensor);
 }
 
@@ -425,44 +484,6 @@ equinv_status equinv_tensor_as_fields(const equinv_tensor *tensor, int64_t order
     return EQUINV_OK;
 }
 
-static double load_any(const equinv_tensor *t, int64_t offset)
-{
-    switch (t->dtype) {
-    case EQUINV_I32: return ((const int32_t *)t->data)[offset];
-    case EQUINV_U8: return ((const uint8_t *)t->data)[offset];
-    case EQUINV_U32: return ((const uint32_t *)t->data)[offset];
-    default: return eqi_load(t, offset);
-    }
-}
-
-/* Whether an element type holds the value, rounded if it is an integer type. */
-static bool holds(equinv_dtype dtype, double value)
-{
-    const double rounded = rint(value);
-    switch (dtype) {
-    case EQUINV_I32: return rounded >= INT32_MIN && rounded <= INT32_MAX;
-    case EQUINV_U8: return rounded >= 0 && rounded <= UINT8_MAX;
-    case EQUINV_U32: return rounded >= 0 && rounded <= UINT32_MAX;
-    default: return true;
-    }
-}
-
-static void store_any(const equinv_tensor *t, int64_t offset, double value)
-{
-    switch (t->dtype) {
-    case EQUINV_I32: ((int32_t *)t->data)[offset] = (int32_t)rint(value); break;
-    case EQUINV_U8: ((uint8_t *)t->data)[offset] = (uint8_t)rint(value); break;
-    case EQUINV_U32: ((uint32_t *)t->data)[offset] = (uint32_t)rint(value); break;
-    default: eqi_store(t, offset, value);
-    }
-}
-
-/* No shift is added where there is none: it would make +0 of -0. */
-static double scaled(double value, double scale, double shift)
-{
-    return shift == 0 ? value * scale : value * scale + shift;
-}
-
 equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *src, double scale,
                                     double shift, const equinv_tensor *dst)
 {
@@ -471,21 +492,35 @@ equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *sr
     EQI_TRY(eqi_check_output(ctx, dst, "dst", EQI_ANY));
     EQI_TRY(eqi_check_same_shape(dst, "dst", src, "src"));
     EQI_TRY(eqi_check_disjoint_or_same(dst, "dst", src, "src"));
-    const int64_t count = equinv_tensor_count(src);
+    return ctx->backend->convert(ctx, src, scale, shift, dst);
+}
+
+/* On the context's device, or in CPU memory. */
+static equinv_status check_either(const equinv_context *ctx, const equinv_tensor *tensor,
+                                  const char *name)
+{
+    if (tensor && tensor->device.kind == EQUINV_DEVICE_CPU)
+        return eqi_check_cpu_tensor(tensor, name, EQI_ANY);
+    return eqi_check_tensor(ctx, tensor, name, EQI_ANY);
+}
+
+equinv_status equinv_tensor_copy(equinv_context *ctx, const equinv_tensor *src,
+                                 const equinv_tensor *dst)
+{
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    EQI_TRY(check_either(ctx, src, "src"));
+    EQI_TRY(check_either(ctx, dst, "dst"));
+    EQI_TRY(check_strides(dst, "dst"));
+    EQI_TRY(eqi_check_dtype(dst, "dst", src->dtype));
+    EQI_TRY(eqi_check_same_shape(dst, "dst", src, "src"));
+    EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
+    const size_t size = (size_t)equinv_tensor_count(src) * equinv_dtype_size(src->dtype);
     const bool plain = eqi_is_contiguous(src) && eqi_is_contiguous(dst);
-    /* Values are checked before the first is written: a failure leaves dst as it was. */
-    const bool may_not_fit = !(eqi_dtype_bit(dst->dtype) & EQI_FLOAT);
-    for (int64_t i = 0; may_not_fit && i < count; i++) {
-        const int64_t from = plain ? i : eqi_offset_of(src, i);
-        const double value = scaled(load_any(src, from), scale, shift);
-        EQI_CHECK(holds(dst->dtype, value), ARG,
-                  "element %" PRId64 " becomes %g, expected a value that %s holds", i, value,
-                  equinv_dtype_name(dst->dtype));
-    }
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t from = plain ? i : eqi_offset_of(src, i);
-        const double value = scaled(load_any(src, from), scale, shift);
-        store_any(dst, plain ? i : eqi_offset_of(dst, i), value);
-    }
-    return EQUINV_OK;
+    if (!plain && src->device.kind == dst->device.kind)
+        return src->device.kind == EQUINV_DEVICE_CPU ? eqi_cpu_backend.convert(ctx, src, 1, 0, dst)
+                                                     : ctx->backend->convert(ctx, src, 1, 0, dst);
+    EQI_CHECK(plain || size == 0, UNSUPPORTED,
+              "src or dst has gaps or another order than row-major, expected both row-major in a "
+              "copy between CPU memory and a device");
+    return eqi_device_copy(ctx, dst->data, src->data, size);
 }

@@ -51,7 +51,7 @@ out:
 /* rows is [n, rest]; where the array has no axis, also []. */
 static equinv_status check_rows(const equinv_writer *w, const equinv_tensor *rows, int64_t *n)
 {
-    EQI_TRY(eqi_check_tensor(w->ctx, rows, "rows", eqi_dtype_bit(w->array.dtype)));
+    EQI_TRY(eqi_check_cpu_tensor(rows, "rows", eqi_dtype_bit(w->array.dtype)));
     const equinv_tensor *const a = &w->array;
     const int32_t axes = a->ndim > 0 ? a->ndim : 1;
     bool fits = rows->ndim == axes || (rows->ndim == 0 && a->ndim == 0);
@@ -107,7 +107,7 @@ equinv_status equinv_tensor_save(equinv_context *ctx, const char *path, const eq
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_CHECK(path && *path, ARG, "path is %s, expected a file name", path ? "empty" : "NULL");
-    EQI_TRY(eqi_check_tensor(ctx, tensor, "tensor", EQI_ANY));
+    EQI_TRY(eqi_check_cpu_tensor(tensor, "tensor", EQI_ANY));
     equinv_writer *writer;
     EQI_TRY(equinv_writer_create(ctx, path, tensor->dtype, tensor->ndim, tensor->shape, &writer));
     const equinv_status status = equinv_writer_write(writer, tensor);

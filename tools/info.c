@@ -31,21 +31,20 @@ static const struct argp argp = {
 
 /*
  * A context as the environment asks for it; where that is refused, `note` gets the sentence and the
- * CPU without those wishes is described. NULL only without memory.
+ * device without those wishes is described. NULL only without memory.
  */
 static equinv_context *any_context(char *note, size_t size)
 {
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
     equinv_context *ctx = NULL;
     if (equinv_context_create(NULL, &ctx) == EQUINV_OK)
         return ctx;
     snprintf(note, size, "%s", equinv_last_error());
-    desc.device = EQUINV_DEVICE_CPU;
-    if (equinv_context_create(&desc, &ctx) == EQUINV_OK)
+    unsetenv("EQUINV_BACKEND");
+    if (equinv_context_create(NULL, &ctx) == EQUINV_OK)
         return ctx;
     unsetenv("EQUINV_ISA");
     unsetenv("EQUINV_VERBOSE");
-    return equinv_context_create(&desc, &ctx) == EQUINV_OK ? ctx : NULL;
+    return equinv_context_create(NULL, &ctx) == EQUINV_OK ? ctx : NULL;
 }
 
 /* Calls with every line of equinv_build_info, "part: what it means", cut in two. */
@@ -96,7 +95,7 @@ static int run(int argc, char **argv)
     if (code >= 0)
         return code;
 
-    char note[1024] = "", device[256];
+    char note[1024] = "", device[512];
     equinv_context *const ctx = any_context(note, sizeof note);
     if (!ctx)
         return tool_refused();

@@ -412,11 +412,12 @@ static void fill_bank(const eqi_conv_problem *p, const side *s, const equinv_ten
         }
 }
 
-static void gemm_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
+static equinv_status gemm_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
 {
     const gemm_plan *const g = plan->tables;
     fill_bank(&plan->problem, &g->forward, psi, packed);
     fill_bank(&plan->problem, &g->backward, psi, (char *)packed + g->bank_size);
+    return EQUINV_OK;
 }
 
 /* Runs tasks on the pool, or here where the whole problem is too small for it. */
@@ -568,20 +569,22 @@ static void run_side(const eqi_conv_plan *plan, const side *s, const equinv_tens
     run(plan, smaller(g->lanes, job.tiles), run_tiles, &job);
 }
 
-static void gemm_forward(const eqi_conv_plan *plan, const equinv_tensor *src,
-                         const eqi_conv_weights *weights, const equinv_tensor *bias,
-                         const equinv_tensor *dst, void *scratch)
+static equinv_status gemm_forward(const eqi_conv_plan *plan, const equinv_tensor *src,
+                                  const eqi_conv_weights *weights, const equinv_tensor *bias,
+                                  const equinv_tensor *dst, void *scratch)
 {
     const gemm_plan *const g = plan->tables;
     run_side(plan, &g->forward, src, weights, bias, dst, scratch);
+    return EQUINV_OK;
 }
 
-static void gemm_backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                               const eqi_conv_weights *weights, const equinv_tensor *diff_src,
-                               void *scratch)
+static equinv_status gemm_backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
+                                        const eqi_conv_weights *weights,
+                                        const equinv_tensor *diff_src, void *scratch)
 {
     const gemm_plan *const g = plan->tables;
     run_side(plan, &g->backward, diff_dst, weights, NULL, diff_src, scratch);
+    return EQUINV_OK;
 }
 
 /* ---- backward weights ---------------------------------------------------------------------------- */
@@ -754,9 +757,10 @@ static void fold_bias(const weights_job *job)
     }
 }
 
-static void gemm_backward_weights(const eqi_conv_plan *plan, const equinv_tensor *src,
-                                  const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
-                                  const equinv_tensor *diff_bias, void *scratch)
+static equinv_status gemm_backward_weights(const eqi_conv_plan *plan, const equinv_tensor *src,
+                                           const equinv_tensor *diff_dst,
+                                           const equinv_tensor *diff_psi,
+                                           const equinv_tensor *diff_bias, void *scratch)
 {
     const gemm_plan *const g = plan->tables;
     weights_job job = {
@@ -777,6 +781,7 @@ static void gemm_backward_weights(const eqi_conv_plan *plan, const equinv_tensor
     run(plan, plan->problem.desc.channel_groups * blocks, fold, &job);
     if (diff_bias)
         fold_bias(&job);
+    return EQUINV_OK;
 }
 
 const eqi_conv_implementation eqi_conv_gemm = {

@@ -139,9 +139,9 @@ static equinv_status scratch_size(const eqi_dense_problem *p, const eqi_hardware
     return EQUINV_OK;
 }
 
-static void forward(const equinv_context *ctx, const eqi_dense_problem *p, const equinv_tensor *src,
-                    const equinv_tensor *weights, const equinv_tensor *bias,
-                    const equinv_tensor *dst, void *scratch)
+static equinv_status forward(const equinv_context *ctx, const eqi_dense_problem *p,
+                             const equinv_tensor *src, const equinv_tensor *weights,
+                             const equinv_tensor *bias, const equinv_tensor *dst, void *scratch)
 {
     eqi_gemm_args args = {.transpose_b = true,
                           .m = p->batch,
@@ -154,17 +154,18 @@ static void forward(const equinv_context *ctx, const eqi_dense_problem *p, const
     if (p->batch == 0 || !is_matrix(src, &args.lda) || !is_matrix(weights, &args.ldb) ||
         !is_matrix(dst, &args.ldc)) {
         eqi_ref_dense_forward(ctx, p, src, weights, bias, dst, scratch);
-        return;
+        return EQUINV_OK;
     }
     multiply(ctx, p, &args, scratch);
     for (int64_t n = 0; bias && n < p->batch; n++)
         for (int64_t o = 0; o < p->out; o++)
             eqi_put(dst, eqi_offset2(dst, n, o), eqi_load(bias, o * bias->strides[0]), true);
+    return EQUINV_OK;
 }
 
-static void backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
-                          const equinv_tensor *diff_dst, const equinv_tensor *weights,
-                          const equinv_tensor *diff_src, void *scratch)
+static equinv_status backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
+                                   const equinv_tensor *diff_dst, const equinv_tensor *weights,
+                                   const equinv_tensor *diff_src, void *scratch)
 {
     eqi_gemm_args args = {.m = p->batch,
                           .n = p->in,
@@ -176,15 +177,16 @@ static void backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
     if (p->batch == 0 || !is_matrix(diff_dst, &args.lda) || !is_matrix(weights, &args.ldb) ||
         !is_matrix(diff_src, &args.ldc)) {
         eqi_ref_dense_backward_data(ctx, p, diff_dst, weights, diff_src, scratch);
-        return;
+        return EQUINV_OK;
     }
     multiply(ctx, p, &args, scratch);
+    return EQUINV_OK;
 }
 
-static void backward_weights(const equinv_context *ctx, const eqi_dense_problem *p,
-                             const equinv_tensor *src, const equinv_tensor *diff_dst,
-                             const equinv_tensor *diff_weights, const equinv_tensor *diff_bias,
-                             void *scratch)
+static equinv_status backward_weights(const equinv_context *ctx, const eqi_dense_problem *p,
+                                      const equinv_tensor *src, const equinv_tensor *diff_dst,
+                                      const equinv_tensor *diff_weights,
+                                      const equinv_tensor *diff_bias, void *scratch)
 {
     eqi_gemm_args args = {.transpose_a = true,
                           .m = p->out,
@@ -197,10 +199,11 @@ static void backward_weights(const equinv_context *ctx, const eqi_dense_problem 
     if (p->batch == 0 || !is_matrix(diff_dst, &args.lda) || !is_matrix(src, &args.ldb) ||
         !is_matrix(diff_weights, &args.ldc)) {
         eqi_ref_dense_backward_weights(ctx, p, src, diff_dst, diff_weights, diff_bias, scratch);
-        return;
+        return EQUINV_OK;
     }
     multiply(ctx, p, &args, scratch);
     eqi_dense_backward_bias(p, diff_dst, diff_bias);
+    return EQUINV_OK;
 }
 
 const eqi_dense_implementation eqi_dense_gemm = {

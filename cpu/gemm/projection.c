@@ -503,14 +503,16 @@ static void run(const equinv_projection *p, const eqi_projection_call *call, eqi
                       (char *)call->scratch + p->shared_size, p->slice_size);
 }
 
-static void forward(const equinv_projection *p, const eqi_projection_call *call)
+static equinv_status forward(const equinv_projection *p, const eqi_projection_call *call)
 {
     run(p, call, is_folded(p) ? folded_forward : orbit_forward);
+    return EQUINV_OK;
 }
 
-static void backward(const equinv_projection *p, const eqi_projection_call *call)
+static equinv_status backward(const equinv_projection *p, const eqi_projection_call *call)
 {
     run(p, call, is_folded(p) ? folded_backward : orbit_backward);
+    return EQUINV_OK;
 }
 
 static bool supports(const void *problem, const eqi_hardware *hardware, const char **why)

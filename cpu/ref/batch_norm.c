@@ -113,26 +113,34 @@ static void backward_eval(void *arg, int64_t f)
     }
 }
 
-void eqi_ref_batch_norm_forward_train(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                      const eqi_batch_norm_args *a)
+equinv_status eqi_ref_batch_norm_forward_train(const equinv_context *ctx,
+                                               const eqi_batch_norm_problem *p,
+                                               const eqi_batch_norm_args *a)
 {
     eqi_parallel_over(ctx, p->shape[1] * p->count, p->shape[1], forward_train, &(job){p, a});
+    return EQUINV_OK;
 }
 
-void eqi_ref_batch_norm_forward_eval(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                     const eqi_batch_norm_args *a)
+equinv_status eqi_ref_batch_norm_forward_eval(const equinv_context *ctx,
+                                              const eqi_batch_norm_problem *p,
+                                              const eqi_batch_norm_args *a)
 {
     eqi_parallel_over(ctx, p->shape[1] * p->count, p->shape[1], forward_eval, &(job){p, a});
+    return EQUINV_OK;
 }
 
-void eqi_ref_batch_norm_backward_train(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                       const eqi_batch_norm_args *a)
+equinv_status eqi_ref_batch_norm_backward_train(const equinv_context *ctx,
+                                                const eqi_batch_norm_problem *p,
+                                                const eqi_batch_norm_args *a)
 {
     eqi_parallel_over(ctx, p->shape[1] * p->count, p->shape[1], backward_train, &(job){p, a});
+    return EQUINV_OK;
 }
 
-void eqi_ref_batch_norm_backward_eval(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                      const eqi_batch_norm_args *a)
+equinv_status eqi_ref_batch_norm_backward_eval(const equinv_context *ctx,
+                                               const eqi_batch_norm_problem *p,
+                                               const eqi_batch_norm_args *a)
 {
     eqi_parallel_over(ctx, p->shape[1] * p->count, p->shape[1], backward_eval, &(job){p, a});
+    return EQUINV_OK;
 }

@@ -12,9 +12,10 @@ static int64_t offset_of(const equinv_tensor *t, int64_t n, int64_t i)
 }
 
 /* dst[n,o] = bias[o] + sum_i weights[o,i] src[n,i] */
-void eqi_ref_dense_forward(const equinv_context *ctx, const eqi_dense_problem *p,
-                           const equinv_tensor *src, const equinv_tensor *weights,
-                           const equinv_tensor *bias, const equinv_tensor *dst, void *scratch)
+equinv_status eqi_ref_dense_forward(const equinv_context *ctx, const eqi_dense_problem *p,
+                                    const equinv_tensor *src, const equinv_tensor *weights,
+                                    const equinv_tensor *bias, const equinv_tensor *dst,
+                                    void *scratch)
 {
     (void)ctx;
     (void)scratch;
@@ -26,12 +27,14 @@ void eqi_ref_dense_forward(const equinv_context *ctx, const eqi_dense_problem *p
                        eqi_load(src, offset_of(src, n, i));
             eqi_put(dst, eqi_offset2(dst, n, o), sum, p->accumulate);
         }
+    return EQUINV_OK;
 }
 
 /* diff_src[n,i] = sum_o weights[o,i] diff_dst[n,o] */
-void eqi_ref_dense_backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
-                                 const equinv_tensor *diff_dst, const equinv_tensor *weights,
-                                 const equinv_tensor *diff_src, void *scratch)
+equinv_status eqi_ref_dense_backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
+                                          const equinv_tensor *diff_dst,
+                                          const equinv_tensor *weights,
+                                          const equinv_tensor *diff_src, void *scratch)
 {
     (void)ctx;
     (void)scratch;
@@ -43,13 +46,15 @@ void eqi_ref_dense_backward_data(const equinv_context *ctx, const eqi_dense_prob
                        eqi_load(diff_dst, eqi_offset2(diff_dst, n, o));
             eqi_put(diff_src, offset_of(diff_src, n, i), sum, p->accumulate);
         }
+    return EQUINV_OK;
 }
 
 /* diff_weights[o,i] = sum_n diff_dst[n,o] src[n,i] */
-void eqi_ref_dense_backward_weights(const equinv_context *ctx, const eqi_dense_problem *p,
-                                    const equinv_tensor *src, const equinv_tensor *diff_dst,
-                                    const equinv_tensor *diff_weights,
-                                    const equinv_tensor *diff_bias, void *scratch)
+equinv_status eqi_ref_dense_backward_weights(const equinv_context *ctx, const eqi_dense_problem *p,
+                                             const equinv_tensor *src,
+                                             const equinv_tensor *diff_dst,
+                                             const equinv_tensor *diff_weights,
+                                             const equinv_tensor *diff_bias, void *scratch)
 {
     (void)ctx;
     (void)scratch;
@@ -62,4 +67,5 @@ void eqi_ref_dense_backward_weights(const equinv_context *ctx, const eqi_dense_p
             eqi_put(diff_weights, eqi_offset2(diff_weights, o, i), sum, p->accumulate);
         }
     eqi_dense_backward_bias(p, diff_dst, diff_bias);
+    return EQUINV_OK;
 }

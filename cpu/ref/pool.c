@@ -62,11 +62,13 @@ static void forward(void *arg, int64_t n)
                 }
 }
 
-void eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
-                          const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved)
+equinv_status eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                   const equinv_tensor *src, const equinv_tensor *dst,
+                                   int32_t *saved)
 {
     job j = {p, src, dst, NULL, saved};
     eqi_parallel_over(ctx, eqi_pool_work(p), p->dst[0], forward, &j);
+    return EQUINV_OK;
 }
 
 /* diff_src[n,f,h,y,x] = sum of diff_dst[n,f,o] over the windows o that have (h,y,x) (as winner) */
@@ -98,10 +100,11 @@ static void backward(void *arg, int64_t n)
                             p->accumulate);
 }
 
-void eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
-                           const equinv_tensor *diff_dst, const int32_t *saved,
-                           const equinv_tensor *diff_src)
+equinv_status eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                    const equinv_tensor *diff_dst, const int32_t *saved,
+                                    const equinv_tensor *diff_src)
 {
     job j = {p, diff_dst, diff_src, saved, NULL};
     eqi_parallel_over(ctx, eqi_pool_work(p), p->src[0], backward, &j);
+    return EQUINV_OK;
 }

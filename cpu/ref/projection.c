@@ -396,18 +396,20 @@ static double row_work(const equinv_projection *p)
     return (double)p->dimension * columns * (every_element ? p->order : 1) * 4;
 }
 
-static void forward(const equinv_projection *p, const eqi_projection_call *call)
+static equinv_status forward(const equinv_projection *p, const eqi_projection_call *call)
 {
     const job j = {p, call};
     eqi_parallel_rows(p->ctx, call->src.shape[0], row_work(p), 1, forward_rows, &j, call->scratch,
                       p->slice_size);
+    return EQUINV_OK;
 }
 
-static void backward(const equinv_projection *p, const eqi_projection_call *call)
+static equinv_status backward(const equinv_projection *p, const eqi_projection_call *call)
 {
     const job j = {p, call};
     eqi_parallel_rows(p->ctx, call->src.shape[0], row_work(p), 1, backward_rows, &j, call->scratch,
                       p->slice_size);
+    return EQUINV_OK;
 }
 
 const eqi_projection_implementation eqi_ref_projection = {

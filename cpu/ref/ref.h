@@ -13,6 +13,10 @@
 #include "internal/optimizer.h"
 #include "internal/pool.h"
 
+/* ARG names an element that does not fit an integer dst, before the first is written. */
+equinv_status eqi_ref_convert(const equinv_tensor *src, double scale, double shift,
+                              const equinv_tensor *dst);
+
 void eqi_ref_act(equinv_group group, int32_t element, const equinv_tensor *src,
                  const equinv_tensor *dst);
 
@@ -39,11 +43,12 @@ void eqi_ref_turn(uint32_t j, float *cosine, float *sine);
 eqi_batch_norm_execute eqi_ref_batch_norm_forward_train, eqi_ref_batch_norm_forward_eval,
     eqi_ref_batch_norm_backward_train, eqi_ref_batch_norm_backward_eval;
 
-void eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
-                          const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved);
-void eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
-                           const equinv_tensor *diff_dst, const int32_t *saved,
-                           const equinv_tensor *diff_src);
+equinv_status eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                   const equinv_tensor *src, const equinv_tensor *dst,
+                                   int32_t *saved);
+equinv_status eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                    const equinv_tensor *diff_dst, const int32_t *saved,
+                                    const equinv_tensor *diff_src);
 
 void eqi_ref_relu_forward(double slope, const equinv_tensor *src, const equinv_tensor *dst);
 void eqi_ref_relu_backward(double slope, const equinv_tensor *src, const equinv_tensor *diff_dst,
@@ -54,16 +59,19 @@ void eqi_ref_dropout(double p, uint64_t seed, uint64_t step, const equinv_tensor
 
 void eqi_ref_add(const equinv_tensor *a, const equinv_tensor *b, const equinv_tensor *dst);
 
-void eqi_ref_dense_forward(const equinv_context *ctx, const eqi_dense_problem *p,
-                           const equinv_tensor *src, const equinv_tensor *weights,
-                           const equinv_tensor *bias, const equinv_tensor *dst, void *scratch);
-void eqi_ref_dense_backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
-                                 const equinv_tensor *diff_dst, const equinv_tensor *weights,
-                                 const equinv_tensor *diff_src, void *scratch);
-void eqi_ref_dense_backward_weights(const equinv_context *ctx, const eqi_dense_problem *p,
-                                    const equinv_tensor *src, const equinv_tensor *diff_dst,
-                                    const equinv_tensor *diff_weights,
-                                    const equinv_tensor *diff_bias, void *scratch);
+equinv_status eqi_ref_dense_forward(const equinv_context *ctx, const eqi_dense_problem *p,
+                                    const equinv_tensor *src, const equinv_tensor *weights,
+                                    const equinv_tensor *bias, const equinv_tensor *dst,
+                                    void *scratch);
+equinv_status eqi_ref_dense_backward_data(const equinv_context *ctx, const eqi_dense_problem *p,
+                                          const equinv_tensor *diff_dst,
+                                          const equinv_tensor *weights,
+                                          const equinv_tensor *diff_src, void *scratch);
+equinv_status eqi_ref_dense_backward_weights(const equinv_context *ctx, const eqi_dense_problem *p,
+                                             const equinv_tensor *src,
+                                             const equinv_tensor *diff_dst,
+                                             const equinv_tensor *diff_weights,
+                                             const equinv_tensor *diff_bias, void *scratch);
 
 /* The orbit mean, and distances [A, B] between orbits with the nearest elements (NULL: not wanted). */
 void eqi_ref_orbit_mean(const equinv_context *ctx, equinv_group group, const equinv_tensor *src,
@@ -82,9 +90,9 @@ static inline int64_t eqi_label(const equinv_tensor *labels, int64_t n)
                                       : ((const int32_t *)labels->data)[offset];
 }
 
-/* diff_logits and diff_src may be NULL. */
-void eqi_ref_cross_entropy(const equinv_tensor *logits, const equinv_tensor *labels,
-                           const equinv_tensor *loss, const equinv_tensor *diff_logits);
+/* diff_logits and diff_src may be NULL. ARG names a label out of range. */
+equinv_status eqi_ref_cross_entropy(const equinv_tensor *logits, const equinv_tensor *labels,
+                                    const equinv_tensor *loss, const equinv_tensor *diff_logits);
 
 void eqi_ref_mean_squared_error(const equinv_tensor *src, const equinv_tensor *target,
                                 const equinv_tensor *loss, const equinv_tensor *diff_src);

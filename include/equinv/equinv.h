@@ -40,7 +40,11 @@
  *               when each call has its own scratch and outputs; scratch NULL means the context's
  *               arena, which serves one thread at a time. Models and optimisers: one thread at a
  *               time. A context must not cross fork().
- *     streams   CPU calls are complete when they return.
+ *     streams   CPU calls are complete when they return. On CUDA, functions that compute or copy
+ *               enqueue on the context's stream and return: results are there, and CPU memory that
+ *               took part may be touched again, after equinv_context_synchronize. Errors of such
+ *               work appear there, or in the next call. _create, _load, files, models and
+ *               extraction may wait for the device; executing a plan never does.
  *     memory    caller's buffers are never kept unless said; objects come from the context's
  *               allocator and are released by their _destroy, which accepts NULL. All objects of a
  *               context must be destroyed before it.
@@ -196,6 +200,20 @@ EQUINV_API void equinv_context_destroy(equinv_context *ctx);
 /* Device and thread count that the context works with; ctx must not be NULL. */
 EQUINV_API equinv_device equinv_context_device(const equinv_context *ctx);
 
+/*
+ * CUDA: work goes to this stream (a cudaStream_t of the context's device; NULL: back to the context's
+ * own) from now on; work on the stream before is not waited for. Scratch NULL means one arena for
+ * every stream, so order them yourself or pass scratch. The stream stays the caller's and must outlive
+ * its use. On the CPU only NULL is accepted: DEVICE.
+ */
+EQUINV_API equinv_status equinv_context_set_stream(equinv_context *ctx, void *stream);
+
+/*
+ * Waits until everything that was enqueued is done; nothing to wait for on the CPU. BACKEND tells of
+ * the first error in that work since the last call.
+ */
+EQUINV_API equinv_status equinv_context_synchronize(equinv_context *ctx);
+
 /* Number of threads that the context's calls may use, at least 1. */
 EQUINV_API int32_t equinv_context_threads(const equinv_context *ctx);
 
@@ -254,6 +272,14 @@ EQUINV_API equinv_status equinv_tensor_create(equinv_context *ctx, equinv_dtype 
                                               const int64_t *shape, equinv_tensor *tensor);
 
 /*
+ * The same in CPU memory that the context's device copies fast (page-locked); plain memory in a CPU
+ * context. device of the tensor is the CPU.
+ */
+EQUINV_API equinv_status equinv_tensor_create_pinned(equinv_context *ctx, equinv_dtype dtype,
+                                                     int32_t ndim, const int64_t *shape,
+                                                     equinv_tensor *tensor);
+
+/*
  * Releases what equinv_tensor_create or _load gave (pass the same, unsliced tensor) and zeroes the
  * struct; a zeroed struct and NULL are fine.
  */
@@ -282,6 +308,15 @@ EQUINV_API equinv_status equinv_tensor_as_fields(const equinv_tensor *tensor, in
 EQUINV_API equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *src,
                                                double scale, double shift,
                                                const equinv_tensor *dst);
+
+/*
+ * dst = src, of the same shape and dtype, each in CPU memory or on the context's device. On CUDA it is
+ * enqueued on the stream and CPU memory must stay as it is until equinv_context_synchronize (pageable
+ * memory may make the call wait; pinned memory does not). Between CPU and device both must be
+ * row-major, else UNSUPPORTED; within one any strides. They must not overlap.
+ */
+EQUINV_API equinv_status equinv_tensor_copy(equinv_context *ctx, const equinv_tensor *src,
+                                            const equinv_tensor *dst);
 
 /* ---- 5 groups ------------------------------------------------------------------------------- */
 

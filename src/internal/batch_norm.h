@@ -21,8 +21,9 @@ typedef struct eqi_batch_norm_args {
     void *scratch;
 } eqi_batch_norm_args;
 
-typedef void eqi_batch_norm_execute(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                    const eqi_batch_norm_args *a);
+typedef equinv_status eqi_batch_norm_execute(const equinv_context *ctx,
+                                             const eqi_batch_norm_problem *p,
+                                             const eqi_batch_norm_args *a);
 
 typedef struct eqi_batch_norm_implementation {
     eqi_implementation head;

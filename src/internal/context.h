@@ -14,10 +14,15 @@ typedef struct eqi_hardware {
     int32_t threads;
 } eqi_hardware;
 
+/* Of CPU memory; a backend has its own for what its device reads. */
 #define EQI_ALIGNMENT 64
+/* The most that any backend wants: for laying out one block for several tensors. */
+#define EQI_ALIGNMENT_MOST 256
 
 struct equinv_context {
     equinv_device device;
+    const struct eqi_backend *backend;
+    void *device_state; /* the backend's own; NULL on the CPU */
     equinv_allocator allocator;
     equinv_parallel_for parallel_for;
     void *parallel_user;
@@ -28,7 +33,7 @@ struct equinv_context {
     eqi_hardware hardware;
     pthread_mutex_t arena_mutex;
     struct eqi_arena_block *arena; /* newest and largest first; older ones may still be in use */
-    char description[256];
+    char description[512];
 };
 
 /* Memory aligned to EQI_ALIGNMENT from the context's allocator; NULL when there is none. */
@@ -39,6 +44,24 @@ void eqi_free(const equinv_context *ctx, void *ptr, size_t size);
 equinv_status eqi_alloc_zeroed(const equinv_context *ctx, int64_t count, size_t size,
                                const char *what, void **ptr);
 
+/*
+ * Memory of the context's device, aligned as its backend wants it: the allocator's on the CPU. NULL when
+ * there is none. Copies and zeroing are enqueued on the context's stream.
+ */
+void *eqi_device_alloc(const equinv_context *ctx, size_t size);
+void eqi_device_free(const equinv_context *ctx, void *ptr, size_t size);
+equinv_status eqi_device_zero(const equinv_context *ctx, void *ptr, size_t size);
+equinv_status eqi_device_copy(const equinv_context *ctx, void *dst, const void *src, size_t size);
+
+/* eqi_alloc_zeroed in the device's memory. */
+equinv_status eqi_device_alloc_zeroed(const equinv_context *ctx, int64_t count, size_t size,
+                                      const char *what, void **ptr);
+
+/* SCRATCH if `ptr` is not aligned as the context's backend wants it. */
+equinv_status eqi_check_alignment(const equinv_context *ctx, const void *ptr, const char *name);
+/* That, and DEVICE if it is not memory of the context's device. */
+equinv_status eqi_check_buffer(const equinv_context *ctx, const void *ptr, const char *name);
+
 /* Makes the arena at least this large; plans do it at creation so that execute never allocates. */
 equinv_status eqi_arena_reserve(equinv_context *ctx, size_t size);
 
@@ -47,7 +70,8 @@ equinv_status eqi_scratch(const equinv_context *ctx, size_t needed, void *scratc
                           size_t scratch_size, void **use);
 
 /* Checks a saved buffer that forward fills (wanted only if not NULL) or backward reads (required). */
-equinv_status eqi_check_saved(const void *saved, size_t saved_size, size_t needed, bool required);
+equinv_status eqi_check_saved(const equinv_context *ctx, const void *saved, size_t saved_size,
+                              size_t needed, bool required);
 
 /* Runs task(arg, 0 .. count-1) on the context's threads and waits. Tasks must not call it again. */
 void eqi_parallel_for(const equinv_context *ctx, int64_t count, equinv_task task, void *arg);

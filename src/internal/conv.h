@@ -26,16 +26,16 @@ typedef struct eqi_conv_implementation {
     /* Bytes behind the plan for tables that prepare fills, and the plan's buffer sizes. */
     size_t (*table_size)(const eqi_conv_problem *problem, const eqi_hardware *hardware);
     void (*prepare)(eqi_conv_plan *plan);
-    void (*pack)(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed);
-    void (*forward)(const eqi_conv_plan *plan, const equinv_tensor *src,
-                    const eqi_conv_weights *weights, const equinv_tensor *bias,
-                    const equinv_tensor *dst, void *scratch);
-    void (*backward_data)(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                          const eqi_conv_weights *weights, const equinv_tensor *diff_src,
-                          void *scratch);
-    void (*backward_weights)(const eqi_conv_plan *plan, const equinv_tensor *src,
-                             const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
-                             const equinv_tensor *diff_bias, void *scratch);
+    equinv_status (*pack)(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed);
+    equinv_status (*forward)(const eqi_conv_plan *plan, const equinv_tensor *src,
+                             const eqi_conv_weights *weights, const equinv_tensor *bias,
+                             const equinv_tensor *dst, void *scratch);
+    equinv_status (*backward_data)(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
+                                   const eqi_conv_weights *weights, const equinv_tensor *diff_src,
+                                   void *scratch);
+    equinv_status (*backward_weights)(const eqi_conv_plan *plan, const equinv_tensor *src,
+                                      const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
+                                      const equinv_tensor *diff_bias, void *scratch);
 } eqi_conv_implementation;
 
 struct eqi_conv_plan {
@@ -58,8 +58,8 @@ typedef struct eqi_conv_place {
     eqi_pixel v;
 } eqi_conv_place;
 
-static inline eqi_conv_place eqi_conv_place_of(const eqi_conv_problem *p, int32_t g, int32_t h,
-                                               int64_t ty, int64_t tx)
+EQI_INLINE eqi_conv_place eqi_conv_place_of(const eqi_conv_problem *p, int32_t g, int32_t h,
+                                            int64_t ty, int64_t tx)
 {
     const equinv_group group = p->desc.group;
     const int32_t back = eqi_inverse(group, p->desc.kind == EQUINV_CONV_TO_PLANE ? h : g);
@@ -78,8 +78,8 @@ typedef struct eqi_conv_entry {
     eqi_pixel t;
 } eqi_conv_entry;
 
-static inline eqi_conv_entry eqi_conv_entry_of(const eqi_conv_problem *p, int32_t u, int32_t a,
-                                               eqi_pixel v)
+EQI_INLINE eqi_conv_entry eqi_conv_entry_of(const eqi_conv_problem *p, int32_t u, int32_t a,
+                                            eqi_pixel v)
 {
     const equinv_group group = p->desc.group;
     const equinv_conv_kind kind = p->desc.kind;

@@ -16,16 +16,16 @@ typedef struct eqi_dense_implementation {
     /* Bytes of scratch; SHAPE if they do not fit. */
     equinv_status (*scratch_size)(const eqi_dense_problem *p, const eqi_hardware *hardware,
                                   int64_t *size);
-    void (*forward)(const equinv_context *ctx, const eqi_dense_problem *p, const equinv_tensor *src,
-                    const equinv_tensor *weights, const equinv_tensor *bias,
-                    const equinv_tensor *dst, void *scratch);
-    void (*backward_data)(const equinv_context *ctx, const eqi_dense_problem *p,
-                          const equinv_tensor *diff_dst, const equinv_tensor *weights,
-                          const equinv_tensor *diff_src, void *scratch);
-    void (*backward_weights)(const equinv_context *ctx, const eqi_dense_problem *p,
-                             const equinv_tensor *src, const equinv_tensor *diff_dst,
-                             const equinv_tensor *diff_weights, const equinv_tensor *diff_bias,
-                             void *scratch);
+    equinv_status (*forward)(const equinv_context *ctx, const eqi_dense_problem *p,
+                             const equinv_tensor *src, const equinv_tensor *weights,
+                             const equinv_tensor *bias, const equinv_tensor *dst, void *scratch);
+    equinv_status (*backward_data)(const equinv_context *ctx, const eqi_dense_problem *p,
+                                   const equinv_tensor *diff_dst, const equinv_tensor *weights,
+                                   const equinv_tensor *diff_src, void *scratch);
+    equinv_status (*backward_weights)(const equinv_context *ctx, const eqi_dense_problem *p,
+                                      const equinv_tensor *src, const equinv_tensor *diff_dst,
+                                      const equinv_tensor *diff_weights,
+                                      const equinv_tensor *diff_bias, void *scratch);
 } eqi_dense_implementation;
 
 extern const eqi_implementation *const eqi_dense_list[];

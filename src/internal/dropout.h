@@ -7,7 +7,7 @@
 #include "philox.h"
 
 /* Field number n F + f; the recipe is the header's. */
-static inline bool eqi_dropped(double p, uint64_t seed, uint64_t step, int64_t field)
+EQI_INLINE bool eqi_dropped(double p, uint64_t seed, uint64_t step, int64_t field)
 {
     const uint32_t counter[4] = {(uint32_t)field, (uint32_t)((uint64_t)field >> 32), (uint32_t)step,
                                  (uint32_t)(step >> 32)};

@@ -2,6 +2,7 @@
 #ifndef EQI_GROUP_H
 #define EQI_GROUP_H
 
+#include "portable.h"
 #include "tensor.h"
 
 /* C_n or D_n with n in range (`name` is the argument); S is UNSUPPORTED. */
@@ -16,20 +17,20 @@ bool eqi_is_grid_group(equinv_group group);
  */
 equinv_status eqi_check_joint_action(equinv_group group, int64_t height, int64_t width);
 
-static inline int32_t eqi_order(equinv_group group)
+EQI_INLINE int32_t eqi_order(equinv_group group)
 {
     return group.kind == EQUINV_GROUP_DIHEDRAL ? 2 * group.n : group.n;
 }
 
 /* (s, k)(t, l) = (s + t mod 2, k + (-1)^s l mod n), index s n + k. */
-static inline int32_t eqi_product(equinv_group group, int32_t a, int32_t b)
+EQI_INLINE int32_t eqi_product(equinv_group group, int32_t a, int32_t b)
 {
     const int32_t n = group.n, s = a / n, t = b / n;
     const int32_t k = a % n, l = b % n;
     return (s ^ t) * n + (s ? k - l + n : k + l) % n;
 }
 
-static inline int32_t eqi_inverse(equinv_group group, int32_t a)
+EQI_INLINE int32_t eqi_inverse(equinv_group group, int32_t a)
 {
     return a >= group.n ? a : (group.n - a) % group.n;
 }
@@ -40,12 +41,12 @@ typedef struct eqi_motion {
     int32_t turns;
 } eqi_motion;
 
-static inline bool eqi_on_grid(equinv_group group, int32_t element)
+EQI_INLINE bool eqi_on_grid(equinv_group group, int32_t element)
 {
     return element % group.n * 4 % group.n == 0;
 }
 
-static inline eqi_motion eqi_motion_of(equinv_group group, int32_t element)
+EQI_INLINE eqi_motion eqi_motion_of(equinv_group group, int32_t element)
 {
     return (eqi_motion){element >= group.n, element % group.n * 4 / group.n};
 }
@@ -55,8 +56,8 @@ typedef struct eqi_pixel {
 } eqi_pixel;
 
 /* Where pixel (y, x) of a height x width image goes under a motion. */
-static inline eqi_pixel eqi_move(eqi_motion motion, int64_t y, int64_t x, int64_t height,
-                                 int64_t width)
+EQI_INLINE eqi_pixel eqi_move(eqi_motion motion, int64_t y, int64_t x, int64_t height,
+                              int64_t width)
 {
     if (motion.mirror)
         x = width - 1 - x;
@@ -69,8 +70,8 @@ static inline eqi_pixel eqi_move(eqi_motion motion, int64_t y, int64_t x, int64_
 }
 
 /* Where g takes (a, y, x) of a regular field [G, H, W], as a row-major index. Off the grid: one pixel. */
-static inline int64_t eqi_place(equinv_group group, int32_t g, int64_t a, int64_t y, int64_t x,
-                                int64_t height, int64_t width)
+EQI_INLINE int64_t eqi_place(equinv_group group, int32_t g, int64_t a, int64_t y, int64_t x,
+                             int64_t height, int64_t width)
 {
     const eqi_pixel q = height * width > 1 ? eqi_move(eqi_motion_of(group, g), y, x, height, width)
                                            : (eqi_pixel){0, 0};

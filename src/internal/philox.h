@@ -4,7 +4,9 @@
 
 #include <stdint.h>
 
-static inline void eqi_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4])
+#include "portable.h"
+
+EQI_INLINE void eqi_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];

@@ -22,11 +22,11 @@ typedef struct eqi_pool_problem {
 /* `saved` has a row-major index into [G, H, W] for every output in row-major order; may be NULL. */
 typedef struct eqi_pool_implementation {
     eqi_implementation head;
-    void (*forward)(const equinv_context *ctx, const eqi_pool_problem *p, const equinv_tensor *src,
-                    const equinv_tensor *dst, int32_t *saved);
-    void (*backward)(const equinv_context *ctx, const eqi_pool_problem *p,
-                     const equinv_tensor *diff_dst, const int32_t *saved,
-                     const equinv_tensor *diff_src);
+    equinv_status (*forward)(const equinv_context *ctx, const eqi_pool_problem *p,
+                             const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved);
+    equinv_status (*backward)(const equinv_context *ctx, const eqi_pool_problem *p,
+                              const equinv_tensor *diff_dst, const int32_t *saved,
+                              const equinv_tensor *diff_src);
 } eqi_pool_implementation;
 
 extern const eqi_implementation *const eqi_pool_list[];
@@ -43,16 +43,16 @@ typedef struct eqi_range {
     int64_t first, last;
 } eqi_range;
 
-static inline eqi_range eqi_window_places(int64_t output, int64_t kernel, int64_t stride,
-                                          int64_t padding, int64_t extent)
+EQI_INLINE eqi_range eqi_window_places(int64_t output, int64_t kernel, int64_t stride,
+                                       int64_t padding, int64_t extent)
 {
     const int64_t start = output * stride - padding, end = start + kernel - 1;
     return (eqi_range){start > 0 ? start : 0, end < extent ? end : extent - 1};
 }
 
 /* Outputs whose window covers a place; first > last if there is none. */
-static inline eqi_range eqi_window_outputs(int64_t place, int64_t kernel, int64_t stride,
-                                           int64_t padding, int64_t outputs)
+EQI_INLINE eqi_range eqi_window_outputs(int64_t place, int64_t kernel, int64_t stride,
+                                        int64_t padding, int64_t outputs)
 {
     const int64_t reached = place + padding - kernel; /* the last place before the first output's */
     const int64_t first = reached < 0 ? 0 : reached / stride + 1;

@@ -22,8 +22,8 @@ typedef struct eqi_projection_implementation {
     void (*release)(equinv_projection *projection);
     /* Bytes for each thread and for all of them together; false if they overflow. */
     bool (*scratch)(const equinv_projection *projection, size_t *slice, size_t *shared);
-    void (*forward)(const equinv_projection *projection, const eqi_projection_call *call);
-    void (*backward)(const equinv_projection *projection, const eqi_projection_call *call);
+    equinv_status (*forward)(const equinv_projection *projection, const eqi_projection_call *call);
+    equinv_status (*backward)(const equinv_projection *projection, const eqi_projection_call *call);
 } eqi_projection_implementation;
 
 extern const eqi_implementation *const eqi_projection_list[];

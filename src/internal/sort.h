@@ -8,12 +8,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "portable.h"
+
 typedef struct eqi_item {
     double value;
     int32_t index;
 } eqi_item;
 
-static inline bool eqi_before(double a, double b)
+EQI_INLINE bool eqi_before(double a, double b)
 {
     return a < b || (b != b && a == a);
 }

@@ -3,6 +3,7 @@
 #define EQI_TENSOR_H
 
 #include "context.h"
+#include "portable.h"
 
 /* Bits for eqi_check_tensor's `dtypes`. */
 #define EQI_F32 1u
@@ -23,6 +24,10 @@ equinv_status eqi_check_tensor(const equinv_context *ctx, const equinv_tensor *t
 /* The same for something written to: no two indices may share an element. */
 equinv_status eqi_check_output(const equinv_context *ctx, const equinv_tensor *tensor,
                                const char *name, unsigned dtypes);
+
+/* The same for memory of the CPU, whatever the context's device. */
+equinv_status eqi_check_cpu_tensor(const equinv_tensor *tensor, const char *name, unsigned dtypes);
+equinv_status eqi_check_cpu_output(const equinv_tensor *tensor, const char *name, unsigned dtypes);
 
 /* Same dtype as a description or another tensor. */
 equinv_status eqi_check_dtype(const equinv_tensor *tensor, const char *name, equinv_dtype expected);
@@ -66,8 +71,8 @@ bool eqi_is_contiguous(const equinv_tensor *tensor);
 const char *eqi_shape_text(int32_t ndim, const int64_t *shape, char *text, size_t size);
 
 /* Offset of an element of a five-axis map. */
-static inline int64_t eqi_offset5(const equinv_tensor *t, int64_t n, int64_t f, int64_t g,
-                                  int64_t y, int64_t x)
+EQI_INLINE int64_t eqi_offset5(const equinv_tensor *t, int64_t n, int64_t f, int64_t g, int64_t y,
+                               int64_t x)
 {
     return n * t->strides[0] + f * t->strides[1] + g * t->strides[2] + y * t->strides[3] +
            x * t->strides[4];

@@ -332,14 +332,15 @@ static void set_forward(const job *j, int64_t f, double mean, double inv)
     j->shift[f] = (float)eqi_at(j->a->beta, f);
 }
 
-void eqi_fast_batch_norm_forward_train(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                       const eqi_batch_norm_args *a)
+equinv_status eqi_fast_batch_norm_forward_train(const equinv_context *ctx,
+                                                const eqi_batch_norm_problem *p,
+                                                const eqi_batch_norm_args *a)
 {
     job j = start(p, a);
     const layout how = choose_layout(&j, a->src, a->dst, NULL);
     if (how == BY_REFERENCE) {
         eqi_ref_batch_norm_forward_train(ctx, p, a);
-        return;
+        return EQUINV_OK;
     }
     run(ctx, &j, how, part_statistics_by_rows, part_statistics_by_fields);
     for (int64_t f = 0; f < p->shape[1]; f++) {
@@ -354,31 +355,35 @@ void eqi_fast_batch_norm_forward_train(const equinv_context *ctx, const eqi_batc
         set_forward(&j, f, mean, inv);
     }
     run(ctx, &j, how, normalise_by_rows, normalise_by_fields);
+    return EQUINV_OK;
 }
 
-void eqi_fast_batch_norm_forward_eval(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                      const eqi_batch_norm_args *a)
+equinv_status eqi_fast_batch_norm_forward_eval(const equinv_context *ctx,
+                                               const eqi_batch_norm_problem *p,
+                                               const eqi_batch_norm_args *a)
 {
     job j = start(p, a);
     const layout how = choose_layout(&j, a->src, a->dst, NULL);
     if (how == BY_REFERENCE) {
         eqi_ref_batch_norm_forward_eval(ctx, p, a);
-        return;
+        return EQUINV_OK;
     }
     for (int64_t f = 0; f < p->shape[1]; f++)
         set_forward(&j, f, eqi_at(a->running_mean, f),
                     1 / sqrt(eqi_at(a->running_var, f) + p->epsilon));
     run(ctx, &j, how, normalise_by_rows, normalise_by_fields);
+    return EQUINV_OK;
 }
 
-void eqi_fast_batch_norm_backward_train(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                        const eqi_batch_norm_args *a)
+equinv_status eqi_fast_batch_norm_backward_train(const equinv_context *ctx,
+                                                 const eqi_batch_norm_problem *p,
+                                                 const eqi_batch_norm_args *a)
 {
     job j = start(p, a);
     const layout how = choose_layout(&j, a->src, a->diff_dst, a->diff_src);
     if (how == BY_REFERENCE) {
         eqi_ref_batch_norm_backward_train(ctx, p, a);
-        return;
+        return EQUINV_OK;
     }
     for (int64_t f = 0; f < p->shape[1]; f++)
         split_mean(&j, f, a->saved[f]);
@@ -393,16 +398,18 @@ void eqi_fast_batch_norm_backward_train(const equinv_context *ctx, const eqi_bat
         j.shift[f] = (float)(-factor * sum / (double)p->count);
     }
     run(ctx, &j, how, differentiate_by_rows, differentiate_by_fields);
+    return EQUINV_OK;
 }
 
-void eqi_fast_batch_norm_backward_eval(const equinv_context *ctx, const eqi_batch_norm_problem *p,
-                                       const eqi_batch_norm_args *a)
+equinv_status eqi_fast_batch_norm_backward_eval(const equinv_context *ctx,
+                                                const eqi_batch_norm_problem *p,
+                                                const eqi_batch_norm_args *a)
 {
     job j = start(p, a);
     const layout how = choose_layout(&j, a->src, a->diff_dst, a->diff_src);
     if (how == BY_REFERENCE) {
         eqi_ref_batch_norm_backward_eval(ctx, p, a);
-        return;
+        return EQUINV_OK;
     }
     for (int64_t f = 0; f < p->shape[1]; f++) {
         split_mean(&j, f, eqi_at(a->running_mean, f));
@@ -418,4 +425,5 @@ void eqi_fast_batch_norm_backward_eval(const equinv_context *ctx, const eqi_batc
         }
     }
     run(ctx, &j, how, scale_by_rows, scale_by_fields);
+    return EQUINV_OK;
 }

@@ -329,13 +329,14 @@ static bool choose_lanes(job *j)
     return columns || j->by_fields;
 }
 
-void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
-                           const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved)
+equinv_status eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                    const equinv_tensor *src, const equinv_tensor *dst,
+                                    int32_t *saved)
 {
     job j = {.p = *p, .from = *src, .to = *dst, .write = saved, .share = 1 / window_size(p)};
     if (!choose_lanes(&j)) {
         eqi_ref_pool_forward(ctx, p, src, dst, saved);
-        return;
+        return EQUINV_OK;
     }
     if (j.by_fields) {
         eqi_parallel_over(ctx, eqi_pool_work(p), p->dst[0], forward_by_fields, &j);
@@ -343,6 +344,7 @@ void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
         join_rows(&j);
         eqi_parallel_over(ctx, eqi_pool_work(p), p->dst[0] * p->dst[1], forward_by_columns, &j);
     }
+    return EQUINV_OK;
 }
 
 /* ---- backward: max --------------------------------------------------------------------------- */
@@ -523,9 +525,9 @@ static void backward_mean_by_fields(void *arg, int64_t n)
                                     x);
 }
 
-void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
-                            const equinv_tensor *diff_dst, const int32_t *saved,
-                            const equinv_tensor *diff_src)
+equinv_status eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                     const equinv_tensor *diff_dst, const int32_t *saved,
+                                     const equinv_tensor *diff_src)
 {
     job j = {
         .p = *p, .from = *diff_dst, .to = *diff_src, .read = saved, .share = 1 / window_size(p)};
@@ -533,7 +535,7 @@ void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p
     if (!choose_lanes(&j) ||
         (p->max && (!is_joined(diff_src, &step) || (!j.by_fields && step != 1)))) {
         eqi_ref_pool_backward(ctx, p, diff_dst, saved, diff_src);
-        return;
+        return EQUINV_OK;
     }
     if (!j.by_fields && !p->max)
         join_rows(&j);
@@ -544,4 +546,5 @@ void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p
     else
         eqi_parallel_over(ctx, work, fields,
                           p->max ? backward_max_by_columns : backward_mean_by_columns, &j);
+    return EQUINV_OK;
 }

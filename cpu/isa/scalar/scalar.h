@@ -17,11 +17,12 @@
 eqi_batch_norm_execute eqi_fast_batch_norm_forward_train, eqi_fast_batch_norm_forward_eval,
     eqi_fast_batch_norm_backward_train, eqi_fast_batch_norm_backward_eval;
 
-void eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
-                           const equinv_tensor *src, const equinv_tensor *dst, int32_t *saved);
-void eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
-                            const equinv_tensor *diff_dst, const int32_t *saved,
-                            const equinv_tensor *diff_src);
+equinv_status eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                    const equinv_tensor *src, const equinv_tensor *dst,
+                                    int32_t *saved);
+equinv_status eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
+                                     const equinv_tensor *diff_dst, const int32_t *saved,
+                                     const equinv_tensor *diff_src);
 
 /* These say whether they took the job: element types are both, layouts are those with a unit run. */
 bool eqi_fast_relu_forward(const equinv_context *ctx, double slope, const equinv_tensor *src,
