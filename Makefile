@@ -51,8 +51,10 @@ FUZZ_REPLAY := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(FUZZ_SOURCES))
 STATIC := $(BUILD)/lib/libequinv.a
 SHARED := $(BUILD)/lib/libequinv.so.$(VERSION)
 
+include cuda/cuda.mk
+
 .PHONY: all
-all: lib program examples
+all: lib program examples $(BUILT_PLUGIN)
 .PHONY: lib program examples
 lib: $(STATIC) $(SHARED)
 program: $(if $(TOOL_OBJECTS),$(BUILD)/bin/equinv)
@@ -139,7 +141,7 @@ setup: ## install what is missing from Debian's packages (root or sudo without p
 config: ## show the compiler, flags and what each missing library costs
 	@printf '%s\n' "version: $(VERSION)" "compiler: $(CC)" "flags: $(CFLAGS) $(BASE_FLAGS)" "instruction sets: $(ISA_LEVELS)" $(CONFIG_LINES)
 
-FORMATTED = $(shell git ls-files '*.c' '*.h')
+FORMATTED = $(shell git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp')
 format: ## lay out the sources with clang-format
 	clang-format -i $(FORMATTED)
 format-check: ## fail if clang-format would change anything
@@ -153,4 +155,4 @@ help: ## this list
 	@printf 'make            build libraries, program and examples into $(BUILD)/\n'
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort -u | awk -F'\t' '{printf "make %-16s %s\n", $$1, $$2}'
 	@printf '\nVariables: CC, CFLAGS, BUILD, JOBS, prefix, DESTDIR, V=1, WERROR=1, SANITIZE=address|undefined,\n'
-	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK = auto|0|1, GOLDEN=dir\n'
+	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK CUDA = auto|0|1, CUDA_ARCHS=native, GOLDEN=dir\n'

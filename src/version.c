@@ -31,5 +31,5 @@ const char *equinv_build_info(void)
 #else
         "zlib: no, .gz files say UNSUPPORTED\n"
 #endif
-        "cuda: no, this version has no CUDA plugin\n";
+        "cuda: by the plugin libequinv-cuda.so, looked for at run time\n";
 }

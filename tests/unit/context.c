@@ -507,12 +507,12 @@ START_TEST(the_callers_scratch_is_checked)
     OK(eqi_scratch(ctx, 0, memory + 1, 0, &use));
     FAILS(EQUINV_ERR_SCRATCH, "scratch_size is 127", eqi_scratch(ctx, 128, memory, 127, &use));
     FAILS(EQUINV_ERR_SCRATCH, "aligned to 64", eqi_scratch(ctx, 128, memory + 8, 200, &use));
-    OK(eqi_check_saved(NULL, 0, 128, false));
-    OK(eqi_check_saved(NULL, 0, 0, true));
-    OK(eqi_check_saved(memory, 128, 128, true));
-    FAILS(EQUINV_ERR_ARG, "saved is NULL", eqi_check_saved(NULL, 0, 128, true));
-    FAILS(EQUINV_ERR_SCRATCH, "saved_size is 1", eqi_check_saved(memory, 1, 128, true));
-    FAILS(EQUINV_ERR_SCRATCH, "aligned", eqi_check_saved(memory + 4, 200, 128, false));
+    OK(eqi_check_saved(ctx, NULL, 0, 128, false));
+    OK(eqi_check_saved(ctx, NULL, 0, 0, true));
+    OK(eqi_check_saved(ctx, memory, 128, 128, true));
+    FAILS(EQUINV_ERR_ARG, "saved is NULL", eqi_check_saved(ctx, NULL, 0, 128, true));
+    FAILS(EQUINV_ERR_SCRATCH, "saved_size is 1", eqi_check_saved(ctx, memory, 1, 128, true));
+    FAILS(EQUINV_ERR_SCRATCH, "aligned", eqi_check_saved(ctx, memory + 4, 200, 128, false));
     equinv_context_destroy(ctx);
 }
 END_TEST

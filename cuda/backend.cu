@@ -1,0 +1,44 @@
+/* The plugin's table and its one exported symbol. */
+#include "cuda/operations.cuh"
+#include "cuda/services.cuh"
+
+static const eqi_backend cuda_backend = {
+    .name = "cuda",
+    .alignment = EQI_CUDA_ALIGNMENT,
+    .device = &eqi_cuda_device_functions,
+    .conv = eqi_cuda_conv_list,
+    .batch_norm = eqi_cuda_batch_norm_list,
+    .pool = eqi_cuda_pool_list,
+    .dense = eqi_cuda_dense_list,
+    .projection = eqi_cuda_projection_list,
+    .act = eqi_cuda_act,
+    .add = eqi_cuda_add,
+    .convert = eqi_cuda_convert,
+    .cross_entropy = eqi_cuda_cross_entropy,
+    .dropout = eqi_cuda_dropout,
+    .mean_squared_error = eqi_cuda_mean_squared_error,
+    .optimizer_step = eqi_cuda_optimizer_step,
+    .orbit_distance = eqi_cuda_orbit_distance,
+    .orbit_mean = eqi_cuda_orbit_mean,
+    .relu_backward = eqi_cuda_relu_backward,
+    .relu_forward = eqi_cuda_relu_forward,
+    .sorted_distance = eqi_cuda_sorted_distance,
+    .templates = eqi_cuda_templates,
+};
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+extern "C" EQUINV_API const eqi_plugin *equinv_backend_cuda_1(const eqi_services *services)
+{
+    static const eqi_plugin plugin = {
+        EQI_PLUGIN_ABI,
+        sizeof(eqi_plugin),
+        sizeof(eqi_backend),
+        sizeof(equinv_context),
+        TEXT(EQUINV_VERSION_MAJOR) "." TEXT(EQUINV_VERSION_MINOR) "." TEXT(EQUINV_VERSION_PATCH),
+        &cuda_backend,
+    };
+    eqi_set_services(services);
+    return &plugin;
+}
