@@ -7,12 +7,6 @@
 
 #include "internal/backend.h"
 
-struct eqi_arena_block {
-    struct eqi_arena_block *older;
-    void *data; /* of the device */
-    size_t size;
-};
-
 static void *default_alloc(void *user, size_t size, size_t alignment)
 {
     (void)user;
@@ -260,12 +254,8 @@ void equinv_context_destroy(equinv_context *ctx)
 {
     if (!ctx)
         return;
-    while (ctx->arena) {
-        struct eqi_arena_block *const block = ctx->arena;
-        ctx->arena = block->older;
-        eqi_device_free(ctx, block->data, block->size);
-        eqi_free(ctx, block, sizeof *block);
-    }
+    for (int i = 0; i < ctx->arenas; i++)
+        eqi_device_free(ctx, ctx->arena[i].data, ctx->arena[i].size);
     if (ctx->device_state)
         ctx->backend->device->close(ctx);
     if (ctx->pool)
@@ -308,20 +298,16 @@ equinv_status eqi_arena_reserve(equinv_context *ctx, size_t size)
 {
     equinv_status status = EQUINV_OK;
     pthread_mutex_lock(&ctx->arena_mutex);
-    if (size > (ctx->arena ? ctx->arena->size : 0)) {
-        /* At least doubling keeps all blocks together below twice the newest. */
-        const size_t doubled = ctx->arena ? 2 * ctx->arena->size : 0;
-        const size_t wanted = size > doubled ? size : doubled;
-        struct eqi_arena_block *const block = eqi_alloc(ctx, sizeof *block);
-        void *const data = block ? eqi_device_alloc(ctx, wanted) : NULL;
-        if (data) {
-            *block = (struct eqi_arena_block){ctx->arena, data, wanted};
-            ctx->arena = block;
-        } else {
-            eqi_free(ctx, block, sizeof *block);
+    const size_t newest = ctx->arenas ? ctx->arena[ctx->arenas - 1].size : 0;
+    if (size > newest) {
+        /* At least doubling keeps all of them together below twice the newest, and their number low. */
+        const size_t wanted = size > 2 * newest ? size : 2 * newest;
+        void *const data = eqi_device_alloc(ctx, wanted);
+        if (data)
+            ctx->arena[ctx->arenas++] = (struct eqi_arena){data, wanted};
+        else
             status = eqi_fail(EQUINV_ERR_NOMEM,
                               "out of memory: the context's arena needs %zu bytes", wanted);
-        }
     }
     pthread_mutex_unlock(&ctx->arena_mutex);
     return status;
@@ -353,11 +339,10 @@ equinv_status eqi_scratch(const equinv_context *ctx, size_t needed, void *scratc
     }
     equinv_context *const c = (equinv_context *)ctx; /* the mutex is the only thing that changes */
     pthread_mutex_lock(&c->arena_mutex);
-    struct eqi_arena_block *const block = c->arena;
+    const struct eqi_arena newest = c->arenas ? c->arena[c->arenas - 1] : (struct eqi_arena){0};
     pthread_mutex_unlock(&c->arena_mutex);
-    EQI_CHECK(block && block->size >= needed, INTERNAL, "the arena was not reserved for %zu bytes",
-              needed);
-    *use = block->data;
+    EQI_CHECK(newest.size >= needed, INTERNAL, "the arena was not reserved for %zu bytes", needed);
+    *use = newest.data;
     return EQUINV_OK;
 }
 

@@ -126,14 +126,16 @@ static equinv_status check_struct(const equinv_tensor *tensor, const char *name)
     return EQUINV_OK;
 }
 
+/* "cpu:0", "cuda:1", "7:0" */
 static const char *device_text(equinv_device device, char text[32])
 {
-    if (device.kind == EQUINV_DEVICE_CPU)
-        return "cpu";
-    if (device.kind == EQUINV_DEVICE_CUDA)
-        eqi_format(text, 32, "cuda:%" PRId32, device.index);
+    static const char *const kinds[] = {
+        [EQUINV_DEVICE_CPU] = "cpu", [EQUINV_DEVICE_CUDA] = "cuda", NULL};
+    const unsigned kind = (unsigned)device.kind;
+    if (kind < sizeof kinds / sizeof *kinds && kinds[kind])
+        eqi_format(text, 32, "%s:%" PRId32, kinds[kind], device.index);
     else
-        eqi_format(text, 32, "device kind %d", (int)device.kind);
+        eqi_format(text, 32, "%d:%" PRId32, (int)device.kind, device.index);
     return text;
 }
 
@@ -143,7 +145,7 @@ static equinv_status check_on(equinv_device device, const equinv_tensor *tensor,
     EQI_TRY(check_struct(tensor, name));
     char has[32], wanted[32];
     EQI_CHECK(tensor->device.kind == device.kind && tensor->device.index == device.index, DEVICE,
-              "%s is on %s, expected %s", name, device_text(tensor->device, has),
+              "%s is on device %s, expected %s", name, device_text(tensor->device, has),
               device_text(device, wanted));
     if (!(eqi_dtype_bit(tensor->dtype) & allowed)) {
         char expected[64] = "";

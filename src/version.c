@@ -31,5 +31,5 @@ const char *equinv_build_info(void)
 #else
         "zlib: no, .gz files say UNSUPPORTED\n"
 #endif
-        "cuda: by the plugin libequinv-cuda.so, looked for at run time\n";
+        "cuda: yes, by the plugin libequinv-cuda.so, looked for at run time\n";
 }

@@ -2,8 +2,8 @@
 # Runs the test programs given after BUILD and GOLDEN, then the fuzz corpus and the golden cases.
 # Every program prints its own closing line; the last line says how many programs passed.
 set -u
-# The suite is about the CPU unless a test says otherwise; a GPU in the machine must not change it.
-export EQUINV_BACKEND="${EQUINV_BACKEND:-cpu}"
+# The suite is about the CPU; a GPU in the machine must not change it.
+export EQUINV_BACKEND_PATH=./no-plugin
 build=$1 golden=$2
 shift 2
 failed=

@@ -88,6 +88,24 @@ static void print_json(const char *note, const equinv_context *ctx, char *device
     json_close(&j);
 }
 
+/* Why CUDA is or is not there, also where the environment did not ask for it. */
+static void describe_cuda(const equinv_context *ctx, const char *known, char *text, size_t size)
+{
+    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
+    equinv_context *cuda = NULL;
+    desc.device = EQUINV_DEVICE_CUDA;
+    if (equinv_context_device(ctx).kind == EQUINV_DEVICE_CUDA ||
+        strcmp(known, "not asked for") != 0) {
+        snprintf(text, size, "%s", known);
+    } else if (equinv_context_create(&desc, &cuda) == EQUINV_OK) {
+        snprintf(text, size, "yes, but not asked for");
+    } else {
+        const char *const reason = strstr(equinv_last_error(), "unavailable: ");
+        snprintf(text, size, "%s", reason ? reason : equinv_last_error());
+    }
+    equinv_context_destroy(cuda);
+}
+
 static int run(int argc, char **argv)
 {
     bool as_json = false;
@@ -95,18 +113,16 @@ static int run(int argc, char **argv)
     if (code >= 0)
         return code;
 
-    char note[1024] = "", device[512];
+    char note[1024] = "", device[512], cuda[1024];
     equinv_context *const ctx = any_context(note, sizeof note);
     if (!ctx)
         return tool_refused();
     /* One line of the library: "<device, instruction set, threads>; cuda: <reason>". */
     snprintf(device, sizeof device, "%s", equinv_context_description(ctx));
-    const char *cuda = "yes";
     char *const cut = strstr(device, "; cuda: ");
-    if (cut) {
+    if (cut)
         *cut = '\0';
-        cuda = cut + strlen("; cuda: ");
-    }
+    describe_cuda(ctx, cut ? cut + strlen("; cuda: ") : "yes", cuda, sizeof cuda);
     if (as_json) {
         print_json(note, ctx, device, cuda);
     } else {

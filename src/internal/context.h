@@ -32,7 +32,11 @@ struct equinv_context {
     equinv_log_level log_level; /* 0: silent */
     eqi_hardware hardware;
     pthread_mutex_t arena_mutex;
-    struct eqi_arena_block *arena; /* newest and largest first; older ones may still be in use */
+    struct eqi_arena {
+        void *data; /* of the device */
+        size_t size;
+    } arena[64]; /* ascending by size, each at least twice the one before; old ones may be in use */
+    int arenas;
     char description[512];
 };
 

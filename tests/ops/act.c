@@ -358,9 +358,9 @@ START_TEST(wrong_arguments)
     bad = src, bad.dtype = EQUINV_BF16;
     REFUSED(DTYPE, "src has dtype bf16", c4, 0, &bad, &same);
     bad = src, bad.device.kind = EQUINV_DEVICE_CUDA;
-    REFUSED(DEVICE, "src is on device 2", c4, 0, &bad, &same);
+    REFUSED(DEVICE, "src is on device cuda:0", c4, 0, &bad, &same);
     bad = same, bad.device.kind = EQUINV_DEVICE_CUDA;
-    REFUSED(DEVICE, "dst is on device 2", c4, 0, &src, &bad);
+    REFUSED(DEVICE, "dst is on device cuda:0", c4, 0, &src, &bad);
     bad = src, bad.data = NULL;
     REFUSED(ARG, "src has data NULL", c4, 0, &bad, &same);
     bad = same, bad.data = NULL;

@@ -718,7 +718,7 @@ START_TEST(wrong_arguments)
     FAILS(EQUINV_ERR_ARG, "plan is NULL",
           equinv_pool_forward(NULL, &src, &dst, saved, size, NULL, 0));
     FAILS(EQUINV_ERR_ARG, "src is NULL", FORWARD(NULL, &dst));
-    WRONG(EQUINV_ERR_DEVICE, "src is on device 2", src, t.device.kind = EQUINV_DEVICE_CUDA,
+    WRONG(EQUINV_ERR_DEVICE, "src is on device cuda:0", src, t.device.kind = EQUINV_DEVICE_CUDA,
           FORWARD(&t, &dst));
     WRONG(EQUINV_ERR_DTYPE, "src has dtype i32", src, t.dtype = EQUINV_I32, FORWARD(&t, &dst));
     WRONG(EQUINV_ERR_DTYPE, "src has dtype f64", src, t.dtype = EQUINV_F64, FORWARD(&t, &dst));

@@ -516,9 +516,9 @@ START_TEST(wrong_conversions)
     bad = src, bad.dtype = 3;
     REFUSED(EQUINV_ERR_DTYPE, "0x3", &bad, &dst);
     bad = src, bad.device.kind = EQUINV_DEVICE_CUDA;
-    REFUSED(EQUINV_ERR_DEVICE, "src is on device 2:0", &bad, &dst);
+    REFUSED(EQUINV_ERR_DEVICE, "src is on device cuda:0", &bad, &dst);
     bad = src, bad.device.index = 1;
-    REFUSED(EQUINV_ERR_DEVICE, "src is on device 1:1", &bad, &dst);
+    REFUSED(EQUINV_ERR_DEVICE, "src is on device cpu:1", &bad, &dst);
     bad = dst, bad.device.kind = 0;
     REFUSED(EQUINV_ERR_DEVICE, "dst is on device 0:0", &src, &bad);
     bad = dst, bad.shape[0] = 3;
