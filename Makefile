@@ -40,6 +40,7 @@ ISA_LEVELS := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)
 LIB_SOURCES += $(foreach level,$(ISA_LEVELS),$(sort $(wildcard cpu/isa/$(level)/*.c)))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/*.c)))
+BENCH_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard bench/*.c)) tools/options.c tools/json.c)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/*.c)))
 TEST_UTIL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/util/*.c)))
 TEST_SOURCES := $(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/capi/*.c tests/cuda/*.c))
@@ -57,7 +58,7 @@ include cuda/cuda.mk
 all: lib program examples $(BUILT_PLUGIN)
 .PHONY: lib program examples
 lib: $(STATIC) $(SHARED)
-program: $(if $(TOOL_OBJECTS),$(BUILD)/bin/equinv)
+program: $(BUILD)/bin/equinv $(BUILD)/bin/equinv-bench
 examples: $(EXAMPLES)
 
 # Objects depend on this file, which changes only when the flags do.
@@ -66,7 +67,7 @@ FLAGS_FILE := $(BUILD)/flags
 $(shell mkdir -p $(BUILD) && printf '%s' '$(FLAGS_TEXT)' | cmp -s - $(FLAGS_FILE) || printf '%s' '$(FLAGS_TEXT)' > $(FLAGS_FILE))
 
 level_of = $(word 3,$(subst /, ,$(1)))
-extra_flags = $(if $(filter cpu/isa/%,$(1)),$(ISA_FLAGS_$(call level_of,$(1)))) $(if $(filter tests/%,$(1)),$(TEST_DEFINES))
+extra_flags = $(if $(filter cpu/isa/%,$(1)),$(ISA_FLAGS_$(call level_of,$(1)))) $(if $(filter tests/%,$(1)),$(TEST_DEFINES)) $(if $(filter bench/%,$(1)),$(BENCH_DEFINES))
 
 $(BUILD)/obj/%.o: %.c $(FLAGS_FILE)
 	$(call say,CC,$<)
@@ -92,6 +93,11 @@ $(BUILD)/bin/equinv: $(TOOL_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(link) $(TOOL_OBJECTS) $(STATIC) $(LIB_LIBS)
+
+$(BUILD)/bin/equinv-bench: $(BENCH_OBJECTS) $(STATIC)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(link) $(BENCH_OBJECTS) $(STATIC) $(LIB_LIBS)
 
 $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	$(call say,LD,$@)
@@ -123,6 +129,7 @@ $(FUZZ_REPLAY): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
 .SECONDARY:
 
+include bench/bench.mk
 include tests/check.mk
 include install.mk
 

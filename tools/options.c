@@ -56,12 +56,7 @@ bool option_number(const char *option, const char *text, double *value)
 
 /* ---- words ---------------------------------------------------------------------------------- */
 
-typedef struct word {
-    const char *name;
-    int value;
-} word;
-
-static const word kinds[] = {
+const word kind_words[] = {
     {"linear", EQUINV_PROJECT_LINEAR},
     {"max", EQUINV_PROJECT_MAX},
     {"mean", EQUINV_PROJECT_MEAN},
@@ -87,7 +82,7 @@ static const word devices[] = {
     {NULL, 0},
 };
 
-static bool option_word(const char *option, const char *text, const word *words, int *value)
+bool option_word(const char *option, const char *text, const word *words, int *value)
 {
     char all[160] = "";
     for (const word *w = words; w->name; w++) {
@@ -102,7 +97,7 @@ static bool option_word(const char *option, const char *text, const word *words,
     return false;
 }
 
-static const char *name_of(const word *words, int value)
+const char *word_name(const word *words, int value)
 {
     for (const word *w = words; w->name; w++)
         if (w->value == value)
@@ -113,7 +108,7 @@ static const char *name_of(const word *words, int value)
 bool option_kind(const char *option, const char *text, equinv_projection_kind *kind)
 {
     int value;
-    if (!option_word(option, text, kinds, &value))
+    if (!option_word(option, text, kind_words, &value))
         return false;
     *kind = (equinv_projection_kind)value;
     return true;
@@ -121,12 +116,12 @@ bool option_kind(const char *option, const char *text, equinv_projection_kind *k
 
 const char *kind_name(equinv_projection_kind kind)
 {
-    return name_of(kinds, (int)kind);
+    return word_name(kind_words, (int)kind);
 }
 
 const char *templates_name(equinv_template_kind kind)
 {
-    return name_of(templates, (int)kind);
+    return word_name(templates, (int)kind);
 }
 
 bool kind_of_rows(equinv_projection_kind kind)

@@ -50,6 +50,15 @@ bool option_seed(const char *option, const char *text, uint64_t *value);
 /* Any number that strtod reads ("inf" too). */
 bool option_number(const char *option, const char *text, double *value);
 
+/* One of a few words, and what it stands for; a list of them ends in a NULL name. */
+typedef struct word {
+    const char *name;
+    int value;
+} word;
+bool option_word(const char *option, const char *text, const word *words, int *value);
+const char *word_name(const word *words, int value);
+extern const word kind_words[]; /* kinds of projections */
+
 /* --device, --threads into an equinv_context_desc. */
 extern const struct argp device_argp;
 

@@ -1,0 +1,40 @@
+/* What stands above the table. */
+#include <math.h>
+#include <time.h>
+
+#include "bench/bench.h"
+
+/* Made by bench.mk. */
+static const char commit[] =
+#include "bench_commit.inc"
+    ;
+
+static void print_date(FILE *out)
+{
+    char text[32] = "unknown";
+    const time_t now = time(NULL);
+    struct tm parts;
+    if (gmtime_r(&now, &parts))
+        strftime(text, sizeof text, "%Y-%m-%d %H:%M UTC", &parts);
+    fprintf(out, "equinv-bench %s, commit %s, %s\n", equinv_version(), commit, text);
+}
+
+equinv_status header_print(FILE *out, equinv_context *cpu, equinv_context *cuda, machine *m)
+{
+    char text[128];
+    *m = (machine){.gpu_peak = (double)NAN, .gpu_copy = (double)NAN, .gpu_upload = (double)NAN};
+    m->fma_peak = machine_fma_peak(&m->fma_isa);
+    m->copy_bandwidth = machine_copy_bandwidth();
+    print_date(out);
+    fprintf(out, "CPU: %s, %" PRId32 " threads; %s\n", machine_cpu(text, sizeof text),
+            equinv_context_threads(cpu), equinv_context_description(cpu));
+    fprintf(out, "FMA peak of one core (%s, f32): %.1f GFLOP/s; copy: %.1f GB/s read and written\n",
+            m->fma_isa, m->fma_peak, m->copy_bandwidth);
+    (void)cuda;
+    fputs("time: median of interleaved calls; copies: with copies in and out; *: compared at a "
+          "smaller "
+          "batch\n\n",
+          out);
+    fflush(out);
+    return EQUINV_OK;
+}

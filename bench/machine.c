@@ -1,0 +1,140 @@
+/*
+ * What this machine can do at best: multiply-adds of one core, and copies. The one file with
+ * instructions above the base level in this program, each function behind a check at run time.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "bench/bench.h"
+
+/* ---- multiply-adds -------------------------------------------------------------------------------- */
+
+/* A loop's floating-point operations; x and y keep its values in range (x near 1, y near 0). */
+typedef double peak_loop(int64_t rounds, float x, float y);
+enum { CHAINS = 12 }; /* independent sums: latency times width of the cores there are */
+
+static volatile float sink; /* so that the sums are needed */
+
+/* Written out, so that every chain has its register. */
+#define EACH_CHAIN(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11)
+#define PEAK_BODY(type, lanes, set, fma, sum)                                                      \
+    type chains[CHAINS];                                                                           \
+    const type a = set(x), b = set(y);                                                             \
+    for (int i = 0; i < CHAINS; i++)                                                               \
+        chains[i] = set((float)i);                                                                 \
+    for (int64_t r = 0; r < rounds; r++) {                                                         \
+        EACH_CHAIN(fma)                                                                            \
+    }                                                                                              \
+    for (int i = 0; i < CHAINS; i++)                                                               \
+        sink = sum(chains[i]);                                                                     \
+    return 2.0 * (lanes)*CHAINS * (double)rounds
+
+#if defined(__x86_64__)
+#define STEP_512(i) chains[i] = _mm512_fmadd_ps(chains[i], a, b);
+#define STEP_256(i) chains[i] = _mm256_fmadd_ps(chains[i], a, b);
+#define STEP_128(i) chains[i] = _mm_add_ps(_mm_mul_ps(chains[i], a), b);
+
+__attribute__((target("avx512f"))) static double peak_avx512(int64_t rounds, float x, float y)
+{
+    PEAK_BODY(__m512, 16, _mm512_set1_ps, STEP_512, _mm512_cvtss_f32);
+}
+
+__attribute__((target("avx2,fma"))) static double peak_avx2(int64_t rounds, float x, float y)
+{
+    PEAK_BODY(__m256, 8, _mm256_set1_ps, STEP_256, _mm256_cvtss_f32);
+}
+
+static double peak_base(int64_t rounds, float x, float y)
+{
+    PEAK_BODY(__m128, 4, _mm_set1_ps, STEP_128, _mm_cvtss_f32);
+}
+
+static peak_loop *choose_loop(const char **isa)
+{
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) {
+        *isa = "avx512";
+        return peak_avx512;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+        *isa = "avx2";
+        return peak_avx2;
+    }
+    *isa = "sse2";
+    return peak_base;
+}
+#else
+#define STEP(i) chains[i] = chains[i] * a + b;
+
+static float itself(float x)
+{
+    return x;
+}
+
+static double peak_base(int64_t rounds, float x, float y)
+{
+    PEAK_BODY(float, 1, itself, STEP, itself);
+}
+
+static peak_loop *choose_loop(const char **isa)
+{
+    *isa = "scalar";
+    return peak_base;
+}
+#endif
+
+double machine_fma_peak(const char **isa)
+{
+    enum { ROUNDS = 2000000, TRIALS = 8 };
+    peak_loop *const loop = choose_loop(isa);
+    double best = 0;
+    loop(ROUNDS / 4, 0.999f, 1e-3f);
+    for (int i = 0; i < TRIALS; i++) {
+        const double start = bench_seconds(), operations = loop(ROUNDS, 0.999f, 1e-3f);
+        best = fmax(best, operations / (bench_seconds() - start));
+    }
+    return best * 1e-9;
+}
+
+/* ---- memory --------------------------------------------------------------------------------------- */
+
+double machine_copy_bandwidth(void)
+{
+    enum { TRIALS = 6 };
+    const size_t size = (size_t)128 << 20; /* beyond the caches */
+    char *const a = malloc(size), *const b = malloc(size);
+    double best = 0;
+    if (a && b) {
+        memset(a, 1, size), memset(b, 2, size);
+        for (int i = 0; i < TRIALS; i++) {
+            const double start = bench_seconds();
+            memcpy(i % 2 ? a : b, i % 2 ? b : a, size);
+            __asm__ volatile("" : : "r"(a), "r"(b) : "memory"); /* the copy is needed */
+            best = fmax(best, 2.0 * (double)size / (bench_seconds() - start));
+        }
+    }
+    free(a), free(b);
+    return best > 0 ? best * 1e-9 : (double)NAN;
+}
+
+const char *machine_cpu(char *text, size_t size)
+{
+    char line[256];
+    FILE *const file = fopen("/proc/cpuinfo", "r");
+    snprintf(text, size, "unknown CPU");
+    while (file && fgets(line, sizeof line, file)) {
+        const char *const colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) == 0 && colon) {
+            snprintf(text, size, "%s", colon + 1 + strspn(colon + 1, " "));
+            text[strcspn(text, "\n")] = '\0';
+            break;
+        }
+    }
+    if (file)
+        fclose(file);
+    return text;
+}

@@ -1,0 +1,145 @@
+/* A small network as a whole: latents of images, and a step of training. */
+#include <math.h>
+#include <string.h>
+
+#include "bench/bench.h"
+
+enum { CLASSES = 10 };
+
+static equinv_status add(equinv_model *model, const char *name, equinv_layer_op op, int64_t fields,
+                         int64_t kernel)
+{
+    equinv_layer_desc d = EQUINV_LAYER_DESC_INIT;
+    d.name = name;
+    d.op = op;
+    d.fields = fields;
+    d.kernel = kernel;
+    if (op == EQUINV_LAYER_CONV)
+        d.padding = (kernel - 1) / 2;
+    if (op == EQUINV_LAYER_POOL)
+        d.stride = kernel;
+    return equinv_model_add(model, &d);
+}
+
+/* Twice convolution, batch norm, ReLU, pooling; a third convolution makes the latents. */
+static equinv_status build(problem *p, bool head)
+{
+    const bench_case *const c = &p->what;
+    static const char *const names[2][4] = {{"conv1", "norm1", "relu1", "pool1"},
+                                            {"conv2", "norm2", "relu2", "pool2"}};
+    equinv_model_desc d = EQUINV_MODEL_DESC_INIT;
+    d.group = c->group;
+    d.dtype = p->dtype;
+    d.channels = c->fields_in, d.height = c->height, d.width = c->width;
+    d.seed = c->seed;
+    equinv_status status = equinv_model_create(p->ctx, &d, &p->model);
+    for (int i = 0; i < 2; i++)
+        if (status ||
+            (status = add(p->model, names[i][0], EQUINV_LAYER_CONV, c->fields_out, c->kernel)) ||
+            (status = add(p->model, names[i][1], EQUINV_LAYER_BATCH_NORM, 0, 1)) ||
+            (status = add(p->model, names[i][2], EQUINV_LAYER_RELU, 0, 1)) ||
+            (status = add(p->model, names[i][3], EQUINV_LAYER_POOL, 0, 2)))
+            return status;
+    status = add(p->model, "latents", EQUINV_LAYER_CONV, c->fields_out, c->kernel);
+    if (!status && head)
+        status = add(p->model, "classes", EQUINV_LAYER_DENSE, CLASSES, 1);
+    return status;
+}
+
+/* The library draws weights in the model's dtype; here they must be the same numbers in both. */
+static equinv_status set_weights(problem *p)
+{
+    const equinv_parameter *list;
+    size_t count;
+    equinv_status status = equinv_model_parameters(p->model, &list, &count);
+    for (size_t i = 0; !status && i < count; i++) {
+        const equinv_tensor *const t = &list[i].value;
+        const double fan_in = (double)equinv_tensor_count(t) / (double)t->shape[0];
+        if (t->ndim > 1)
+            status = problem_fill(p, t, 2 * MOST_TENSORS + i, sqrt(6 / fan_in));
+    }
+    return status;
+}
+
+static equinv_status images(problem *p)
+{
+    const bench_case *const c = &p->what;
+    return problem_input(p, EQUINV_F32, 4, SHAPE(c->batch, c->fields_in, c->height, c->width));
+}
+
+/* ---- extract -------------------------------------------------------------------------------------- */
+
+static equinv_status extract_create(problem *p)
+{
+    int64_t shape[5];
+    equinv_status status = build(p, false);
+    if (status || (status = set_weights(p)) ||
+        (status = equinv_model_layer_shape(p->model, "latents", shape)) || (status = images(p)))
+        return status;
+    shape[0] = p->what.batch;
+    return problem_output(p, p->dtype, 5, shape);
+}
+
+static equinv_status extract_run(problem *p)
+{
+    equinv_extract_desc d = EQUINV_EXTRACT_DESC_INIT;
+    d.layer = "latents";
+    return equinv_extract(p->model, &d, &p->input[0], NULL, &p->output[0]);
+}
+
+/* ---- train-step ----------------------------------------------------------------------------------- */
+
+/* Outputs: the loss, and the gradient of the first filter, which every other gradient leads to. */
+static equinv_status train_create(problem *p)
+{
+    const bench_case *const c = &p->what;
+    const equinv_optimizer_desc d = EQUINV_OPTIMIZER_DESC_INIT;
+    const equinv_parameter *list;
+    size_t count;
+    equinv_status status = build(p, true);
+    if (status || (status = set_weights(p)) ||
+        (status = equinv_model_parameters(p->model, &list, &count)) ||
+        (status = equinv_optimizer_create(p->ctx, &d, list, count, &p->optimizer)) ||
+        (status = images(p)) || (status = problem_input(p, EQUINV_I32, 1, &c->batch)) ||
+        (status = problem_output(p, p->dtype, 1, SHAPE(1))) ||
+        (status = problem_output(p, p->dtype, list[0].gradient.ndim, list[0].gradient.shape)))
+        return status;
+    return equinv_tensor_create(p->ctx, p->dtype, 2, SHAPE(c->batch, CLASSES),
+                                &p->saved[p->saved_count++]);
+}
+
+static equinv_status train_run(problem *p)
+{
+    const equinv_parameter *list;
+    size_t count;
+    equinv_tensor logits;
+    equinv_status status = equinv_model_forward(p->model, true, &p->input[0], &logits);
+    if (status ||
+        (status =
+             equinv_cross_entropy(p->ctx, &logits, &p->input[1], &p->output[0], &p->saved[0])) ||
+        (status = equinv_model_backward(p->model, &p->saved[0])) ||
+        (status = equinv_model_parameters(p->model, &list, &count)) ||
+        (status = transfer_copy(p->ctx, &list[0].gradient, &p->output[1])))
+        return status;
+    return equinv_optimizer_step(p->optimizer);
+}
+
+#define MODEL                                                                                      \
+    .passes = PASS_FORWARD, .uses = USES_GROUP | USES_OUT | USES_KERNEL | USES_SIZE,               \
+    .batch_power = 1, .fields_in = 1, .size = 28, .kernel = 3
+
+const operation extract_operation = {
+    .name = "extract",
+    .purpose = "latents of images through a three-layer network",
+    .runner = {extract_create, extract_run, NULL},
+    MODEL,
+    .limit = 1e-5,
+};
+
+const operation train_step_operation = {
+    .name = "train-step",
+    .purpose = "forward, loss, backward and Adam's step of that network",
+    .runner = {train_create, train_run, NULL},
+    MODEL,
+    .limit = 1e-3,
+};

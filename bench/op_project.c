@@ -1,0 +1,203 @@
+/* Invariant projections, templates, orbit distances. */
+#include "bench/bench.h"
+
+static bool of_rows(const bench_case *c)
+{
+    return kind_of_rows((equinv_projection_kind)c->kind);
+}
+
+static int64_t channels_of(const bench_case *c)
+{
+    return c->channels ? c->channels : 1;
+}
+
+static equinv_status latents(problem *p)
+{
+    const bench_case *const c = &p->what;
+    return problem_input(p, p->dtype, 5,
+                         SHAPE(c->batch, c->fields_in, case_order(c), c->height, c->width));
+}
+
+/* ---- project, rowsort ----------------------------------------------------------------------------- */
+
+static equinv_status create_projection(problem *p, equinv_projection_kind kind, bool rows)
+{
+    const bench_case *const c = &p->what;
+    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
+    d.kind = kind;
+    d.group = rows ? equinv_symmetric() : c->group;
+    d.dtype = p->dtype;
+    d.fields = c->fields_in, d.height = c->height, d.width = c->width;
+    d.rows = c->rows, d.channels = channels_of(c);
+    d.k = c->k;
+    d.seed = c->seed;
+    d.impl = p->impl;
+    const equinv_status status = equinv_projection_create(p->ctx, &d, &p->projection);
+    if (!status)
+        p->impl_name = equinv_projection_impl_name(p->projection);
+    return status;
+}
+
+static equinv_status source(problem *p, bool rows)
+{
+    const bench_case *const c = &p->what;
+    return rows ? problem_input(p, p->dtype, 3, SHAPE(c->batch, c->rows, channels_of(c)))
+                : latents(p);
+}
+
+static equinv_status gradient_of_source(problem *p, bool rows)
+{
+    const bench_case *const c = &p->what;
+    return rows ? problem_output(p, p->dtype, 3, SHAPE(c->batch, c->rows, channels_of(c)))
+                : problem_output(p, p->dtype, 5,
+                                 SHAPE(c->batch, c->fields_in, case_order(c), c->height, c->width));
+}
+
+static equinv_status create(problem *p, equinv_projection_kind kind, bool rows)
+{
+    int32_t ndim;
+    int64_t shape[3];
+    equinv_status status = create_projection(p, kind, rows);
+    if (status ||
+        (status = equinv_projection_output_shape(p->projection, p->what.batch, &ndim, shape)))
+        return status;
+    if (p->what.pass == PASS_FORWARD) {
+        status = source(p, rows);
+        return status ? status : problem_output(p, p->dtype, ndim, shape);
+    }
+    /* diff_dst, and src for the forward that fills `saved`. */
+    const int64_t size = equinv_projection_saved_size(p->projection, p->what.batch);
+    equinv_tensor dst;
+    if ((status = problem_input(p, p->dtype, ndim, shape)) || (status = source(p, rows)) ||
+        (status = gradient_of_source(p, rows)) || size <= 0 ||
+        (status = problem_saved(p, (size_t)size)) ||
+        (status = equinv_tensor_create(p->ctx, p->dtype, ndim, shape, &dst)))
+        return status;
+    status = equinv_project_forward(p->projection, &p->input[1], NULL, &dst, p->saved[0].data,
+                                    (size_t)size, NULL, 0);
+    if (!status)
+        status = transfer_wait(p->ctx);
+    equinv_tensor_destroy(p->ctx, &dst);
+    return status;
+}
+
+static equinv_status project_create(problem *p)
+{
+    return create(p, (equinv_projection_kind)p->what.kind, of_rows(&p->what));
+}
+
+static equinv_status rowsort_create(problem *p)
+{
+    return create(p, EQUINV_PROJECT_SORT, true);
+}
+
+static equinv_status project_run(problem *p)
+{
+    if (p->what.pass == PASS_FORWARD)
+        return equinv_project_forward(p->projection, &p->input[0], NULL, &p->output[0], NULL, 0,
+                                      NULL, 0);
+    const int64_t size = equinv_projection_saved_size(p->projection, p->what.batch);
+    return equinv_project_backward(p->projection, &p->input[0], NULL, p->saved[0].data,
+                                   (size_t)size, &p->output[0], NULL, 0);
+}
+
+/* One matrix for kinds that are linear in the latent, all turned templates for the others. */
+static double project_products(const bench_case *c)
+{
+    if (of_rows(c))
+        return c->kind == EQUINV_PROJECT_SORT
+                   ? 0
+                   : (double)c->batch * (double)(c->rows * c->k) * (double)channels_of(c);
+    const bool linear = c->kind == EQUINV_PROJECT_LINEAR || c->kind == EQUINV_PROJECT_MEAN;
+    const double dimension = (double)(c->fields_in * case_order(c) * c->height * c->width);
+    return (double)c->batch * dimension * (double)c->k * (linear ? 1 : (double)case_order(c));
+}
+
+const operation project_operation = {
+    .name = "project",
+    .purpose = "invariant projection of latents",
+    .runner = {project_create, project_run, NULL},
+    .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
+    .uses = USES_GROUP | USES_K | USES_SIZE | USES_IMPL,
+    .batch_power = 1,
+    .kinds = kind_words,
+    .fields_in = 64,
+    .size = 1,
+    .dense = project_products,
+    .limit = 1e-5,
+};
+
+const operation rowsort_operation = {
+    .name = "rowsort",
+    .purpose = "every channel sorted over its rows",
+    .runner = {rowsort_create, project_run, NULL},
+    .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
+    .uses = USES_IMPL,
+    .batch_power = 1,
+    .limit = 0,
+};
+
+/* ---- templates ------------------------------------------------------------------------------------ */
+
+static const word template_words[] = {
+    {"gaussian", EQUINV_TEMPLATE_GAUSSIAN}, {"rademacher", EQUINV_TEMPLATE_RADEMACHER}, {NULL, 0}};
+
+static equinv_status templates_create(problem *p)
+{
+    const bench_case *const c = &p->what;
+    const int64_t latent = c->fields_in * case_order(c) * c->height * c->width;
+    return problem_output(p, p->dtype, 2, SHAPE(c->k, c->channels ? c->channels : latent));
+}
+
+static equinv_status templates_run(problem *p)
+{
+    return equinv_templates(p->ctx, (equinv_template_kind)p->what.kind, p->what.seed, 0,
+                            &p->output[0]);
+}
+
+const operation templates_operation = {
+    .name = "templates",
+    .purpose = "random templates",
+    .runner = {templates_create, templates_run, NULL},
+    .passes = PASS_FORWARD,
+    .uses = USES_K,
+    .kinds = template_words,
+    .fields_in = 64,
+    .size = 1,
+    .limit = 0,
+};
+
+/* ---- orbit-distance: a batch against another of the same size -------------------------------------- */
+
+static equinv_status distance_create(problem *p)
+{
+    equinv_status status = latents(p);
+    if (!status)
+        status = latents(p);
+    return status ? status : problem_output(p, p->dtype, 2, SHAPE(p->what.batch, p->what.batch));
+}
+
+static equinv_status distance_run(problem *p)
+{
+    return equinv_orbit_distance(p->ctx, p->what.group, &p->input[0], &p->input[1], &p->output[0],
+                                 NULL);
+}
+
+static double distance_products(const bench_case *c)
+{
+    const double order = (double)case_order(c), batch = (double)c->batch;
+    return batch * batch * order * order * (double)(c->fields_in * c->height * c->width);
+}
+
+const operation orbit_distance_operation = {
+    .name = "orbit-distance",
+    .purpose = "distances between the orbits of two batches",
+    .runner = {distance_create, distance_run, NULL},
+    .passes = PASS_FORWARD,
+    .uses = USES_GROUP | USES_SIZE,
+    .batch_power = 2,
+    .fields_in = 64,
+    .size = 1,
+    .dense = distance_products,
+    .limit = 1e-5,
+};

@@ -1,0 +1,99 @@
+/* Interleaved timing: what else the machine does meets everybody alike. */
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "bench/bench.h"
+
+enum { MOST_SAMPLES = 4096, LEAST_SAMPLES = 20, FEWEST_SAMPLES = 3, MOST_CALLS = 200 };
+
+double bench_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static equinv_status call_with_copies(problem *p)
+{
+    equinv_status status = EQUINV_OK;
+    for (int i = 0; !status && i < p->inputs; i++)
+        status = transfer_copy(p->ctx, &p->host_input[i], &p->input[i]);
+    if (!status)
+        status = p->runner->run(p);
+    for (int i = 0; !status && i < p->outputs; i++)
+        status = transfer_copy(p->ctx, &p->output[i], &p->host_output[i]);
+    return status;
+}
+
+/* One sample: seconds a call, the wait for the device shared by its calls. */
+static equinv_status sample(const racer *t, double *seconds)
+{
+    problem *const p = t->problem;
+    equinv_status status = EQUINV_OK;
+    const double start = bench_seconds();
+    for (int64_t i = 0; !status && i < t->calls; i++)
+        status = t->copies ? call_with_copies(p) : p->runner->run(p);
+    if (!status)
+        status = transfer_wait(p->ctx);
+    *seconds = (bench_seconds() - start) / (double)t->calls;
+    return status;
+}
+
+/* A device is kept busy for about a millisecond a sample; the CPU alternates single calls. */
+static equinv_status warm_up(racer *t)
+{
+    double seconds = 0;
+    equinv_status status = EQUINV_OK;
+    t->calls = 1;
+    for (int i = 0; !status && i < 2; i++)
+        status = sample(t, &seconds);
+    if (!status && !t->copies && on_cuda(t->problem->ctx)) {
+        const double calls = ceil(1e-3 / fmax(seconds, 1e-7));
+        t->calls = (int64_t)fmin(calls, MOST_CALLS);
+    }
+    return status;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_of(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+/* Enough samples and time; slow cases end after four times the time with fewer samples. */
+static bool enough(int samples, double elapsed, double budget)
+{
+    if (samples >= MOST_SAMPLES)
+        return true;
+    return samples >= LEAST_SAMPLES ? elapsed >= budget
+                                    : samples >= FEWEST_SAMPLES && elapsed >= 4 * budget;
+}
+
+equinv_status time_all(racer *list, int count, double seconds, int *samples)
+{
+    equinv_status status = EQUINV_OK;
+    double *const values = malloc((size_t)count * MOST_SAMPLES * sizeof *values);
+    if (!values)
+        return EQUINV_ERR_NOMEM;
+    for (int i = 0; !status && i < count; i++)
+        status = warm_up(&list[i]);
+    int done = 0;
+    const double start = bench_seconds();
+    while (!status && !enough(done, bench_seconds() - start, seconds * count)) {
+        for (int i = 0; !status && i < count; i++)
+            status = sample(&list[i], &values[i * MOST_SAMPLES + done]);
+        done++;
+    }
+    for (int i = 0; !status && i < count; i++)
+        list[i].median = median_of(values + i * MOST_SAMPLES, done);
+    free(values);
+    *samples = done;
+    return status;
+}

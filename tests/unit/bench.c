@@ -1,0 +1,407 @@
+/* The program `equinv-bench`, started as a process: its rows, its JSON, its refusals. */
+#include <limits.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/util/files.h"
+#include "tests/util/test.h"
+
+/* ---- starting the program ------------------------------------------------------------------- */
+
+/* build/tests/unit/bench -> build/bin/equinv-bench */
+static const char *program(void)
+{
+    static char path[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
+    ck_assert(length > 0);
+    path[length] = '\0';
+    for (int up = 0; up < 3; up++)
+        *strrchr(path, '/') = '\0';
+    strcat(path, "/bin/equinv-bench");
+    return path;
+}
+
+typedef struct outcome {
+    int code;
+    char *out, *err; /* freed by nobody: a test is short */
+} outcome;
+
+/* Arguments as a shell reads them, in a folder of its own; variables, e.g. "NAME=value", in front. */
+static outcome run_in(const temp_folder *folder, const char *variables, const char *arguments)
+{
+    char line[PATH_MAX + 1024];
+    size_t size;
+    snprintf(line, sizeof line,
+             "cd '%s' && env -u EQUINV_BACKEND -u EQUINV_VERBOSE %s '%s' %s >out 2>err </dev/null",
+             folder->path, variables, program(), arguments);
+    fflush(NULL);
+    const int status = system(line);
+    ck_assert(status != -1 && WIFEXITED(status));
+    return (outcome){WEXITSTATUS(status), file_read(temp_path(folder, "out"), &size),
+                     file_read(temp_path(folder, "err"), &size)};
+}
+
+static outcome run(const char *arguments)
+{
+    temp_folder folder = temp_folder_new();
+    const outcome o = run_in(&folder, "", arguments);
+    temp_folder_free(&folder);
+    return o;
+}
+
+#define GIVES(o, expected)                                                                         \
+    ck_assert_msg((o).code == (expected),                                                          \
+                  "exit code %d, expected %d; stdout \"%s\", stderr \"%s\"", (o).code, expected,   \
+                  (o).out, (o).err)
+#define SAYS(text, words)                                                                          \
+    ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is not in \"%s\"", words, text)
+
+#define QUICK " --seconds 0.01 --check-seconds 0.2 --threads 2"
+
+static int count_of(const char *text, const char *words)
+{
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, words)) != NULL; at++)
+        count++;
+    return count;
+}
+
+/* The number behind a key of the first object; fails where it is null or missing. */
+static double json_value(const char *text, const char *key)
+{
+    char name[64];
+    snprintf(name, sizeof name, "\"%s\": ", key);
+    const char *const at = strstr(text, name);
+    ck_assert_msg(at != NULL, "\"%s\" is not in \"%s\"", key, text);
+    char *end;
+    const double value = strtod(at + strlen(name), &end);
+    ck_assert_msg(end != at + strlen(name), "\"%s\" is no number in \"%s\"", key, text);
+    return value;
+}
+
+/* ---- wrong usage and refusals ---------------------------------------------------------------- */
+
+static const struct {
+    const char *arguments;
+    int code;
+    const char *words[2];
+} refusals[] = {
+    {"", 2, {"no command was given", "list, check, perf"}},
+    {"time", 2, {"\"time\" is no command", "list, check, perf"}},
+    {"perf", 2, {"nothing to run", "--op"}},
+    {"perf --op conf", 2, {"--op is \"conf\"", "conv-lift"}},
+    {"perf --op conv --group Q8", 2, {"--group", "Q8"}},
+    {"perf --op conv --size 14", 2, {"--size is \"14\"", "28x28"}},
+    {"perf --op conv --size 14xx", 2, {"--size (width)", "\"x\""}},
+    {"perf --op conv --kernel 0", 2, {"--kernel is \"0\"", "from 1"}},
+    {"perf --op conv --stride 1.5", 2, {"--stride is \"1.5\"", "whole number"}},
+    {"perf --op conv --pass sideways", 2, {"--pass is \"sideways\"", "backward-data"}},
+    {"perf --op relu --pass backward-weights", 2, {"--pass is \"backward-weights\"", "--op relu"}},
+    {"perf --op conv --dtype f16", 2, {"--dtype is \"f16\"", "f32, f64"}},
+    {"perf --op conv --device tpu", 2, {"--device is \"tpu\"", "cpu, cuda"}},
+    {"perf --op conv --threads 2000", 2, {"--threads is \"2000\"", "1024"}},
+    {"perf --op conv --batches 1,,2", 2, {"--batches is \"\"", "whole number"}},
+    {"perf --op conv --batches ''", 2, {"--batches is \"\"", "1,16,256"}},
+    {"perf --op conv --seconds -1", 2, {"--seconds is \"-1\"", "0 to 3600"}},
+    {"perf --op conv --kind max", 2, {"--kind is \"max\"", "--op conv has no kinds"}},
+    {"perf --op project --kind least", 2, {"--kind is \"least\"", "mean-relu"}},
+    {"perf --op relu --impl ref", 2, {"--impl is \"ref\"", "--op relu"}},
+    {"perf --op conv --peer blas", 2, {"--peer is \"blas\"", "openblas-fold"}},
+    {"perf --op conv --peer cpu", 2, {"--peer is \"cpu\"", "--device cuda"}},
+    {"perf --op conv --colour red", 2, {"unrecognized option", "colour"}},
+    {"perf no-such-case", 2, {"\"no-such-case\" is no case", "list"}},
+    {"perf conv-c4-16 --op conv", 2, {"--op", "\"conv-c4-16\""}},
+    {"perf --op conv --peer onednn-auto", 1, {"--peer is \"onednn-auto\"", "missing"}},
+    {"perf --op conv --peer ref,openblas", 1, {"--peer is \"openblas\"", "missing"}},
+    {"perf --op bispectrum", 1, {"UNSUPPORTED", "bispectrum"}},
+    {"perf --op conv --group C8", 1, {"order 8", "C1, C2, C4"}},
+    {"perf --op conv --impl conv/none", 1, {"conv/none", "refused"}},
+    {"perf --op relu --peer ref", 1, {"peer \"ref\" has nothing", "--op relu"}},
+    {"perf --cases none.txt", 1, {"none.txt", "No such file"}},
+    {"perf --op relu --json none/rows" QUICK, 1, {"--json none/rows", "No such file"}},
+};
+
+START_TEST(refuses_with_a_sentence)
+{
+    const outcome o = run(refusals[_i].arguments);
+    GIVES(o, refusals[_i].code);
+    for (int i = 0; i < 2; i++)
+        SAYS(o.err, refusals[_i].words[i]);
+    ck_assert_str_eq(o.out, "");
+}
+END_TEST
+
+START_TEST(cuda_is_never_replaced_by_the_cpu)
+{
+    const outcome o = run("perf --op relu --device cuda" QUICK);
+    if (o.code == 0)
+        SAYS(o.out, " cuda ");
+    else
+        SAYS(o.err, "cuda");
+}
+END_TEST
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *arguments;
+    double limit;
+} rows[] = {
+    {"--op conv --group C4 --fields-in 3 --fields-out 2 --size 7x9 --batch 2", 1e-5},
+    {"--op conv --group D4 --fields-in 2 --fields-out 3 --size 6x6 --stride 2 --batch 2", 1e-5},
+    {"--op conv --group C2 --size 5x5 --kernel 2 --batch 1 --pass backward-data", 1e-5},
+    {"--op conv --group D2 --size 5x5 --dilation 2 --batch 3 --pass backward-weights", 1e-5},
+    {"--op conv --group C4 --size 5x5 --batch 1 --dtype f64 --impl ref", 1e-15},
+    {"--op conv-lift --fields-in 3 --size 8x8 --batch 2", 1e-5},
+    {"--op conv-lift --fields-in 3 --size 8x8 --batch 2 --pass backward-weights", 1e-5},
+    {"--op conv-plane --size 8x8 --batch 2", 1e-5},
+    {"--op conv-plane --size 8x8 --batch 2 --pass backward-data", 1e-5},
+    {"--op project --kind linear --fields-in 4 --size 3x3 --batch 9", 1e-5},
+    {"--op project --kind max --group D8 --fields-in 4 --batch 9", 1e-5},
+    {"--op project --kind mean-relu --group C4 --fields-in 4 --batch 9 --pass backward-data", 1e-5},
+    {"--op project --kind sorted --k 5 --fields-in 4 --batch 9", 1e-5},
+    {"--op project --kind sort --rows 7 --channels 3 --batch 9", 1e-5},
+    {"--op project --kind project-sort --rows 7 --channels 3 --batch 9 --pass backward-data", 1e-5},
+    {"--op rowsort --rows 32 --batch 50", 0},
+    {"--op rowsort --rows 32 --batch 50 --pass backward-data", 0},
+    {"--op templates --k 8 --channels 33", 0},
+    {"--op templates --kind rademacher --k 8 --fields-in 3", 0},
+    {"--op orbit-distance --group D4 --fields-in 4 --size 3x3 --batch 5", 1e-5},
+    {"--op extract --fields-out 2 --size 12x12 --batch 3", 1e-5},
+    {"--op train-step --group D2 --fields-out 2 --size 12x12 --batch 3", 1e-3},
+    {"--op act --group C4 --size 5x7 --batch 2", 0},
+    {"--op act --group D1 --size 5x7 --batch 2", 0},
+    {"--op relu --batch 2", 1e-7},
+    {"--op relu --batch 2 --pass backward-data", 1e-7},
+    {"--op batch-norm --batch 2", 1e-4},
+    {"--op batch-norm --batch 2 --pass backward-data", 1e-4},
+    {"--op pool --batch 2", 1e-6},
+    {"--op pool --kind group-mean --batch 2 --pass backward-data", 1e-6},
+    {"--op pool --kind average --kernel 3 --batch 2", 1e-6},
+    {"--op dense --fields-in 30 --fields-out 20 --batch 2", 1e-5},
+    {"--op dense --fields-in 30 --fields-out 20 --batch 2 --pass backward-data", 1e-5},
+    {"--op dense --fields-in 30 --fields-out 20 --batch 2 --pass backward-weights", 1e-5},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+START_TEST(every_operation_has_a_row)
+{
+    char arguments[256];
+    snprintf(arguments, sizeof arguments, "perf %s --json -" QUICK, rows[_i].arguments);
+    const outcome o = run(arguments);
+    GIVES(o, 0);
+    ck_assert_int_eq(count_of(o.out, "\n"), 1);
+    const double error = json_value(o.out, "max_err"), time = json_value(o.out, "time_s");
+    ck_assert_msg(error >= 0 && error <= rows[_i].limit, "max_err is %g, allowed %g", error,
+                  rows[_i].limit);
+    ck_assert_msg(time > 0 && time < 1, "time_s is %g", time);
+}
+END_TEST
+
+START_TEST(json_has_its_keys_in_order)
+{
+    static const char *const keys[] = {"case",
+                                       "op",
+                                       "impl",
+                                       "peer",
+                                       "threads",
+                                       "time_s",
+                                       "peer_time_s",
+                                       "ratio",
+                                       "max_err",
+                                       "peer_max_err",
+                                       "gflops_dense_equiv",
+                                       "fma_peak_share"};
+    const outcome o = run("perf --op conv --fields-in 2 --fields-out 2 --size 6x6 --json -" QUICK);
+    GIVES(o, 0);
+    const char *at = o.out;
+    ck_assert(*at == '{');
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char name[64];
+        snprintf(name, sizeof name, i ? ", \"%s\": " : "{\"%s\": ", keys[i]);
+        ck_assert_msg(strncmp(at, name, strlen(name)) == 0, "\"%.30s\", expected %s", at, name);
+        at += strlen(name);
+        at = *at == '"' ? strchr(at + 1, '"') + 1 : at + strcspn(at, ",}");
+    }
+    SAYS(o.out, "\"impl\": \"conv/");
+    SAYS(o.out, "\"peer\": null, ");
+    SAYS(o.out, "\"ratio\": null, ");
+    SAYS(o.err, "FMA peak of one core"); /* the table went there */
+    SAYS(o.err, "copy: ");
+    ck_assert(json_value(o.out, "gflops_dense_equiv") > 0);
+    /* C4 executes 6 of 16 products: both figures are rates of the same call. */
+    ck_assert(json_value(o.out, "fma_peak_share") > 0);
+}
+END_TEST
+
+START_TEST(json_files_grow)
+{
+    temp_folder folder = temp_folder_new();
+    size_t size;
+    for (int i = 0; i < 2; i++) {
+        const outcome o = run_in(&folder, "", "perf --op relu --batches 1,2 --json rows" QUICK);
+        GIVES(o, 0);
+        SAYS(o.out, "relu-C4-16-14x14");
+    }
+    char *const text = file_read(temp_path(&folder, "rows"), &size);
+    ck_assert_int_eq(count_of(text, "\n"), 4);
+    ck_assert_int_eq(count_of(text, "\"batch\": 1, "), 2);
+    ck_assert_int_eq(count_of(text, "\"batch\": 2, "), 2);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(a_peer_gives_a_ratio)
+{
+    const outcome o =
+        run("perf --op conv --fields-in 4 --fields-out 4 --size 8x8 --batch 4 --peer ref "
+            "--json -" QUICK);
+    GIVES(o, 0);
+    const double ratio = json_value(o.out, "peer_time_s") / json_value(o.out, "time_s");
+    SAYS(o.out, "\"peer\": \"ref\"");
+    ck_assert(json_value(o.out, "peer_max_err") < 1e-6);
+    ck_assert(json_value(o.out, "ratio") > 0.999999 * ratio &&
+              json_value(o.out, "ratio") < 1.000001 * ratio);
+    ck_assert_msg(ratio > 2, "the reference is only %g times slower", ratio);
+}
+END_TEST
+
+START_TEST(an_implementation_can_be_forced)
+{
+    const outcome o =
+        run("perf --op conv --fields-in 2 --fields-out 2 --size 6x6 --impl ref --json -" QUICK);
+    GIVES(o, 0);
+    SAYS(o.out, "\"impl\": \"conv/ref\"");
+}
+END_TEST
+
+START_TEST(large_cases_are_checked_at_a_smaller_batch)
+{
+    const outcome o = run("perf --op conv --batch 64 --check-seconds 0 --seconds 0.01 --json -");
+    GIVES(o, 0);
+    ck_assert(json_value(o.out, "batch") == 64 && json_value(o.out, "check_batch") == 1);
+    SAYS(o.err, "* ");
+}
+END_TEST
+
+/* ---- named cases ------------------------------------------------------------------------------- */
+
+START_TEST(list_shows_every_case_once)
+{
+    const outcome o = run("list");
+    GIVES(o, 0);
+    ck_assert_str_eq(o.err, "");
+    SAYS(o.out, "conv-c4-16 ");
+    SAYS(o.out, "--op train-step");
+    for (char *line = o.out; *line; line = strchr(line, '\n') + 1) {
+        char name[80];
+        snprintf(name, sizeof name, "\n%.*s ", (int)strcspn(line, " "), line);
+        ck_assert_msg(count_of(o.out, name) + (line == o.out) == 1, "%s is there more than once",
+                      name);
+    }
+}
+END_TEST
+
+START_TEST(options_change_named_cases)
+{
+    const outcome o = run("perf rowsort-32 relu-c4 --batch 3 --json -" QUICK);
+    GIVES(o, 0);
+    ck_assert_int_eq(count_of(o.out, "\n"), 2);
+    ck_assert_int_eq(count_of(o.out, "\"batch\": 3, "), 2);
+    SAYS(o.out, "\"case\": \"rowsort-32\"");
+    SAYS(o.out, "\"case\": \"relu-c4\"");
+}
+END_TEST
+
+START_TEST(case_files_have_comments_and_line_numbers)
+{
+    temp_folder folder = temp_folder_new();
+    const char good[] = "# two cases\n\n  one --op relu --batch 2 # small\ntwo\t--op act\r\n";
+    file_write(temp_path(&folder, "cases"), good, sizeof good - 1);
+    outcome o = run_in(&folder, "", "check --cases cases");
+    GIVES(o, 0);
+    ck_assert_int_eq(count_of(o.out, "\n"), 3);
+    o = run_in(&folder, "", "check --cases cases two");
+    GIVES(o, 0);
+    ck_assert_int_eq(count_of(o.out, "\n"), 2);
+    o = run_in(&folder, "", "list --cases cases");
+    ck_assert_int_eq(count_of(o.out, "\n"), 2);
+
+    static const char *const bad[] = {"one --op relu\ntwo --op conv --kernel none\n",
+                                      "one --op relu\ntwo --op relu --json rows\n",
+                                      "one --op relu\ntwo --batch 2\n",
+                                      "one --op relu\ntwo --op relu three\n"};
+    static const char *const words[] = {"cases:2: --kernel is \"none\"", "cases:2: --json belongs",
+                                        "cases:2: --op is missing", "cases:2: \"three\""};
+    for (int i = 0; i < 4; i++) {
+        file_write(temp_path(&folder, "cases"), bad[i], strlen(bad[i]));
+        o = run_in(&folder, "", "check two --cases cases");
+        GIVES(o, 2);
+        SAYS(o.err, words[i]);
+    }
+    file_write(temp_path(&folder, "cases"), "# none\n", 7);
+    o = run_in(&folder, "", "check --cases cases");
+    GIVES(o, 1);
+    SAYS(o.err, "cases has no case");
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(a_case_that_fails_does_not_stop_the_others)
+{
+    temp_folder folder = temp_folder_new();
+    const char text[] = "one --op conv --group C8\ntwo --op relu\n";
+    file_write(temp_path(&folder, "cases"), text, sizeof text - 1);
+    const outcome o = run_in(&folder, "", "check --cases cases");
+    GIVES(o, 1);
+    SAYS(o.err, "one, batch 32: refused");
+    SAYS(o.out, "\ntwo ");
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* ---- environment -------------------------------------------------------------------------------- */
+
+START_TEST(starts_again_without_the_handicap)
+{
+    temp_folder folder = temp_folder_new();
+    const outcome o = run_in(&folder, "OPENBLAS_CORETYPE=Prescott OPENBLAS_L2_SIZE=1",
+                             "check --op relu --batch 2");
+    GIVES(o, 0);
+    SAYS(o.out, "relu-C4-16-14x14");
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(help_names_operations_and_peers)
+{
+    const outcome o = run("--help");
+    GIVES(o, 0);
+    ck_assert_str_eq(o.err, "");
+    SAYS(o.out, "Usage: equinv-bench");
+    SAYS(o.out, "orbit-distance");
+    SAYS(o.out, "onednn-reorder");
+    SAYS(o.out, "Exit codes:");
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {refuses_with_a_sentence, sizeof refusals / sizeof *refusals},
+        {cuda_is_never_replaced_by_the_cpu, 1},
+        {every_operation_has_a_row, ROWS},
+        {json_has_its_keys_in_order, 1},
+        {json_files_grow, 1},
+        {a_peer_gives_a_ratio, 1},
+        {an_implementation_can_be_forced, 1},
+        {large_cases_are_checked_at_a_smaller_batch, 1},
+        {list_shows_every_case_once, 1},
+        {options_change_named_cases, 1},
+        {case_files_have_comments_and_line_numbers, 1},
+        {a_case_that_fails_does_not_stop_the_others, 1},
+        {starts_again_without_the_handicap, 1},
+        {help_names_operations_and_peers, 1},
+    };
+    return run_tests("bench", tests, sizeof tests / sizeof *tests);
+}
