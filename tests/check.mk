@@ -6,8 +6,10 @@ check: ## run the whole test suite (installs what is missing first)
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) check-run
 
-check-run: all $(TEST_PROGRAMS) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols check-isa-leak check-header
-	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS)
+check-run: all $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS) $(CUDA_HOST_PLUGIN) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols \
+           check-isa-leak check-header
+	$(if $(CUDA_HOST_SKIP),@echo "$(CUDA_HOST_SKIP)")
+	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS)
 
 check-golden: ## compare with outside truth: GOLDEN=dir (installs what is missing first)
 	@tools/setup.sh --quiet

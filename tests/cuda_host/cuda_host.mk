@@ -1,0 +1,52 @@
+# The CUDA plugin for the host: cuda/*.cu as plain C++ on the stand-in in tests/cuda_host.
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(notdir $(CC))),clang++,g++)
+endif
+HAVE_CXX := $(shell command -v $(CXX) 2>/dev/null)
+
+CUDA_HOST_FLAGS := -std=c++17 -DEQI_CUDA_ON_HOST -fPIC -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing \
+                   -pthread -Wall -Wextra
+ifneq ($(SANITIZE),)
+CUDA_HOST_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+endif
+ifeq ($(WERROR),1)
+CUDA_HOST_FLAGS += -Werror
+endif
+
+CUDA_HOST_OBJ := $(BUILD)/obj/cuda-host
+CUDA_SOURCES := $(sort $(wildcard cuda/*.cu))
+CUDA_HOST_PLANTED := tests/cuda_host/planted.cpp tests/cuda_host/test_planted.cpp
+CUDA_HOST_ENGINE := $(patsubst %.cpp,$(CUDA_HOST_OBJ)/%.o,$(filter-out $(CUDA_HOST_PLANTED),$(sort $(wildcard tests/cuda_host/*.cpp))))
+CUDA_HOST_OBJECTS := $(CUDA_SOURCES:%.cu=$(CUDA_HOST_OBJ)/%.o)
+CUDA_HOST_PLUGIN := $(if $(HAVE_CXX),$(if $(CUDA_SOURCES),$(BUILD)/cuda-host/libequinv-cuda.so))
+CUDA_HOST_PROGRAMS := $(if $(HAVE_CXX),$(BUILD)/tests/cuda_host/planted)
+CUDA_HOST_SKIP := $(if $(HAVE_CXX),,SKIP cuda_host: no C++ compiler ($(CXX)))
+# Objects that the plugin shares with the library, set by the Makefile.
+CUDA_HOST_C_OBJECTS ?=
+
+CUDA_HOST_FLAGS_FILE := $(BUILD)/flags-cuda-host
+CUDA_HOST_FLAGS_TEXT := $(CXX) $(CUDA_HOST_FLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+$(shell mkdir -p $(BUILD) && printf '%s' '$(CUDA_HOST_FLAGS_TEXT)' | cmp -s - $(CUDA_HOST_FLAGS_FILE) || printf '%s' '$(CUDA_HOST_FLAGS_TEXT)' > $(CUDA_HOST_FLAGS_FILE))
+cuda_host_compile = $(Q)$(CXX) $(CUDA_HOST_FLAGS) $(INCLUDES) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c
+
+$(CUDA_HOST_OBJ)/%.o: %.cu $(CUDA_HOST_FLAGS_FILE)
+	$(call say,CXX,$<)
+	@mkdir -p $(@D)
+	$(cuda_host_compile) -x c++ $< -o $@
+
+$(CUDA_HOST_OBJ)/%.o: %.cpp $(CUDA_HOST_FLAGS_FILE)
+	$(call say,CXX,$<)
+	@mkdir -p $(@D)
+	$(cuda_host_compile) $< -o $@
+
+# Never unloaded: its signal handler and coroutines stay in use.
+$(BUILD)/cuda-host/libequinv-cuda.so: $(CUDA_HOST_OBJECTS) $(CUDA_HOST_ENGINE) $(CUDA_HOST_C_OBJECTS) tests/cuda_host/exports.map
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) -shared -Wl,-z,nodelete -Wl,--version-script=tests/cuda_host/exports.map $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) \
+	    -pthread -o $@ $(filter %.o,$^) -lm
+
+$(BUILD)/tests/cuda_host/planted: $(CUDA_HOST_PLANTED:%.cpp=$(CUDA_HOST_OBJ)/%.o) $(CUDA_HOST_ENGINE)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
