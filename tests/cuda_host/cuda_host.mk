@@ -14,15 +14,12 @@ CUDA_HOST_FLAGS += -Werror
 endif
 
 CUDA_HOST_OBJ := $(BUILD)/obj/cuda-host
-CUDA_SOURCES := $(sort $(wildcard cuda/*.cu))
 CUDA_HOST_PLANTED := tests/cuda_host/planted.cpp tests/cuda_host/test_planted.cpp
 CUDA_HOST_ENGINE := $(patsubst %.cpp,$(CUDA_HOST_OBJ)/%.o,$(filter-out $(CUDA_HOST_PLANTED),$(sort $(wildcard tests/cuda_host/*.cpp))))
 CUDA_HOST_OBJECTS := $(CUDA_SOURCES:%.cu=$(CUDA_HOST_OBJ)/%.o)
 CUDA_HOST_PLUGIN := $(if $(HAVE_CXX),$(if $(CUDA_SOURCES),$(BUILD)/cuda-host/libequinv-cuda.so))
 CUDA_HOST_PROGRAMS := $(if $(HAVE_CXX),$(BUILD)/tests/cuda_host/planted)
 CUDA_HOST_SKIP := $(if $(HAVE_CXX),,SKIP cuda_host: no C++ compiler ($(CXX)))
-# Objects that the plugin shares with the library, set by the Makefile.
-CUDA_HOST_C_OBJECTS ?=
 
 CUDA_HOST_FLAGS_FILE := $(BUILD)/flags-cuda-host
 CUDA_HOST_FLAGS_TEXT := $(CXX) $(CUDA_HOST_FLAGS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
@@ -40,7 +37,7 @@ $(CUDA_HOST_OBJ)/%.o: %.cpp $(CUDA_HOST_FLAGS_FILE)
 	$(cuda_host_compile) $< -o $@
 
 # Never unloaded: its signal handler and coroutines stay in use.
-$(BUILD)/cuda-host/libequinv-cuda.so: $(CUDA_HOST_OBJECTS) $(CUDA_HOST_ENGINE) $(CUDA_HOST_C_OBJECTS) tests/cuda_host/exports.map
+$(BUILD)/cuda-host/libequinv-cuda.so: $(CUDA_HOST_OBJECTS) $(CUDA_HOST_ENGINE) tests/cuda_host/exports.map
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) -shared -Wl,-z,nodelete -Wl,--version-script=tests/cuda_host/exports.map $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) \

@@ -293,6 +293,13 @@ cudaError_t cudaRuntimeGetVersion(int *version)
     return cudaSuccess;
 }
 
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attributes, const void *function)
+{
+    const Lock lock(eqi_host::engine_mutex);
+    *attributes = {0, 1024, static_cast<int>(eqi_host::shared_limit(function))};
+    return finish(eqi_host::device_error());
+}
+
 cudaError_t cudaFuncSetAttribute(const void *function, enum cudaFuncAttribute attribute, int value)
 {
     const Lock lock(eqi_host::engine_mutex);
