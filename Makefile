@@ -131,6 +131,7 @@ $(FUZZ_REPLAY): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/obj/
 
 include bench/bench.mk
 include tests/cuda_host/cuda_host.mk
+include tests/cuda/cuda.mk
 include tests/check.mk
 include install.mk
 

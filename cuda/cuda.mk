@@ -14,7 +14,7 @@ PLUGIN := $(BUILD)/lib/libequinv-cuda.so
 CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/obj/%.o)
 
 # No contraction, as in the CPU's files: an fma stands where it is written.
-CUDA_FLAGS = -std=c++17 -O3 -fmad=false -lineinfo $(CUDA_CODE) $(INCLUDES) \
+CUDA_FLAGS = -std=c++17 -O3 -fmad=false -lineinfo --resource-usage $(CUDA_CODE) $(INCLUDES) \
              -Xcompiler=-fPIC,-fvisibility=hidden,-ffp-contract=off,-Wall,-Wextra,-Wno-missing-field-initializers \
              $(if $(filter 1,$(WERROR)),-Werror all-warnings)
 
@@ -37,10 +37,12 @@ ifneq ($(BUILT_PLUGIN),)
 $(shell mkdir -p $(BUILD) && printf '%s' '$(NVCC) $(CUDA_FLAGS)' | cmp -s - $(CUDA_FLAGS_FILE) || printf '%s' '$(NVCC) $(CUDA_FLAGS)' > $(CUDA_FLAGS_FILE))
 endif
 
+# What ptxas says of each kernel's registers stays beside the object, for check-cuda-resources.
 $(BUILD)/obj/cuda/%.o: cuda/%.cu $(CUDA_FLAGS_FILE)
 	$(call say,NVCC,$<)
 	@mkdir -p $(@D)
-	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@ 2> $(@:.o=.usage); code=$$?; \
+	    grep -vE '^ptxas info|^ +[0-9]+ bytes stack frame' $(@:.o=.usage) >&2; exit $$code
 
 # cuBLAS stands beside nvcc, often in no folder that the loader knows.
 CUDA_LIBRARY = $(firstword $(wildcard $(dir $(NVCC))../lib64 $(dir $(NVCC))../targets/x86_64-linux/lib))

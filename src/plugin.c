@@ -26,14 +26,17 @@ static const eqi_services services = {fail, log_line, eqi_alloc, eqi_free};
 /* The file is a plugin of this very library: structs cross the boundary. */
 static equinv_status check_plugin(const eqi_plugin *plugin, const char *path)
 {
+    EQI_CHECK(plugin, NO_BACKEND, "%s has the symbol %s, but gives no backend", path,
+              EQI_PLUGIN_ENTRY);
     EQI_CHECK(plugin->abi == EQI_PLUGIN_ABI && plugin->struct_size == sizeof *plugin, NO_BACKEND,
               "%s has plugin interface %" PRIu32 " (%" PRIu32 " bytes), expected %d (%zu bytes)",
               path, plugin->abi, plugin->struct_size, EQI_PLUGIN_ABI, sizeof *plugin);
-    EQI_CHECK(strcmp(plugin->version, equinv_version()) == 0 &&
-                  plugin->backend_size == sizeof(eqi_backend) &&
+    EQI_CHECK(strcmp(plugin->version, equinv_version()) == 0, NO_BACKEND,
+              "%s was built for equinv %s, expected %s", path, plugin->version, equinv_version());
+    EQI_CHECK(plugin->backend_size == sizeof(eqi_backend) &&
                   plugin->context_size == sizeof(equinv_context),
-              NO_BACKEND, "%s was built for equinv %s, expected %s", path, plugin->version,
-              equinv_version());
+              NO_BACKEND, "%s was built from other sources of equinv %s than this library", path,
+              plugin->version);
     return EQUINV_OK;
 }
 
