@@ -13,7 +13,7 @@ const eqi_plugin *equinv_backend_cuda_1(const eqi_services *services)
                                 .backend = (const eqi_backend *)1};
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
-    plugin.version = TEXT(EQUINV_VERSION_MAJOR) "." TEXT(EQUINV_VERSION_MINOR) "." TEXT(
-        EQUINV_VERSION_PATCH);
+    plugin.version =
+        TEXT(EQUINV_VERSION_MAJOR) "." TEXT(EQUINV_VERSION_MINOR) "." TEXT(EQUINV_VERSION_PATCH);
     return &plugin;
 }
