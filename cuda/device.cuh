@@ -20,8 +20,15 @@ extern "C" {
 
 #define EQI_CUDA_ALIGNMENT 256
 
-/* What cuBLAS may use of its own; enough for Hopper by its guide, so that it never allocates. */
+/*
+ * What cuBLAS may use of its own; enough for Hopper by its guide, so that it never allocates. The host's
+ * stand-in needs none, and compares all memory after every launch.
+ */
+#ifdef EQI_CUDA_ON_HOST
+#define EQI_CUBLAS_WORKSPACE size_t(256)
+#else
 #define EQI_CUBLAS_WORKSPACE (size_t(32) << 20)
+#endif
 
 typedef struct eqi_cuda_device {
     int index;
@@ -41,9 +48,14 @@ static inline eqi_cuda_device *eqi_cuda(const equinv_context *ctx)
     return (eqi_cuda_device *)ctx->device_state;
 }
 
+/* The stream that work goes to; launches and cuBLAS want its device to be the calling thread's. */
 static inline cudaStream_t eqi_stream(const equinv_context *ctx)
 {
-    return eqi_cuda(ctx)->lane[EQI_LANE_COMPUTE];
+    const eqi_cuda_device *const d = eqi_cuda(ctx);
+    int current = -1;
+    if (cudaGetDevice(&current) != cudaSuccess || current != d->index)
+        cudaSetDevice(d->index);
+    return d->lane[EQI_LANE_COMPUTE];
 }
 
 /* A status and sentence for a runtime call that failed; NOMEM for memory, else BACKEND. */
