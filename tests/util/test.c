@@ -78,6 +78,7 @@ equinv_context *context_new(void)
 {
     equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
     equinv_context *ctx = NULL;
+    desc.device = EQUINV_DEVICE_CPU;
     desc.threads = 2;
     OK(equinv_context_create(&desc, &ctx));
     return ctx;

@@ -60,7 +60,7 @@ uint64_t rng_next(rng *r);
 int64_t rng_range(rng *r, int64_t low, int64_t high); /* low .. high, both included */
 double rng_uniform(rng *r);                           /* -1 .. 1, exact in fp32 */
 
-/* A context with two threads, released at exit of the process by nobody: use context_free. */
+/* A CPU context with two threads, released at exit of the process by nobody: use context_free. */
 equinv_context *context_new(void);
 
 /* Row-major tensors on a context; shape by its extents: tensor_new(ctx, EQUINV_F32, 2, 3, 4). */
