@@ -20,6 +20,8 @@ typedef enum pass { PASS_FORWARD = 1, PASS_BACKWARD_DATA = 2, PASS_BACKWARD_WEIG
 
 typedef struct operation operation;
 
+enum { MOST_BATCHES = 16 };
+
 /* What is timed. Numbers that an operation does not use are ignored; 0: the operation's default. */
 typedef struct bench_case {
     char name[64];
@@ -28,6 +30,8 @@ typedef struct bench_case {
     int64_t fields_in, fields_out, kernel, height, width, stride, dilation;
     int64_t padding; /* -1: (kernel - 1) / 2 */
     int64_t batch, k, rows, channels;
+    int64_t batches[MOST_BATCHES]; /* a row for each, if there are any */
+    int batch_count;
     int kind; /* value of one of the operation's kinds */
     pass pass;
     equinv_dtype dtype;
@@ -39,15 +43,14 @@ int64_t case_order(const bench_case *c); /* |G|; 1 for S */
 
 /* ---- options (options.c) -------------------------------------------------------------------- */
 
-enum { MOST_NAMES = 64, MOST_BATCHES = 16, MOST_PEERS = 8 };
+enum { MOST_NAMES = 64, MOST_PEERS = 8 };
 
 typedef struct run_options {
     equinv_context_desc context;
     const char *json, *cases; /* files; NULL: none */
     double seconds, check_seconds;
-    int name_count, batch_count, peer_count;
+    int name_count, peer_count;
     const char *names[MOST_NAMES];
-    int64_t batches[MOST_BATCHES];
     char peers[MOST_PEERS][24];
     bool op_given, answered; /* answered: --help or --version was */
 } run_options;
@@ -115,20 +118,11 @@ equinv_status problem_fill(problem *p, const equinv_tensor *t, uint64_t number, 
 equinv_status problem_create(const bench_case *what, const bench_runner *runner,
                              equinv_context *ctx, equinv_dtype dtype, const char *impl, problem *p);
 void problem_destroy(problem *p);
+bool on_cuda(const equinv_context *ctx);
 /* One call, completed. */
 equinv_status problem_run(problem *p);
 /* max |y - y64| / max |y64| over the outputs of two problems that have run. */
 equinv_status problem_error(problem *p, const problem *reference, double *error);
-
-/* ---- copies between memories (transfer.c) ---------------------------------------------------- */
-
-bool on_cuda(const equinv_context *ctx);
-/* Waits for what was enqueued; nothing to do on the CPU. */
-equinv_status transfer_wait(equinv_context *ctx);
-/* Page-locked CPU memory. */
-equinv_status transfer_host(equinv_context *ctx, const equinv_tensor *like, equinv_tensor *host);
-equinv_status transfer_copy(equinv_context *ctx, const equinv_tensor *src,
-                            const equinv_tensor *dst);
 
 /* ---- operations (operations.c, op_*.c) ------------------------------------------------------- */
 
@@ -192,7 +186,7 @@ double bench_seconds(void);
  */
 equinv_status time_all(racer *list, int count, double seconds, int *samples);
 
-/* ---- the machine (machine.c, header.c) ------------------------------------------------------- */
+/* ---- the machine (machine.c, gpu.c, header.c) ------------------------------------------------------- */
 
 typedef struct machine {
     double fma_peak; /* GFLOP/s of one core, f32 */
@@ -204,8 +198,11 @@ typedef struct machine {
 const char *machine_cpu(char *text, size_t size);
 double machine_fma_peak(const char **isa);
 double machine_copy_bandwidth(void);
+/* Through the library: a large dense layer in f32, GFLOP/s; copies in GB/s as above, and to the GPU. */
+equinv_status gpu_peak(equinv_context *ctx, double *gflops);
+equinv_status gpu_copy_bandwidth(equinv_context *ctx, bool upload, double *bandwidth);
 /* Measures, and prints what a reader of the table must know. */
-equinv_status header_print(FILE *out, equinv_context *cpu, equinv_context *cuda, machine *m);
+void header_print(FILE *out, equinv_context *cpu, equinv_context *cuda, machine *m);
 
 /* ---- rows (table.c) --------------------------------------------------------------------------- */
 

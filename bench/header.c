@@ -19,7 +19,23 @@ static void print_date(FILE *out)
     fprintf(out, "equinv-bench %s, commit %s, %s\n", equinv_version(), commit, text);
 }
 
-equinv_status header_print(FILE *out, equinv_context *cpu, equinv_context *cuda, machine *m)
+/* A figure that cannot be had is named, and its shares stay unknown. */
+static void print_gpu(FILE *out, equinv_context *cuda, machine *m)
+{
+    fprintf(out, "GPU: %s\n", equinv_context_description(cuda));
+    if (gpu_peak(cuda, &m->gpu_peak))
+        fprintf(out, "matrix product: not measured: %s\n", equinv_last_error());
+    else
+        fprintf(out, "matrix product (f32): %.1f GFLOP/s\n", m->gpu_peak);
+    if (gpu_copy_bandwidth(cuda, false, &m->gpu_copy) ||
+        gpu_copy_bandwidth(cuda, true, &m->gpu_upload))
+        fprintf(out, "copies: not measured: %s\n", equinv_last_error());
+    else
+        fprintf(out, "copy: %.1f GB/s read and written on the GPU, %.1f GB/s to it\n", m->gpu_copy,
+                m->gpu_upload);
+}
+
+void header_print(FILE *out, equinv_context *cpu, equinv_context *cuda, machine *m)
 {
     char text[128];
     *m = (machine){.gpu_peak = (double)NAN, .gpu_copy = (double)NAN, .gpu_upload = (double)NAN};
@@ -30,11 +46,11 @@ equinv_status header_print(FILE *out, equinv_context *cpu, equinv_context *cuda,
             equinv_context_threads(cpu), equinv_context_description(cpu));
     fprintf(out, "FMA peak of one core (%s, f32): %.1f GFLOP/s; copy: %.1f GB/s read and written\n",
             m->fma_isa, m->fma_peak, m->copy_bandwidth);
-    (void)cuda;
+    if (cuda)
+        print_gpu(out, cuda, m);
     fputs("time: median of interleaved calls; copies: with copies in and out; *: compared at a "
           "smaller "
           "batch\n\n",
           out);
     fflush(out);
-    return EQUINV_OK;
 }

@@ -31,7 +31,7 @@ static equinv_status pack(problem *p, int32_t ndim, const int64_t *shape)
     }
     if (!status && !(status = problem_saved(p, size)) &&
         !(status = equinv_conv_pack(p->plan, &psi, p->saved[0].data, size)))
-        status = transfer_wait(p->ctx);
+        status = equinv_context_synchronize(p->ctx);
     equinv_tensor_destroy(p->ctx, &psi);
     return status;
 }

@@ -167,7 +167,7 @@ static equinv_status pool_create(problem *p)
         return status;
     status = equinv_pool_forward(p->plan, &p->input[1], &dst, p->saved[0].data, size, NULL, 0);
     if (!status)
-        status = transfer_wait(p->ctx);
+        status = equinv_context_synchronize(p->ctx);
     equinv_tensor_destroy(p->ctx, &dst);
     return status;
 }

@@ -119,7 +119,7 @@ static equinv_status train_run(problem *p)
              equinv_cross_entropy(p->ctx, &logits, &p->input[1], &p->output[0], &p->saved[0])) ||
         (status = equinv_model_backward(p->model, &p->saved[0])) ||
         (status = equinv_model_parameters(p->model, &list, &count)) ||
-        (status = transfer_copy(p->ctx, &list[0].gradient, &p->output[1])))
+        (status = equinv_tensor_copy(p->ctx, &list[0].gradient, &p->output[1])))
         return status;
     return equinv_optimizer_step(p->optimizer);
 }

@@ -76,7 +76,7 @@ static equinv_status create(problem *p, equinv_projection_kind kind, bool rows)
     status = equinv_project_forward(p->projection, &p->input[1], NULL, &dst, p->saved[0].data,
                                     (size_t)size, NULL, 0);
     if (!status)
-        status = transfer_wait(p->ctx);
+        status = equinv_context_synchronize(p->ctx);
     equinv_tensor_destroy(p->ctx, &dst);
     return status;
 }

@@ -70,7 +70,7 @@ static const option_entry entries[] = {
     {"peer", "NAMES", "what to compare with, separated by commas; words below", SPECIAL, false,
      PEER, 0},
     {"batches", "N,N..", "several batch sizes, a row for each, and where CUDA overtakes the CPU",
-     SPECIAL, false, BATCHES, 0},
+     SPECIAL, true, BATCHES, 0},
     {"cases", "FILE", "named cases from a file; all of them where no name is given", TEXT,
      IN_RUN(cases), 0},
     {"json", "FILE", "append one object a row; -: stdout, and the table goes to stderr", TEXT,
@@ -118,20 +118,20 @@ static bool next_piece(const char **text, char *piece, size_t size)
     return true;
 }
 
-static bool read_batches(const char *text, run_options *o)
+static bool read_batches(const char *text, bench_case *c)
 {
     char piece[24];
-    for (o->batch_count = 0; next_piece(&text, piece, sizeof piece); o->batch_count++) {
-        if (o->batch_count == MOST_BATCHES) {
+    for (c->batch_count = 0; next_piece(&text, piece, sizeof piece); c->batch_count++) {
+        if (c->batch_count == MOST_BATCHES) {
             tool_misused("--batches has more than %d sizes", MOST_BATCHES);
             return false;
         }
-        if (!option_integer("--batches", piece, 1, MOST, &o->batches[o->batch_count]))
+        if (!option_integer("--batches", piece, 1, MOST, &c->batches[c->batch_count]))
             return false;
     }
-    if (o->batch_count == 0)
+    if (c->batch_count == 0)
         tool_misused("--batches is \"\", expected batch sizes as in 1,16,256");
-    return o->batch_count > 0;
+    return c->batch_count > 0;
 }
 
 static bool read_peers(const char *text, run_options *o)
@@ -175,7 +175,7 @@ static bool read_special(size_t which, const char *text, bench_case *c, run_opti
         o->context.threads = (int32_t)number;
         break;
     case PEER: good = read_peers(text, o); break;
-    case BATCHES: good = read_batches(text, o); break;
+    case BATCHES: good = read_batches(text, c); break;
     default: break;
     }
     return good;
@@ -187,7 +187,10 @@ static bool read_value(const option_entry *e, const char *text, bench_case *c, r
     void *const at = (char *)(e->of_case ? (void *)c : (void *)o) + e->offset;
     snprintf(option, sizeof option, "--%s", e->name);
     switch (e->kind) {
-    case INTEGER: return option_integer(option, text, e->low, MOST, at);
+    case INTEGER:
+        if (at == (void *)&c->batch)
+            c->batch_count = 0; /* the last of --batch and --batches counts */
+        return option_integer(option, text, e->low, MOST, at);
     case SEED: return option_seed(option, text, at);
     case NUMBER:
         if (!option_number(option, text, at))
@@ -349,6 +352,7 @@ static void name_case(bench_case *c)
     ADD(c->op->kinds, "-%s", word_name(c->op->kinds, c->kind));
     if ((uses & USES_GROUP) && equinv_group_name(c->group, group, sizeof group) == EQUINV_OK)
         ADD(true, "-%s-%" PRId64, group, c->fields_in);
+    ADD((uses & (USES_GROUP | USES_OUT)) == USES_OUT, "-%" PRId64, c->fields_in);
     ADD(uses & USES_OUT, "-%" PRId64, c->fields_out);
     ADD(uses & USES_KERNEL, "-k%" PRId64, c->kernel);
     ADD(uses & USES_K, "-%" PRId64, c->k);

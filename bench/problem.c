@@ -4,6 +4,16 @@
 
 #include "bench/bench.h"
 
+bool on_cuda(const equinv_context *ctx)
+{
+    return equinv_context_device(ctx).kind == EQUINV_DEVICE_CUDA;
+}
+
+static equinv_status host_like(equinv_context *ctx, const equinv_tensor *t, equinv_tensor *host)
+{
+    return equinv_tensor_create_pinned(ctx, t->dtype, t->ndim, t->shape, host);
+}
+
 /* ---- values ------------------------------------------------------------------------------------- */
 
 static uint64_t mixed(uint64_t x) /* splitmix64 */
@@ -38,13 +48,13 @@ equinv_status problem_fill(problem *p, const equinv_tensor *t, uint64_t number, 
         return EQUINV_OK;
     }
     equinv_tensor host;
-    equinv_status status = transfer_host(p->ctx, t, &host);
+    equinv_status status = host_like(p->ctx, t, &host);
     if (status)
         return status;
     fill(&host, p->what.seed, number, scale);
-    status = transfer_copy(p->ctx, &host, t);
+    status = equinv_tensor_copy(p->ctx, &host, t);
     if (!status)
-        status = transfer_wait(p->ctx);
+        status = equinv_context_synchronize(p->ctx);
     equinv_tensor_destroy(p->ctx, &host);
     return status;
 }
@@ -58,11 +68,11 @@ equinv_status problem_input(problem *p, equinv_dtype dtype, int32_t ndim, const 
     equinv_status status = equinv_tensor_create(p->ctx, dtype, ndim, shape, t);
     if (status || !on_cuda(p->ctx))
         return status ? status : problem_fill(p, t, (uint64_t)i, 1);
-    status = transfer_host(p->ctx, t, host);
+    status = host_like(p->ctx, t, host);
     if (status)
         return status;
     fill(host, p->what.seed, (uint64_t)i, 1);
-    return transfer_copy(p->ctx, host, t);
+    return equinv_tensor_copy(p->ctx, host, t);
 }
 
 equinv_status problem_output(problem *p, equinv_dtype dtype, int32_t ndim, const int64_t *shape)
@@ -71,7 +81,7 @@ equinv_status problem_output(problem *p, equinv_dtype dtype, int32_t ndim, const
     const equinv_status status = equinv_tensor_create(p->ctx, dtype, ndim, shape, &p->output[i]);
     if (status || !on_cuda(p->ctx))
         return status;
-    return transfer_host(p->ctx, &p->output[i], &p->host_output[i]);
+    return host_like(p->ctx, &p->output[i], &p->host_output[i]);
 }
 
 equinv_status problem_saved(problem *p, size_t bytes)
@@ -113,7 +123,7 @@ void problem_destroy(problem *p)
 equinv_status problem_run(problem *p)
 {
     const equinv_status status = p->runner->run(p);
-    return status ? status : transfer_wait(p->ctx);
+    return status ? status : equinv_context_synchronize(p->ctx);
 }
 
 /* ---- comparison ---------------------------------------------------------------------------------- */
@@ -152,9 +162,9 @@ equinv_status problem_error(problem *p, const problem *reference, double *error)
         const equinv_tensor *y = &p->output[i];
         if (on_cuda(p->ctx)) {
             y = &p->host_output[i];
-            equinv_status status = transfer_copy(p->ctx, &p->output[i], y);
+            equinv_status status = equinv_tensor_copy(p->ctx, &p->output[i], y);
             if (!status)
-                status = transfer_wait(p->ctx);
+                status = equinv_context_synchronize(p->ctx);
             if (status)
                 return status;
         }

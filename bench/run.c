@@ -159,10 +159,11 @@ static double peak_share(const run *r, const bench_case *c, double seconds)
 {
     if (!c->op->least)
         return (double)NAN;
-    const double peak =
-        r->cuda ? r->machine.gpu_peak : r->machine.fma_peak * equinv_context_threads(r->cpu);
-    const double lanes = c->dtype == EQUINV_F64 && !r->cuda ? 0.5 : 1;
-    return 2e-9 * c->op->least(c) / seconds / (peak * lanes);
+    const double rate = r->machine.fma_peak * equinv_context_threads(r->cpu);
+    double peak = c->dtype == EQUINV_F64 ? rate / 2 : rate;
+    if (r->cuda)
+        peak = c->dtype == EQUINV_F64 ? (double)NAN : r->machine.gpu_peak;
+    return 2e-9 * c->op->least(c) / seconds / peak;
 }
 
 static void print_row(run *r, const bench_row *row)
@@ -170,6 +171,32 @@ static void print_row(run *r, const bench_row *row)
     table_row(r->table, row);
     if (r->json)
         json_row(r->json, row);
+}
+
+static void print_head_once(run *r)
+{
+    if (!r->headed) {
+        header_print(r->table, r->cpu, r->cuda, &r->machine);
+        table_head(r->table);
+    }
+    r->headed = true;
+}
+
+/* What every peer's row has in common. */
+static bench_row own_row(const run *r, const bench_case *c, const contest *k)
+{
+    return (bench_row){
+        .what = c,
+        .impl = k->own.impl_name,
+        .device = r->cuda ? "cuda" : "cpu",
+        .threads = equinv_context_threads(r->cpu),
+        .batch = c->batch,
+        .check_batch = k->check_batch,
+        .copies_time = (double)NAN,
+        .peer_time = (double)NAN,
+        .error = k->own_error,
+        .peer_error = (double)NAN,
+    };
 }
 
 /* Times everybody and prints a row for each peer, or one without. */
@@ -182,31 +209,15 @@ static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
         list[count++].problem = &k->others[i];
     if (r->cuda)
         list[count++] = (racer){.problem = &k->own, .copies = true};
-    int samples;
-    if (!r->headed) {
-        r->headed = true;
-        if (header_print(r->table, r->cpu, r->cuda, &r->machine)) {
-            case_failed(r, c, "measuring the machine");
-            return false;
-        }
-        table_head(r->table);
-    }
-    if (time_all(list, count, r->options->seconds, &samples)) {
+    print_head_once(r);
+    bench_row row = own_row(r, c, k);
+    if (time_all(list, count, r->options->seconds, &row.samples)) {
         case_failed(r, c, "timing");
         return false;
     }
-    bench_row row = {.what = c,
-                     .impl = k->own.impl_name,
-                     .device = r->cuda ? "cuda" : "cpu",
-                     .threads = equinv_context_threads(r->cpu),
-                     .samples = samples,
-                     .batch = c->batch,
-                     .check_batch = k->check_batch,
-                     .time = list[0].median,
-                     .peer_time = (double)NAN,
-                     .error = k->own_error,
-                     .peer_error = (double)NAN};
-    row.copies_time = r->cuda ? list[count - 1].median : (double)NAN;
+    row.time = list[0].median;
+    if (r->cuda)
+        row.copies_time = list[count - 1].median;
     const double dense = c->op->dense ? c->op->dense(c) : 0;
     row.dense_gflops = dense > 0 ? 2e-9 * dense / row.time : (double)NAN;
     row.peak_share = peak_share(r, c, row.time);
@@ -265,26 +276,26 @@ static int64_t overtakes(const bench_row *rows, int count, bool copies)
 
 static void print_overtaking(const run *r, const char *name, const bench_row *rows, int count)
 {
-    static const char *const titles[] = {"", ", copies included:"};
     fprintf(r->table, "%s: CUDA overtakes the CPU", name);
     for (int copies = 0; copies < 2; copies++) {
         const int64_t batch = overtakes(rows, count, copies);
+        fputs(copies ? "; with copies" : "", r->table);
         if (batch)
-            fprintf(r->table, "%s at batch %" PRId64 "%s", titles[copies], batch,
-                    copies ? "\n" : "");
+            fprintf(r->table, " at batch %" PRId64, batch);
         else
-            fprintf(r->table, "%s at none of these batches%s", titles[copies], copies ? "\n" : "");
+            fputs(" at none of these batches", r->table);
     }
+    fputc('\n', r->table);
 }
 
 static void run_case(run *r, bench_case *c)
 {
-    const int batches = r->options->batch_count;
+    const int batches = c->op->batch_power > 0 ? c->batch_count : 0; /* else they are all alike */
     bench_row rows[MOST_BATCHES];
     int count = 0;
     for (int i = 0; i == 0 || i < batches; i++) {
         if (batches > 0)
-            c->batch = r->options->batches[i];
+            c->batch = c->batches[i];
         count += run_batch(r, c, &rows[count]);
     }
     if (r->timing && r->cuda && batches > 0 && count > 0 && r->options->peer_count > 0 &&

@@ -18,11 +18,11 @@ static equinv_status call_with_copies(problem *p)
 {
     equinv_status status = EQUINV_OK;
     for (int i = 0; !status && i < p->inputs; i++)
-        status = transfer_copy(p->ctx, &p->host_input[i], &p->input[i]);
+        status = equinv_tensor_copy(p->ctx, &p->host_input[i], &p->input[i]);
     if (!status)
         status = p->runner->run(p);
     for (int i = 0; !status && i < p->outputs; i++)
-        status = transfer_copy(p->ctx, &p->output[i], &p->host_output[i]);
+        status = equinv_tensor_copy(p->ctx, &p->output[i], &p->host_output[i]);
     return status;
 }
 
@@ -35,7 +35,7 @@ static equinv_status sample(const racer *t, double *seconds)
     for (int64_t i = 0; !status && i < t->calls; i++)
         status = t->copies ? call_with_copies(p) : p->runner->run(p);
     if (!status)
-        status = transfer_wait(p->ctx);
+        status = equinv_context_synchronize(p->ctx);
     *seconds = (bench_seconds() - start) / (double)t->calls;
     return status;
 }

@@ -1,83 +1,15 @@
 /* The program `equinv-bench`, started as a process: its rows, its JSON, its refusals. */
-#include <limits.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include "tests/util/program.h"
 
-#include "tests/util/files.h"
-#include "tests/util/test.h"
-
-/* ---- starting the program ------------------------------------------------------------------- */
-
-/* build/tests/unit/bench -> build/bin/equinv-bench */
-static const char *program(void)
-{
-    static char path[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
-    ck_assert(length > 0);
-    path[length] = '\0';
-    for (int up = 0; up < 3; up++)
-        *strrchr(path, '/') = '\0';
-    strcat(path, "/bin/equinv-bench");
-    return path;
-}
-
-typedef struct outcome {
-    int code;
-    char *out, *err; /* freed by nobody: a test is short */
-} outcome;
-
-/* Arguments as a shell reads them, in a folder of its own; variables, e.g. "NAME=value", in front. */
-static outcome run_in(const temp_folder *folder, const char *variables, const char *arguments)
-{
-    char line[PATH_MAX + 1024];
-    size_t size;
-    snprintf(line, sizeof line,
-             "cd '%s' && env -u EQUINV_BACKEND -u EQUINV_VERBOSE %s '%s' %s >out 2>err </dev/null",
-             folder->path, variables, program(), arguments);
-    fflush(NULL);
-    const int status = system(line);
-    ck_assert(status != -1 && WIFEXITED(status));
-    return (outcome){WEXITSTATUS(status), file_read(temp_path(folder, "out"), &size),
-                     file_read(temp_path(folder, "err"), &size)};
-}
-
-static outcome run(const char *arguments)
+static outcome bench(const char *arguments)
 {
     temp_folder folder = temp_folder_new();
-    const outcome o = run_in(&folder, "", arguments);
+    const outcome o = program_run(&folder, "equinv-bench", "", arguments);
     temp_folder_free(&folder);
     return o;
 }
 
-#define GIVES(o, expected)                                                                         \
-    ck_assert_msg((o).code == (expected),                                                          \
-                  "exit code %d, expected %d; stdout \"%s\", stderr \"%s\"", (o).code, expected,   \
-                  (o).out, (o).err)
-#define SAYS(text, words)                                                                          \
-    ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is not in \"%s\"", words, text)
-
 #define QUICK " --seconds 0.01 --check-seconds 0.2 --threads 2"
-
-static int count_of(const char *text, const char *words)
-{
-    int count = 0;
-    for (const char *at = text; (at = strstr(at, words)) != NULL; at++)
-        count++;
-    return count;
-}
-
-/* The number behind a key of the first object; fails where it is null or missing. */
-static double json_value(const char *text, const char *key)
-{
-    char name[64];
-    snprintf(name, sizeof name, "\"%s\": ", key);
-    const char *const at = strstr(text, name);
-    ck_assert_msg(at != NULL, "\"%s\" is not in \"%s\"", key, text);
-    char *end;
-    const double value = strtod(at + strlen(name), &end);
-    ck_assert_msg(end != at + strlen(name), "\"%s\" is no number in \"%s\"", key, text);
-    return value;
-}
 
 /* ---- wrong usage and refusals ---------------------------------------------------------------- */
 
@@ -123,7 +55,7 @@ static const struct {
 
 START_TEST(refuses_with_a_sentence)
 {
-    const outcome o = run(refusals[_i].arguments);
+    const outcome o = bench(refusals[_i].arguments);
     GIVES(o, refusals[_i].code);
     for (int i = 0; i < 2; i++)
         SAYS(o.err, refusals[_i].words[i]);
@@ -133,7 +65,7 @@ END_TEST
 
 START_TEST(cuda_is_never_replaced_by_the_cpu)
 {
-    const outcome o = run("perf --op relu --device cuda" QUICK);
+    const outcome o = bench("perf --op relu --device cuda" QUICK);
     if (o.code == 0)
         SAYS(o.out, " cuda ");
     else
@@ -188,7 +120,7 @@ START_TEST(every_operation_has_a_row)
 {
     char arguments[256];
     snprintf(arguments, sizeof arguments, "perf %s --json -" QUICK, rows[_i].arguments);
-    const outcome o = run(arguments);
+    const outcome o = bench(arguments);
     GIVES(o, 0);
     ck_assert_int_eq(count_of(o.out, "\n"), 1);
     const double error = json_value(o.out, "max_err"), time = json_value(o.out, "time_s");
@@ -212,7 +144,8 @@ START_TEST(json_has_its_keys_in_order)
                                        "peer_max_err",
                                        "gflops_dense_equiv",
                                        "fma_peak_share"};
-    const outcome o = run("perf --op conv --fields-in 2 --fields-out 2 --size 6x6 --json -" QUICK);
+    const outcome o =
+        bench("perf --op conv --fields-in 2 --fields-out 2 --size 6x6 --json -" QUICK);
     GIVES(o, 0);
     const char *at = o.out;
     ck_assert(*at == '{');
@@ -239,7 +172,8 @@ START_TEST(json_files_grow)
     temp_folder folder = temp_folder_new();
     size_t size;
     for (int i = 0; i < 2; i++) {
-        const outcome o = run_in(&folder, "", "perf --op relu --batches 1,2 --json rows" QUICK);
+        const outcome o = program_run(&folder, "equinv-bench", "",
+                                      "perf --op relu --batches 1,2 --json rows" QUICK);
         GIVES(o, 0);
         SAYS(o.out, "relu-C4-16-14x14");
     }
@@ -254,8 +188,8 @@ END_TEST
 START_TEST(a_peer_gives_a_ratio)
 {
     const outcome o =
-        run("perf --op conv --fields-in 4 --fields-out 4 --size 8x8 --batch 4 --peer ref "
-            "--json -" QUICK);
+        bench("perf --op conv --fields-in 4 --fields-out 4 --size 8x8 --batch 4 --peer ref "
+              "--json -" QUICK);
     GIVES(o, 0);
     const double ratio = json_value(o.out, "peer_time_s") / json_value(o.out, "time_s");
     SAYS(o.out, "\"peer\": \"ref\"");
@@ -269,7 +203,7 @@ END_TEST
 START_TEST(an_implementation_can_be_forced)
 {
     const outcome o =
-        run("perf --op conv --fields-in 2 --fields-out 2 --size 6x6 --impl ref --json -" QUICK);
+        bench("perf --op conv --fields-in 2 --fields-out 2 --size 6x6 --impl ref --json -" QUICK);
     GIVES(o, 0);
     SAYS(o.out, "\"impl\": \"conv/ref\"");
 }
@@ -277,7 +211,7 @@ END_TEST
 
 START_TEST(large_cases_are_checked_at_a_smaller_batch)
 {
-    const outcome o = run("perf --op conv --batch 64 --check-seconds 0 --seconds 0.01 --json -");
+    const outcome o = bench("perf --op conv --batch 64 --check-seconds 0 --seconds 0.01 --json -");
     GIVES(o, 0);
     ck_assert(json_value(o.out, "batch") == 64 && json_value(o.out, "check_batch") == 1);
     SAYS(o.err, "* ");
@@ -288,7 +222,7 @@ END_TEST
 
 START_TEST(list_shows_every_case_once)
 {
-    const outcome o = run("list");
+    const outcome o = bench("list");
     GIVES(o, 0);
     ck_assert_str_eq(o.err, "");
     SAYS(o.out, "conv-c4-16 ");
@@ -304,7 +238,7 @@ END_TEST
 
 START_TEST(options_change_named_cases)
 {
-    const outcome o = run("perf rowsort-32 relu-c4 --batch 3 --json -" QUICK);
+    const outcome o = bench("perf rowsort-32 relu-c4 --batch 3 --json -" QUICK);
     GIVES(o, 0);
     ck_assert_int_eq(count_of(o.out, "\n"), 2);
     ck_assert_int_eq(count_of(o.out, "\"batch\": 3, "), 2);
@@ -313,18 +247,40 @@ START_TEST(options_change_named_cases)
 }
 END_TEST
 
+START_TEST(batches_of_a_case_give_way_to_the_command_line)
+{
+    temp_folder folder = temp_folder_new();
+    const char text[] = "one --op relu --batches 2,4,6\n";
+    file_write(temp_path(&folder, "cases"), text, sizeof text - 1);
+    outcome o = program_run(&folder, "equinv-bench", "", "perf --cases cases --json -" QUICK);
+    GIVES(o, 0);
+    ck_assert_int_eq(count_of(o.out, "\n"), 3);
+    SAYS(o.out, "\"batch\": 6, ");
+    o = program_run(&folder, "equinv-bench", "",
+                    "perf one --cases cases --batches 3 --json -" QUICK);
+    GIVES(o, 0);
+    ck_assert_int_eq(count_of(o.out, "\n"), 1);
+    SAYS(o.out, "\"batch\": 3, ");
+    o = program_run(&folder, "equinv-bench", "", "perf one --cases cases --batch 5 --json -" QUICK);
+    GIVES(o, 0);
+    ck_assert_int_eq(count_of(o.out, "\n"), 1);
+    SAYS(o.out, "\"batch\": 5, ");
+    temp_folder_free(&folder);
+}
+END_TEST
+
 START_TEST(case_files_have_comments_and_line_numbers)
 {
     temp_folder folder = temp_folder_new();
     const char good[] = "# two cases\n\n  one --op relu --batch 2 # small\ntwo\t--op act\r\n";
     file_write(temp_path(&folder, "cases"), good, sizeof good - 1);
-    outcome o = run_in(&folder, "", "check --cases cases");
+    outcome o = program_run(&folder, "equinv-bench", "", "check --cases cases");
     GIVES(o, 0);
     ck_assert_int_eq(count_of(o.out, "\n"), 3);
-    o = run_in(&folder, "", "check --cases cases two");
+    o = program_run(&folder, "equinv-bench", "", "check --cases cases two");
     GIVES(o, 0);
     ck_assert_int_eq(count_of(o.out, "\n"), 2);
-    o = run_in(&folder, "", "list --cases cases");
+    o = program_run(&folder, "equinv-bench", "", "list --cases cases");
     ck_assert_int_eq(count_of(o.out, "\n"), 2);
 
     static const char *const bad[] = {"one --op relu\ntwo --op conv --kernel none\n",
@@ -335,12 +291,12 @@ START_TEST(case_files_have_comments_and_line_numbers)
                                         "cases:2: --op is missing", "cases:2: \"three\""};
     for (int i = 0; i < 4; i++) {
         file_write(temp_path(&folder, "cases"), bad[i], strlen(bad[i]));
-        o = run_in(&folder, "", "check two --cases cases");
+        o = program_run(&folder, "equinv-bench", "", "check two --cases cases");
         GIVES(o, 2);
         SAYS(o.err, words[i]);
     }
     file_write(temp_path(&folder, "cases"), "# none\n", 7);
-    o = run_in(&folder, "", "check --cases cases");
+    o = program_run(&folder, "equinv-bench", "", "check --cases cases");
     GIVES(o, 1);
     SAYS(o.err, "cases has no case");
     temp_folder_free(&folder);
@@ -352,7 +308,7 @@ START_TEST(a_case_that_fails_does_not_stop_the_others)
     temp_folder folder = temp_folder_new();
     const char text[] = "one --op conv --group C8\ntwo --op relu\n";
     file_write(temp_path(&folder, "cases"), text, sizeof text - 1);
-    const outcome o = run_in(&folder, "", "check --cases cases");
+    const outcome o = program_run(&folder, "equinv-bench", "", "check --cases cases");
     GIVES(o, 1);
     SAYS(o.err, "one, batch 32: refused");
     SAYS(o.out, "\ntwo ");
@@ -365,8 +321,9 @@ END_TEST
 START_TEST(starts_again_without_the_handicap)
 {
     temp_folder folder = temp_folder_new();
-    const outcome o = run_in(&folder, "OPENBLAS_CORETYPE=Prescott OPENBLAS_L2_SIZE=1",
-                             "check --op relu --batch 2");
+    const outcome o =
+        program_run(&folder, "equinv-bench", "OPENBLAS_CORETYPE=Prescott OPENBLAS_L2_SIZE=1",
+                    "check --op relu --batch 2");
     GIVES(o, 0);
     SAYS(o.out, "relu-C4-16-14x14");
     temp_folder_free(&folder);
@@ -375,7 +332,7 @@ END_TEST
 
 START_TEST(help_names_operations_and_peers)
 {
-    const outcome o = run("--help");
+    const outcome o = bench("--help");
     GIVES(o, 0);
     ck_assert_str_eq(o.err, "");
     SAYS(o.out, "Usage: equinv-bench");
@@ -398,6 +355,7 @@ int main(void)
         {large_cases_are_checked_at_a_smaller_batch, 1},
         {list_shows_every_case_once, 1},
         {options_change_named_cases, 1},
+        {batches_of_a_case_give_way_to_the_command_line, 1},
         {case_files_have_comments_and_line_numbers, 1},
         {a_case_that_fails_does_not_stop_the_others, 1},
         {starts_again_without_the_handicap, 1},

@@ -1,0 +1,54 @@
+#include "tests/util/program.h"
+
+#include <limits.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* build/tests/<folder>/<test> -> build/bin/<name> */
+static const char *path_of(const char *name)
+{
+    static char path[PATH_MAX];
+    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 64);
+    ck_assert(length > 0);
+    path[length] = '\0';
+    for (int up = 0; up < 3; up++)
+        *strrchr(path, '/') = '\0';
+    strcat(path, "/bin/");
+    strncat(path, name, 48);
+    return path;
+}
+
+outcome program_run(const temp_folder *folder, const char *name, const char *variables,
+                    const char *arguments)
+{
+    char line[PATH_MAX + 1024];
+    size_t size;
+    snprintf(line, sizeof line,
+             "cd '%s' && env -u EQUINV_BACKEND -u EQUINV_VERBOSE %s '%s' %s >out 2>err </dev/null",
+             folder->path, variables, path_of(name), arguments);
+    fflush(NULL);
+    const int status = system(line);
+    ck_assert(status != -1 && WIFEXITED(status));
+    return (outcome){WEXITSTATUS(status), file_read(temp_path(folder, "out"), &size),
+                     file_read(temp_path(folder, "err"), &size)};
+}
+
+int count_of(const char *text, const char *words)
+{
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, words)) != NULL; at++)
+        count++;
+    return count;
+}
+
+double json_value(const char *text, const char *key)
+{
+    char name[64];
+    snprintf(name, sizeof name, "\"%s\": ", key);
+    const char *const at = strstr(text, name);
+    ck_assert_msg(at != NULL, "\"%s\" is not in \"%s\"", key, text);
+    char *end;
+    const double value = strtod(at + strlen(name), &end);
+    ck_assert_msg(end != at + strlen(name), "\"%s\" is no number in \"%s\"", key, text);
+    return value;
+}

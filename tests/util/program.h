@@ -1,0 +1,31 @@
+/* A program of this build as its users meet it: started as a process, judged by what it writes. */
+#ifndef TESTS_UTIL_PROGRAM_H
+#define TESTS_UTIL_PROGRAM_H
+
+#include "tests/util/files.h"
+#include "tests/util/test.h"
+
+typedef struct outcome {
+    int code;
+    char *out, *err; /* freed by nobody: a test is short */
+} outcome;
+
+/*
+ * Runs build/bin/<name> in a folder of the test; arguments as a shell reads them, variables, e.g.
+ * "NAME=value", in front. It writes the files `out` and `err` there.
+ */
+outcome program_run(const temp_folder *folder, const char *name, const char *variables,
+                    const char *arguments);
+
+#define GIVES(o, expected)                                                                         \
+    ck_assert_msg((o).code == (expected),                                                          \
+                  "exit code %d, expected %d; stdout \"%s\", stderr \"%s\"", (o).code, expected,   \
+                  (o).out, (o).err)
+#define SAYS(text, words)                                                                          \
+    ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is not in \"%s\"", words, text)
+
+int count_of(const char *text, const char *words);
+/* The number behind a key of the first object; fails where it is null or missing. */
+double json_value(const char *text, const char *key);
+
+#endif
