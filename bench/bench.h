@@ -127,7 +127,15 @@ equinv_status problem_error(problem *p, const problem *reference, double *error)
 /* ---- operations (operations.c, op_*.c) ------------------------------------------------------- */
 
 /* What goes into the names of unnamed cases; USES_IMPL: there is a list of implementations. */
-enum { USES_GROUP = 1, USES_OUT = 2, USES_KERNEL = 4, USES_K = 8, USES_SIZE = 16, USES_IMPL = 32 };
+enum {
+    USES_GROUP = 1,
+    USES_OUT = 2,
+    USES_KERNEL = 4,
+    USES_K = 8,
+    USES_SIZE = 16,
+    USES_IMPL = 32,
+    USES_ROWS = 64
+};
 
 struct operation {
     const char *name, *purpose;

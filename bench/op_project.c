@@ -132,7 +132,7 @@ const operation rowsort_operation = {
     .purpose = "every channel sorted over its rows",
     .runner = {rowsort_create, project_run, NULL},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
-    .uses = USES_IMPL,
+    .uses = USES_IMPL | USES_ROWS,
     .batch_power = 1,
     .limit = 0,
 };

@@ -356,6 +356,7 @@ static void name_case(bench_case *c)
     ADD(uses & USES_OUT, "-%" PRId64, c->fields_out);
     ADD(uses & USES_KERNEL, "-k%" PRId64, c->kernel);
     ADD(uses & USES_K, "-%" PRId64, c->k);
+    ADD(uses & USES_ROWS, "-%" PRId64, c->rows);
     ADD(uses & USES_SIZE, "-%" PRId64 "x%" PRId64, c->height, c->width);
     ADD(c->pass != PASS_FORWARD, "-%s", word_name(pass_words, (int)c->pass));
 #undef ADD
