@@ -1,19 +1,15 @@
 #!/bin/sh
-# check.sh BUILD PLUGIN RESULTS NVCC PROGRAM..: the test programs on a GPU, then some of them under
+# check.sh NVCC PROGRAMS BUILD PLUGIN RESULTS: the test programs on a GPU, then some of them under
 # compute-sanitizer. Everything goes to a log, the closing lines to the terminal too.
 set -u
-build=$1 plugin=$2 results=$3 nvcc=$4
-shift 4
+nvcc=$1 programs=$2 build=$3 plugin=$4 results=$5
 here=${0%/*}
 . "$here/results.sh"
 
 device=$(cuda_device "$build" "$plugin")
 case $device in
 cuda:*) ;;
-*)
-    echo "check-cuda: ${device:-equinv info gave no answer}"
-    exit 1
-    ;;
+*) without_gpu check-cuda "${device:-equinv info gave no answer}" ;;
 esac
 start=$(date +%s)
 log=$build/cuda-check-$(file_name_of "$device")-$(date -u +%Y%m%d-%H%M%S).txt
@@ -34,7 +30,7 @@ say "device: $device"
 
 # ---- the programs --------------------------------------------------------------------------------
 passed=0 skipped=0 failed=
-for program in "$@"; do
+for program in $programs; do
     name=${program##*/}
     out=$build/check-cuda.out
     begun=$(date +%s)

@@ -26,14 +26,16 @@ cuda-resources: $(BUILT_PLUGIN) ## accept what kernels cost now: writes cuda/res
 RESULTS ?= bench/results
 CUDA_BUILD := $(BUILD)/cuda
 CUDA_TESTS := $(patsubst tests/%.c,$(CUDA_BUILD)/tests/%,$(sort $(wildcard tests/cuda/*.c)))
-with_gpu = tests/cuda/gpu.sh $@ "$(NVCC)"; code=$$?; [ $$code != 77 ] || exit 0; [ $$code = 0 ] || exit $$code; \
-    $(MAKE) --no-print-directory BUILD=$(CUDA_BUILD) CUDA=1 CUDA_ARCHS=$(if $(filter default,$(CUDA_ARCHS)),native,$(CUDA_ARCHS)) -j$(JOBS)
+# gpu_target(what is built, script that runs): 77 of the scripts is a skip, which they have said.
+gpu_target = tests/cuda/gpu.sh $@ "$(NVCC)" && \
+    $(MAKE) --no-print-directory BUILD=$(CUDA_BUILD) CUDA=1 CUDA_ARCHS=$(if $(filter default,$(CUDA_ARCHS)),native,$(CUDA_ARCHS)) \
+        -j$(JOBS) plugin program $(1) && \
+    tests/cuda/$(2) $(CUDA_BUILD) $(CUDA_BUILD)/lib/libequinv-cuda.so $(RESULTS); \
+    code=$$?; [ $$code = 77 ] || exit $$code
 
 .PHONY: check-cuda bench-cuda
 check-cuda: ## test on a GPU (fails without one; with EQUINV_REQUIRE_CUDA=0 it says SKIP), log into RESULTS=dir
-	@$(with_gpu) plugin program $(CUDA_TESTS) && \
-	    tests/cuda/check.sh $(CUDA_BUILD) $(CUDA_BUILD)/lib/libequinv-cuda.so $(RESULTS) $(NVCC) $(CUDA_TESTS)
+	@$(call gpu_target,$(CUDA_TESTS),check.sh $(NVCC) "$(CUDA_TESTS)")
 
 bench-cuda: ## time CUDA beside the CPU, table and JSON into RESULTS=dir; without a GPU as check-cuda
-	@$(with_gpu) plugin program $(CUDA_BUILD)/bin/equinv-bench && \
-	    tests/cuda/bench.sh $(CUDA_BUILD) $(CUDA_BUILD)/lib/libequinv-cuda.so $(RESULTS)
+	@$(call gpu_target,$(CUDA_BUILD)/bin/equinv-bench,bench.sh)

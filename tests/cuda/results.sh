@@ -1,4 +1,14 @@
-# Sourced: where results of a GPU go, and what they are called.
+# Sourced: what is said where there is no GPU, where results of one go, and what they are called.
+
+# Ends with status 1, or with 77 where EQUINV_REQUIRE_CUDA=0 makes it no failure.
+without_gpu() {
+    if [ "${EQUINV_REQUIRE_CUDA:-1}" = 0 ]; then
+        echo "SKIP $1: $2"
+        exit 77
+    fi
+    echo "$1: $2 (with EQUINV_REQUIRE_CUDA=0 no failure)"
+    exit 1
+}
 
 # Path as the library wants it in EQUINV_BACKEND_PATH: with a slash.
 with_slash() {
