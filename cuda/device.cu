@@ -69,6 +69,8 @@ static equinv_status open_blas(eqi_cuda_device *d)
         status = cublasSetMathMode(d->blas, CUBLAS_DEFAULT_MATH);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = cublasSetPointerMode(d->blas, CUBLAS_POINTER_MODE_HOST);
+    if (status == CUBLAS_STATUS_ALLOC_FAILED)
+        return eqi_fail(EQUINV_ERR_NOMEM, "out of device memory: cuBLAS cannot start");
     EQI_CHECK(status == CUBLAS_STATUS_SUCCESS, NO_BACKEND, "cuBLAS cannot start: %s",
               cublasGetStatusString(status));
     return EQUINV_OK;

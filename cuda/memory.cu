@@ -63,7 +63,14 @@ equinv_status eqi_cuda_check_memory(const equinv_context *ctx, const void *ptr, 
 {
     cudaPointerAttributes attributes;
     const int index = eqi_cuda(ctx)->index;
-    EQI_CUDA_TRY(cudaPointerGetAttributes(&attributes, ptr));
+    const cudaError_t error = cudaPointerGetAttributes(&attributes, ptr);
+    if (error != cudaSuccess) {
+        cudaGetLastError();
+        return eqi_fail(
+            EQUINV_ERR_BACKEND,
+            "CUDA says %s (%s) when asked where %s is: work that was enqueued before failed",
+            cudaGetErrorName(error), cudaGetErrorString(error), name);
+    }
     const bool managed = attributes.type == cudaMemoryTypeManaged;
     EQI_CHECK(managed || attributes.type == cudaMemoryTypeDevice, DEVICE,
               "%s has data at %p in CPU memory, expected memory of cuda:%d", name, ptr, index);

@@ -147,7 +147,8 @@ static equinv_status choose_backend(equinv_context *ctx, equinv_device_kind aske
     if (asked == EQUINV_DEVICE_CUDA) {
         char why[512];
         eqi_format(why, sizeof why, "%s", equinv_last_error());
-        return eqi_fail(status, "%s asks for cuda, which is unavailable: %s", origin, why);
+        return eqi_fail(status == EQUINV_ERR_NOMEM ? status : EQUINV_ERR_NO_BACKEND,
+                        "%s asks for cuda, which is unavailable: %s", origin, why);
     }
     EQI_CHECK(index == 0, ARG, "device_index is %" PRId32 ", expected 0 on the CPU", index);
     if (asked == EQUINV_DEVICE_CPU)

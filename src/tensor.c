@@ -517,11 +517,13 @@ equinv_status equinv_tensor_copy(equinv_context *ctx, const equinv_tensor *src,
     EQI_TRY(eqi_check_same_shape(dst, "dst", src, "src"));
     EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
     const size_t size = (size_t)equinv_tensor_count(src) * equinv_dtype_size(src->dtype);
+    if (size == 0)
+        return EQUINV_OK;
     const bool plain = eqi_is_contiguous(src) && eqi_is_contiguous(dst);
     if (!plain && src->device.kind == dst->device.kind)
         return src->device.kind == EQUINV_DEVICE_CPU ? eqi_cpu_backend.convert(ctx, src, 1, 0, dst)
                                                      : ctx->backend->convert(ctx, src, 1, 0, dst);
-    EQI_CHECK(plain || size == 0, UNSUPPORTED,
+    EQI_CHECK(plain, UNSUPPORTED,
               "src or dst has gaps or another order than row-major, expected both row-major in a "
               "copy between CPU memory and a device");
     return eqi_device_copy(ctx, dst->data, src->data, size);
