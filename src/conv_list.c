@@ -83,4 +83,5 @@ static const eqi_conv_implementation ref = {
     ref_backward_weights,
 };
 
-const eqi_implementation *const eqi_conv_list[] = {&eqi_conv_gemm.head, &ref.head, NULL};
+const eqi_implementation *const eqi_conv_list[] = {&eqi_conv_gfourier.head, &eqi_conv_gemm.head,
+                                                   &ref.head, NULL};

@@ -51,4 +51,14 @@ static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
     return _mm256_fmadd_pd(a, b, c);
 }
 
+static inline vf32 vf32_add(vf32 a, vf32 b)
+{
+    return _mm256_add_ps(a, b);
+}
+
+static inline vf32 vf32_sub(vf32 a, vf32 b)
+{
+    return _mm256_sub_ps(a, b);
+}
+
 #endif

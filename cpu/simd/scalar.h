@@ -78,4 +78,14 @@ static inline void vf32_transpose(vf32 row[4])
     row[3] = EQI_SHUFFLE(c, d, 2, 3, 6, 7);
 }
 
+static inline vf32 vf32_add(vf32 a, vf32 b)
+{
+    return a + b;
+}
+
+static inline vf32 vf32_sub(vf32 a, vf32 b)
+{
+    return a - b;
+}
+
 #endif

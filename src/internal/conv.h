@@ -46,7 +46,7 @@ struct eqi_conv_plan {
 };
 
 extern const eqi_implementation *const eqi_conv_list[];
-extern const eqi_conv_implementation eqi_conv_gemm;
+extern const eqi_conv_implementation eqi_conv_gfourier, eqi_conv_gemm;
 
 /*
  * Where an entry of the dense filter stands in psi:

@@ -54,8 +54,10 @@ START_TEST(every_implementation_is_the_dense_convolution)
         for (int i = 0; conv_impl(i); i++) {
             rng again = {1000 + seed};
             d.impl = conv_impl(i);
+            if (!conv_takes(ctx, &d))
+                continue;
             conv_case c = conv_case_new(ctx, &again, &d);
-            if (i == 0)
+            if (!t.dst.ndim)
                 t = conv_dense(ctx, &c);
             conv_run(&c, c.plan);
             compare(&c, &t, seed);
@@ -107,8 +109,10 @@ START_TEST(every_implementation_on_larger_problems)
             for (int i = 0; conv_impl(i); i++) {
                 rng r = {row};
                 d.impl = conv_impl(i);
+                if (!conv_takes(ctx, &d))
+                    continue;
                 conv_case c = conv_case_new(ctx, &r, &d);
-                if (i == 0)
+                if (!t.dst.ndim)
                     t = conv_dense(ctx, &c);
                 conv_run(&c, c.plan);
                 compare(&c, &t, row);
@@ -129,6 +133,8 @@ START_TEST(accumulate_adds_and_its_absence_overwrites)
             rng r = {seed};
             equinv_conv_desc d = conv_random_desc(&r, EQUINV_F64);
             d.impl = conv_impl(i);
+            if (!conv_takes(ctx, &d))
+                continue;
             d.accumulate = false;
             conv_case c = conv_case_new(ctx, &r, &d);
             equinv_tensor *const outputs[] = {&c.dst, &c.diff_src, &c.diff_psi, &c.diff_bias};
@@ -168,6 +174,8 @@ START_TEST(packed_weights_are_psi)
             rng r = {seed};
             equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
             d.impl = conv_impl(i);
+            if (!conv_takes(ctx, &d))
+                continue;
             d.accumulate = false;
             conv_case c = conv_case_new(ctx, &r, &d);
             conv_run(&c, c.plan);
@@ -200,6 +208,8 @@ START_TEST(any_strides)
             rng r = {seed};
             equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
             d.impl = conv_impl(i);
+            if (!conv_takes(ctx, &d))
+                continue;
             conv_case c = conv_case_new(ctx, &r, &d);
             conv_case s = c;
             equinv_tensor *const tensors[] = {&s.src, &s.psi,      &s.bias,     &s.diff_dst,
@@ -231,6 +241,8 @@ START_TEST(negative_and_zero_strides_and_joint_channels)
         d.batch = 2, d.fields_in = 3, d.fields_out = 2, d.height = 6, d.width = 5;
         d.padding = 1;
         d.impl = conv_impl(i);
+        if (!conv_takes(ctx, &d))
+            continue;
         conv_case c = conv_case_new(ctx, &r, &d);
         conv_case s = c;
         /* The image upside down in memory, and one row of weights for all fields. */
@@ -270,6 +282,8 @@ START_TEST(an_empty_batch)
             equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
             d.fields_in = 2, d.fields_out = 3, d.height = d.width = 5, d.bias = true;
             d.impl = conv_impl(i);
+            if (!conv_takes(ctx, &d))
+                continue;
             d.accumulate = accumulate;
             conv_case c = conv_case_new(ctx, &r, &d);
             tensor_fill_random(&r, &c.diff_psi);
@@ -305,6 +319,8 @@ START_TEST(circular_padding_is_the_repeated_image)
             d.padding_mode = EQUINV_PAD_CIRCULAR;
             d.kernel = 2;
             d.impl = conv_impl(i);
+            if (!conv_takes(ctx, &d))
+                continue;
             conv_case c = conv_case_new(ctx, &r, &d);
             d.padding_mode = EQUINV_PAD_ZEROS;
             d.padding = 0;

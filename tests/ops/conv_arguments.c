@@ -418,6 +418,8 @@ START_TEST(scratch_is_used_within_its_size)
         rng r = {seed};
         equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
         d.impl = conv_impl(_i);
+        if (!conv_takes(ctx, &d))
+            continue;
         d.accumulate = false;
         conv_case c = conv_case_new(ctx, &r, &d);
         conv_run(&c, c.plan);

@@ -74,6 +74,8 @@ START_TEST(equivariant_exactly_where_the_plan_says_so)
         for (int impl = 0; conv_impl(impl); impl++) {
             rng r = {seed};
             equinv_conv_desc d = random_problem(&r, impl);
+            if (!conv_takes(ctx, &d))
+                continue;
             /* Every window must touch the image, or a broken symmetry would not show. */
             const int64_t reach = d.dilation * (d.kernel - 1);
             d.height += 3, d.width += 3;
@@ -169,6 +171,8 @@ START_TEST(linear_in_src_and_in_psi)
     {
         rng r = {seed};
         equinv_conv_desc d = random_problem(&r, impl);
+        if (!conv_takes(ctx, &d))
+            continue;
         d.bias = false;
         conv_case c = conv_case_new(ctx, &r, &d);
         for (int which = 0; which < 2; which++) {
@@ -204,6 +208,8 @@ START_TEST(backward_passes_are_adjoints)
     {
         rng r = {seed};
         equinv_conv_desc d = random_problem(&r, impl);
+        if (!conv_takes(ctx, &d))
+            continue;
         d.bias = true;
         conv_case c = conv_case_new(ctx, &r, &d);
         for (int64_t i = 0; i < d.fields_out; i++)
@@ -235,6 +241,8 @@ START_TEST(gradients_by_finite_differences)
     {
         rng r = {seed};
         equinv_conv_desc d = random_problem(&r, impl);
+        if (!conv_takes(ctx, &d))
+            continue;
         d.bias = true;
         d.batch = 1;
         conv_case c = conv_case_new(ctx, &r, &d);
@@ -304,6 +312,8 @@ START_TEST(a_sample_does_not_feel_its_batch)
         for (int dtype = 0; dtype < 2; dtype++) {
             rng r = {(uint64_t)_i};
             equinv_conv_desc d = large_desc(_i, dtype ? EQUINV_F32 : EQUINV_F64, conv_impl(impl));
+            if (!conv_takes(ctx, &d))
+                continue;
             conv_case c = conv_case_new(ctx, &r, &d);
             conv_run(&c, c.plan);
             for (int64_t first = 0; first < d.batch; first += 2 + d.batch / 4)
@@ -354,6 +364,10 @@ START_TEST(threads_and_their_order_do_not_change_a_bit)
                 OK(equinv_context_create(&desc, &ctx));
                 rng r = {(uint64_t)_i};
                 const equinv_conv_desc d = large_desc(_i, EQUINV_F32, conv_impl(impl));
+                if (!conv_takes(ctx, &d)) {
+                    equinv_context_destroy(ctx);
+                    continue;
+                }
                 conv_case c = conv_case_new(ctx, &r, &d);
                 conv_run(&c, c.plan);
                 if (!first_ctx) {
@@ -383,6 +397,8 @@ START_TEST(not_a_number_stays_in_its_sample)
         for (int p = 0; p < 3; p++) {
             rng r = {(uint64_t)_i};
             const equinv_conv_desc d = large_desc(_i, p ? EQUINV_F32 : EQUINV_F64, conv_impl(impl));
+            if (!conv_takes(ctx, &d))
+                continue;
             conv_case c = conv_case_new(ctx, &r, &d);
             conv_run(&c, c.plan);
             equinv_tensor dst = tensor_like(ctx, &c.dst), diff_src = tensor_like(ctx, &c.diff_src);

@@ -58,6 +58,15 @@ equinv_plan *conv_plan(equinv_context *ctx, const equinv_conv_desc *desc, const 
     return plan;
 }
 
+bool conv_takes(equinv_context *ctx, const equinv_conv_desc *desc)
+{
+    equinv_plan *plan = NULL;
+    const equinv_status status = equinv_conv_plan_create(ctx, desc, &plan);
+    ck_assert(status == EQUINV_OK || status == EQUINV_ERR_UNSUPPORTED);
+    equinv_plan_destroy(plan);
+    return status == EQUINV_OK;
+}
+
 static equinv_tensor filled(equinv_context *ctx, rng *r, equinv_dtype dtype, int ndim,
                             const int64_t *shape)
 {

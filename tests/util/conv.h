@@ -28,6 +28,9 @@ equinv_plan *conv_plan(equinv_context *ctx, const equinv_conv_desc *desc, const 
 /* All three passes into the outputs of c, through `plan`, with the context's arena. */
 void conv_run(conv_case *c, const equinv_plan *plan);
 
+/* Whether the implementation that the description names accepts it. */
+bool conv_takes(equinv_context *ctx, const equinv_conv_desc *desc);
+
 /* Names of the implementations in the dispatch list; NULL behind the last. */
 const char *conv_impl(int index);
 

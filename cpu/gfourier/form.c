@@ -1,0 +1,84 @@
+#include "gfourier.h"
+
+const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS] = {
+    [EQI_GF_2] = {2, 2, {{1, 1}, {1, 1}}},
+    [EQI_GF_D2] = {4, 4, {{1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+    [EQI_GF_C4] = {4, 3, {{1, 1}, {1, 1}, {2, 1}}},
+    [EQI_GF_D4] = {8, 5, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {2, 2}}},
+};
+
+bool eqi_gf_kind_of(equinv_group group, eqi_gf_kind *kind)
+{
+    const bool mirrors = group.kind == EQUINV_GROUP_DIHEDRAL;
+    if (group.n == 4)
+        *kind = mirrors ? EQI_GF_D4 : EQI_GF_C4;
+    else if (group.n == 2)
+        *kind = mirrors ? EQI_GF_D2 : EQI_GF_2;
+    else if (group.n == 1 && mirrors)
+        *kind = EQI_GF_2;
+    else
+        return false;
+    return true;
+}
+
+/*
+ * Phi(rho) = sum_a phi(a) rho(a)^H; entries[row of dst^][row of P^] of dst^ = P^ Phi, times d_rho / |G|
+ * (a complex one counts twice). The components of P^ are those of cpu/kernel/gfourier.inc.c.
+ */
+static void filter_2(const double *f, double *e)
+{
+    e[0] = (f[0] + f[1]) / 2;
+    e[1] = (f[0] - f[1]) / 2;
+}
+
+/* e, r, f, rf */
+static void filter_d2(const double *f, double *e)
+{
+    e[0] = (f[0] + f[1] + f[2] + f[3]) / 4;
+    e[1] = (f[0] - f[1] + f[2] - f[3]) / 4;
+    e[2] = (f[0] + f[1] - f[2] - f[3]) / 4;
+    e[3] = (f[0] - f[1] - f[2] + f[3]) / 4;
+}
+
+static void filter_c4(const double *f, double *e)
+{
+    const double re = (f[0] - f[2]) / 2, im = -(f[1] - f[3]) / 2;
+    e[0] = (f[0] + f[2] + f[1] + f[3]) / 4;
+    e[1] = (f[0] + f[2] - f[1] - f[3]) / 4;
+    e[2] = re, e[3] = -im;
+    e[4] = im, e[5] = re;
+}
+
+/* rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1) */
+static void filter_d4(const double *f, double *e)
+{
+    const double p = f[0] + f[2], q = f[1] + f[3], s = f[4] + f[6], t = f[5] + f[7];
+    const double a = (f[0] - f[2]) / 4, b = (f[1] - f[3]) / 4;
+    const double c = (f[4] - f[6]) / 4, d = (f[5] - f[7]) / 4;
+    e[0] = (p + q + s + t) / 8;
+    e[1] = (p + q - s - t) / 8;
+    e[2] = (p - q + s - t) / 8;
+    e[3] = (p - q - s + t) / 8;
+    /* Phi = [a - c, b - d; -b - d, a + c], entered by column: [row of dst^][row of P^]. */
+    e[4] = a - c, e[5] = -b - d;
+    e[6] = b - d, e[7] = a + c;
+}
+
+void eqi_gf_filter(eqi_gf_kind kind, const double *phi, double *entries)
+{
+    static void (*const filters[EQI_GF_KINDS])(const double *, double *) = {filter_2, filter_d2,
+                                                                            filter_c4, filter_d4};
+    filters[kind](phi, entries);
+}
+
+const eqi_gf_kernels *eqi_gf_kernels_of(const eqi_hardware *hardware)
+{
+    static const eqi_gf_kernels *const levels[] = {
+        [EQI_ISA_SCALAR] = &eqi_gfourier_scalar,
+#if defined(__x86_64__)
+        [EQI_ISA_AVX2] = &eqi_gfourier_avx2,
+        [EQI_ISA_AVX512] = &eqi_gfourier_avx512,
+#endif
+    };
+    return levels[hardware->isa];
+}

@@ -1,0 +1,108 @@
+/*
+ * Group convolution through the group Fourier transform. For a tap v let
+ *     P_v(h)   = src at the tap h v, element h       phi_v(a) = psi[a, a v]
+ * then dst(g) = sum_v sum_a phi_v(a) P_v(g a): a correlation over the group alone, which the transform
+ * takes apart into one product for each irreducible representation. C4 needs 6 multiplications in
+ * place of 16, D4 12 in place of 64. The transforms are additions.
+ *
+ * Three steps on a tile of pixels, vectors along the pixels throughout:
+ *     transform   the planes of src  -> P^, one row of pixels for each (field, tap, component)
+ *     product     packed filter . P^ -> dst^, one row for each (field, component)
+ *     inverse     dst^ -> dst, with bias
+ */
+#ifndef EQI_GFOURIER_H
+#define EQI_GFOURIER_H
+
+#include "internal/conv.h"
+
+/* Groups by the form of their transform: C2 and D1 are the same one. */
+typedef enum eqi_gf_kind { EQI_GF_2, EQI_GF_D2, EQI_GF_C4, EQI_GF_D4, EQI_GF_KINDS } eqi_gf_kind;
+
+#define EQI_GF_BLOCKS 5
+#define EQI_GF_ORDER 8
+
+/*
+ * One irreducible representation: `outer` times the product of a filter of size x size values for each
+ * pair of fields with rows of `size` values for each field and tap. (A complex one is 2 x 2 real; the
+ * plane of D4 is 2 x 2, and its transform has two rows, which meet the same filter.)
+ */
+typedef struct eqi_gf_block {
+    int size, outer;
+} eqi_gf_block;
+
+typedef struct eqi_gf_form {
+    int order, blocks;
+    eqi_gf_block block[EQI_GF_BLOCKS];
+} eqi_gf_form;
+
+extern const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS];
+
+/* Which form a group has; false for C1 and those off the grid. */
+bool eqi_gf_kind_of(equinv_group group, eqi_gf_kind *kind);
+
+/* The filter of one pair of fields and one tap, phi[order], as `order` .. numbers block by block,
+ * each [row of dst^][row of P^]; scaled so that the inverse needs no division. */
+void eqi_gf_filter(eqi_gf_kind kind, const double *phi, double *entries);
+
+/*
+ * Rows of a tile are `pitch` floats apart. in[v order + h]: offset of plane h's value for tap v from a
+ * field's base; component c of row k stands at out + base[c] + k step[c].
+ */
+typedef struct eqi_gf_transform {
+    const float *src;
+    int64_t field; /* floats from field to field */
+    int64_t fields, taps;
+    const int64_t *in;
+    float *out;
+    int64_t base[EQI_GF_ORDER], step[EQI_GF_ORDER];
+    int64_t vectors;
+} eqi_gf_transform;
+
+/*
+ * dst [rows x pitch] = or += filter[.., first .. first + k - 1] . src [k x pitch]. The filter is in panels
+ * [all_k][the kernel's rows, the last panel what is left].
+ */
+typedef struct eqi_gf_product {
+    int64_t rows, first, k, all_k;
+    const float *filter;
+    const float *src;
+    float *dst;
+    int64_t pitch, vectors;
+    bool accumulate;
+} eqi_gf_product;
+
+/* Component c of output o stands at src + base[c] + o step[c]; element h of it goes to dst[h]. */
+typedef struct eqi_gf_inverse {
+    const float *src;
+    int64_t base[EQI_GF_ORDER], step[EQI_GF_ORDER];
+    float *dst;
+    int64_t field, element; /* floats from output to output, from element to element */
+    int64_t outputs;
+    const float *bias; /* NULL: none */
+    int64_t pixels;
+    bool accumulate;
+} eqi_gf_inverse;
+
+/*
+ * Copies rows of `columns` floats in ascending order. Writes beyond a row by less than a vector; does not
+ * read at `end` or beyond.
+ */
+typedef void eqi_gf_copy_rows(const float *from, int64_t from_pitch, const float *end, float *to,
+                              int64_t to_pitch, int64_t rows, int64_t columns);
+
+typedef struct eqi_gf_kernels {
+    int lanes, rows, vectors; /* of the product's tile */
+    void (*transform[EQI_GF_KINDS])(const eqi_gf_transform *t);
+    void (*product)(const eqi_gf_product *p);
+    void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);
+    eqi_gf_copy_rows *copy_rows;
+} eqi_gf_kernels;
+
+extern const eqi_gf_kernels eqi_gfourier_scalar;
+#if defined(__x86_64__)
+extern const eqi_gf_kernels eqi_gfourier_avx2, eqi_gfourier_avx512;
+#endif
+
+const eqi_gf_kernels *eqi_gf_kernels_of(const eqi_hardware *hardware);
+
+#endif

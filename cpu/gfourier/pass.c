@@ -1,0 +1,404 @@
+#include "pass.h"
+
+#include <string.h>
+
+#include "internal/rows.h"
+
+enum {
+    PLANES_BYTES = 384 << 10, /* of all copies of a band: with P^ they should stay in L2 */
+    HAT_BYTES = 192 << 10,
+    BAND_ROWS = 4 /* fewer would be copied for their border alone */
+};
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* ---- geometry ------------------------------------------------------------------------------------- */
+
+/* Tap rows of one residue modulo the stride: how far the last of them is, in rows of dst; -1: none. */
+static int64_t residue_reach(const eqi_gf_pass *p, int64_t residue)
+{
+    int64_t reach = -1;
+    for (int64_t t = 0; t < p->kernel; t++)
+        if (p->dilation * t % p->stride == residue)
+            reach = p->dilation * t / p->stride;
+    return reach;
+}
+
+/* Floats of all copies of one plane for a band; counts them. */
+static int64_t copies_of(const eqi_gf_pass *p, int64_t band, int64_t *copies)
+{
+    int64_t floats = 0;
+    *copies = 0;
+    for (int64_t residue = 0; residue < smaller(p->stride, p->dilation * p->kernel); residue++) {
+        const int64_t reach = residue_reach(p, residue);
+        if (reach < 0)
+            continue;
+        *copies += p->kernel;
+        floats += p->kernel * (band + reach) * p->out_width;
+    }
+    return floats;
+}
+
+void eqi_gf_pass_size(eqi_gf_pass *p)
+{
+    const int64_t lanes = p->kernels->lanes, reach = p->dilation * (p->kernel - 1);
+    const int64_t planes = p->fields_in * p->order;
+    p->taps = p->kernel * p->kernel;
+    p->pitch = lanes * p->kernels->vectors;
+    p->band = p->out_height;
+    while (p->band > BAND_ROWS &&
+           planes * copies_of(p, p->band, &p->copies) * (int64_t)sizeof(float) > PLANES_BYTES)
+        p->band = divide_up(p->band, 2);
+    p->bands = divide_up(p->out_height, p->band);
+    p->element = copies_of(p, p->band, &p->copies);
+    const int64_t plane_bytes = p->order * p->element * (int64_t)sizeof(float);
+    const int64_t hat_bytes = p->order * p->taps * p->pitch * (int64_t)sizeof(float);
+    p->chunk = smaller(p->fields_in,
+                       larger(1, smaller(PLANES_BYTES / plane_bytes, HAT_BYTES / hat_bytes)));
+    p->chunk = divide_up(p->fields_in, divide_up(p->fields_in, p->chunk));
+    p->border_rows = p->stride * (p->band - 1) + reach + 1;
+    p->border_columns = p->stride * (p->out_width - 1) + reach + 1;
+
+    const int64_t tiles =
+        p->chunk == p->fields_in ? 1 : divide_up(p->band * p->out_width, p->pitch);
+    p->border_size = (size_t)(p->border_rows * p->border_columns + 2 * lanes) * sizeof(float);
+    p->planes_size = (size_t)(p->chunk * p->order * p->element + p->pitch) * sizeof(float);
+    p->hat_size = (size_t)(p->chunk * hat_bytes);
+    p->out_size = (size_t)(tiles * p->fields_out * p->order * p->pitch) * sizeof(float);
+    p->filter_size = 0;
+    for (int b = 0; b < p->form->blocks; b++) {
+        const int64_t size = p->form->block[b].size;
+        p->filter_size +=
+            (size_t)(p->fields_out * p->fields_in * p->taps * size * size) * sizeof(float);
+    }
+}
+
+size_t eqi_gf_pass_table_size(const eqi_gf_pass *p)
+{
+    return eqi_aligned((size_t)p->copies * sizeof *p->copy) +
+           eqi_aligned((size_t)(p->taps * p->order) * sizeof *p->in);
+}
+
+size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
+{
+    return eqi_aligned(p->border_size) + eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) +
+           eqi_aligned(p->out_size);
+}
+
+/* The copy that taps of this column and row residue read. */
+static const eqi_gf_copy *find_copy(const eqi_gf_pass *p, int64_t column, int64_t residue)
+{
+    const eqi_gf_copy *c = p->copy;
+    while (c->column != column || c->row != residue)
+        c++;
+    return c;
+}
+
+void eqi_gf_pass_fill(eqi_gf_pass *p, equinv_group group, char *tables)
+{
+    p->copy = eqi_take(&tables, (size_t)p->copies * sizeof *p->copy);
+    p->in = eqi_take(&tables, (size_t)(p->taps * p->order) * sizeof *p->in);
+    int64_t start = 0;
+    eqi_gf_copy *c = p->copy;
+    for (int64_t residue = 0; residue < smaller(p->stride, p->dilation * p->kernel); residue++) {
+        const int64_t reach = residue_reach(p, residue);
+        for (int64_t t = 0; reach >= 0 && t < p->kernel; t++, c++) {
+            *c = (eqi_gf_copy){residue, p->dilation * t, p->band + reach, start};
+            start += c->rows * p->out_width;
+        }
+    }
+    /* P_v(h) reads plane h at the tap h v. */
+    for (int64_t v = 0; v < p->taps; v++)
+        for (int32_t h = 0; h < p->order; h++) {
+            const eqi_pixel t = eqi_move(eqi_motion_of(group, h), v / p->kernel, v % p->kernel,
+                                         p->kernel, p->kernel);
+            const int64_t row = p->dilation * t.y;
+            const eqi_gf_copy *const from = find_copy(p, p->dilation * t.x, row % p->stride);
+            p->in[v * p->order + h] = h * p->element + from->start + row / p->stride * p->out_width;
+        }
+}
+
+/* ---- filter ---------------------------------------------------------------------------------------- */
+
+/* Where entry (row, k) of a block of `rows` rows stands: in panels of the kernel's rows. */
+static int64_t panel_place(int64_t panel, int64_t rows, int64_t all_k, int64_t row, int64_t k)
+{
+    const int64_t first = row / panel * panel;
+    return first * all_k + k * smaller(panel, rows - first) + row - first;
+}
+
+void eqi_gf_pass_pack(const eqi_gf_pass *p, equinv_group group, eqi_gf_psi *psi, const void *arg,
+                      float *filter)
+{
+    const int64_t panel = p->kernels->rows;
+    for (int64_t o = 0; o < p->fields_out; o++)
+        for (int64_t i = 0; i < p->fields_in; i++)
+            for (int64_t v = 0; v < p->taps; v++) {
+                double phi[EQI_GF_ORDER], entries[EQI_GF_ORDER];
+                for (int32_t a = 0; a < p->order; a++) {
+                    const eqi_pixel t = eqi_move(eqi_motion_of(group, a), v / p->kernel,
+                                                 v % p->kernel, p->kernel, p->kernel);
+                    phi[a] = psi(arg, o, i, a, t.y, t.x);
+                }
+                eqi_gf_filter(p->kind, phi, entries);
+                const double *entry = entries;
+                float *block = filter;
+                for (int b = 0; b < p->form->blocks; b++) {
+                    const int64_t size = p->form->block[b].size;
+                    const int64_t rows = p->fields_out * size;
+                    const int64_t all_k = p->fields_in * p->taps * size;
+                    const int64_t k = (i * p->taps + v) * size;
+                    for (int64_t r = 0; r < size; r++)
+                        for (int64_t c = 0; c < size; c++)
+                            block[panel_place(panel, rows, all_k, o * size + r, k + c)] =
+                                (float)*entry++;
+                    block += rows * all_k;
+                }
+            }
+}
+
+/* ---- planes ---------------------------------------------------------------------------------------- */
+
+/* A band of one image at work in one thread. */
+typedef struct band {
+    const eqi_gf_pass *pass;
+    const equinv_tensor *src, *dst;
+    const float *filter, *bias;
+    int64_t image, row, rows; /* of dst */
+    float *border, *planes, *hat, *out;
+} band;
+
+static int64_t wrapped(int64_t at, int64_t size)
+{
+    const int64_t rest = at % size;
+    return rest < 0 ? rest + size : rest;
+}
+
+/* The part of a source plane that the band reads, with its border. */
+static void fill_border(const band *b, int64_t field, int64_t element)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->src->strides;
+    const float *const plane =
+        (const float *)b->src->data + b->image * s[0] + field * s[1] + element * s[2];
+    const int64_t top = b->row * p->stride - p->padding;
+    const int64_t rows = p->stride * (b->rows - 1) + p->dilation * (p->kernel - 1) + 1;
+    const int64_t columns = p->border_columns;
+    if (p->circular || s[4] != 1 || s[3] < p->width) {
+        for (int64_t y = 0; y < rows; y++)
+            for (int64_t x = 0; x < columns; x++) {
+                int64_t from_y = top + y, from_x = x - p->padding;
+                if (p->circular) {
+                    from_y = wrapped(from_y, p->height);
+                    from_x = wrapped(from_x, p->width);
+                }
+                const bool inside =
+                    from_y >= 0 && from_y < p->height && from_x >= 0 && from_x < p->width;
+                b->border[y * columns + x] = inside ? plane[from_y * s[3] + from_x * s[4]] : 0;
+            }
+        return;
+    }
+    const int64_t first = larger(0, -top), last = smaller(rows, p->height - top);
+    const int64_t left = smaller(columns, larger(0, p->padding));
+    const int64_t right = larger(left, smaller(columns, p->width + p->padding));
+    if (last <= first) {
+        memset(b->border, 0, (size_t)(rows * columns) * sizeof(float));
+        return;
+    }
+    memset(b->border, 0, (size_t)(first * columns) * sizeof(float));
+    p->kernels->copy_rows(plane + (top + first) * s[3] + left - p->padding, s[3],
+                          plane + (p->height - 1) * s[3] + p->width,
+                          b->border + first * columns + left, columns, last - first, right - left);
+    for (int64_t y = first; y < last; y++) {
+        float *const row = b->border + y * columns;
+        for (int64_t x = 0; x < left; x++)
+            row[x] = 0;
+        for (int64_t x = right; x < columns; x++)
+            row[x] = 0;
+    }
+    memset(b->border + last * columns, 0, (size_t)((rows - last) * columns) * sizeof(float));
+}
+
+static void fill_planes(const band *b, int64_t first, int64_t fields)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const float *const end = b->border + p->border_size / sizeof(float);
+    for (int64_t i = 0; i < fields; i++)
+        for (int64_t h = 0; h < p->order; h++) {
+            float *const planes = b->planes + (i * p->order + h) * p->element;
+            fill_border(b, first + i, h);
+            for (int64_t k = 0; k < p->copies; k++) {
+                const eqi_gf_copy *const c = &p->copy[k];
+                const int64_t rows = c->rows - (p->band - b->rows);
+                const float *const from = b->border + c->row * p->border_columns + c->column;
+                float *const to = planes + c->start;
+                if (p->stride == 1) {
+                    p->kernels->copy_rows(from, p->border_columns, end, to, p->out_width, rows,
+                                          p->out_width);
+                    continue;
+                }
+                for (int64_t y = 0; y < rows; y++)
+                    for (int64_t x = 0; x < p->out_width; x++)
+                        to[y * p->out_width + x] =
+                            from[y * p->stride * p->border_columns + x * p->stride];
+            }
+        }
+}
+
+/* ---- tiles ----------------------------------------------------------------------------------------- */
+
+/* Where the components of `fields` rows stand; returns the floats of all. */
+static int64_t places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step)
+{
+    int64_t start = 0;
+    int c = 0;
+    for (int b = 0; b < p->form->blocks; b++) {
+        const int size = p->form->block[b].size;
+        for (int outer = 0; outer < p->form->block[b].outer; outer++) {
+            for (int j = 0; j < size; j++, c++) {
+                base[c] = start + j * p->pitch;
+                step[c] = size * p->pitch;
+            }
+            start += fields * size * p->pitch;
+        }
+    }
+    return start;
+}
+
+/* dst^ of one tile gets the share of `fields` fields of src. */
+static void run_tile(const band *b, int64_t first_field, int64_t fields, int64_t pixel,
+                     int64_t vectors, float *out)
+{
+    const eqi_gf_pass *const p = b->pass;
+    eqi_gf_transform t = {.src = b->planes + pixel,
+                          .field = p->order * p->element,
+                          .fields = fields,
+                          .taps = p->taps,
+                          .in = p->in,
+                          .out = b->hat,
+                          .vectors = vectors};
+    places(p, fields * p->taps, t.base, t.step);
+    p->kernels->transform[p->kind](&t);
+    const float *filter = b->filter, *hat = b->hat;
+    for (int block = 0; block < p->form->blocks; block++) {
+        const int64_t size = p->form->block[block].size;
+        eqi_gf_product product = {.rows = p->fields_out * size,
+                                  .first = first_field * p->taps * size,
+                                  .k = fields * p->taps * size,
+                                  .all_k = p->fields_in * p->taps * size,
+                                  .filter = filter,
+                                  .pitch = p->pitch,
+                                  .vectors = vectors,
+                                  .accumulate = first_field > 0};
+        for (int outer = 0; outer < p->form->block[block].outer; outer++) {
+            product.src = hat;
+            product.dst = out;
+            p->kernels->product(&product);
+            hat += product.k * p->pitch;
+            out += product.rows * p->pitch;
+        }
+        filter += product.rows * product.all_k;
+    }
+}
+
+/* Pixels of the tile into dst, whatever its strides are. */
+static void finish_tile(const band *b, int64_t pixel, int64_t pixels, const float *out)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->dst->strides;
+    float *const dst = (float *)b->dst->data + b->image * s[0] + b->row * s[3];
+    eqi_gf_inverse v = {.src = out, .bias = b->bias, .pixels = pixels};
+    places(p, p->fields_out, v.base, v.step);
+    if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
+        v.dst = dst + pixel;
+        v.field = s[1];
+        v.element = s[2];
+        v.outputs = p->fields_out;
+        v.accumulate = p->accumulate;
+        p->kernels->inverse[p->kind](&v);
+        return;
+    }
+    float rows[EQI_GF_ORDER * 64];
+    v.dst = rows;
+    v.element = p->pitch;
+    v.outputs = 1;
+    for (int64_t o = 0; o < p->fields_out; o++) {
+        v.bias = b->bias ? b->bias + o : NULL;
+        p->kernels->inverse[p->kind](&v);
+        for (int64_t g = 0; g < p->order; g++)
+            for (int64_t i = 0; i < pixels; i++) {
+                float *const to = dst + o * s[1] + g * s[2] + (pixel + i) / p->out_width * s[3] +
+                                  (pixel + i) % p->out_width * s[4];
+                *to = p->accumulate ? *to + rows[g * p->pitch + i] : rows[g * p->pitch + i];
+            }
+        for (int c = 0; c < p->order; c++)
+            v.base[c] += v.step[c];
+    }
+}
+
+static void run_band(const band *b)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t pixels = b->rows * p->out_width, lanes = p->kernels->lanes;
+    const bool whole = p->chunk == p->fields_in;
+    const int64_t tile = p->fields_out * p->order * p->pitch;
+    for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
+        const int64_t fields = smaller(p->chunk, p->fields_in - first);
+        fill_planes(b, first, fields);
+        for (int64_t x = 0; x < pixels; x += p->pitch) {
+            const int64_t some = smaller(p->pitch, pixels - x);
+            float *const out = b->out + (whole ? 0 : x / p->pitch * tile);
+            run_tile(b, first, fields, x, divide_up(some, lanes), out);
+            if (first + fields == p->fields_in)
+                finish_tile(b, x, some, out);
+        }
+    }
+}
+
+typedef struct job {
+    const eqi_gf_pass *pass;
+    const equinv_tensor *src, *dst;
+    const float *filter, *bias;
+} job;
+
+static void run_bands(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
+    const eqi_gf_pass *const p = j->pass;
+    char *memory = slice;
+    band b = {.pass = p, .src = j->src, .dst = j->dst, .filter = j->filter, .bias = j->bias};
+    b.border = eqi_take(&memory, p->border_size);
+    b.planes = eqi_take(&memory, p->planes_size);
+    b.hat = eqi_take(&memory, p->hat_size);
+    b.out = eqi_take(&memory, p->out_size);
+    for (int64_t i = first; i < first + count; i++) {
+        b.image = i / p->bands;
+        b.row = i % p->bands * p->band;
+        b.rows = smaller(p->band, p->out_height - b.row);
+        run_band(&b);
+    }
+}
+
+void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *p, const equinv_tensor *src,
+                     const float *filter, const equinv_tensor *bias, const equinv_tensor *dst,
+                     void *scratch)
+{
+    const job j = {p, src, dst, filter, bias ? bias->data : NULL};
+    const double work = (double)p->fields_in * (double)p->fields_out * (double)p->taps *
+                        (double)(p->order * p->band * p->out_width);
+    eqi_parallel_rows(ctx, src->shape[0] * p->bands, work, 1, run_bands, &j, scratch,
+                      eqi_gf_pass_slice(p));
+}

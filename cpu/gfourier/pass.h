@@ -1,0 +1,50 @@
+/* One way through a convolution that is itself a group convolution: forward, or backward data. */
+#ifndef EQI_GFOURIER_PASS_H
+#define EQI_GFOURIER_PASS_H
+
+#include "gfourier.h"
+
+/* Every second row, every third column ..: what taps of one column and one residue of rows read. */
+typedef struct eqi_gf_copy {
+    int64_t row, column; /* first one of the bordered plane */
+    int64_t rows;        /* of a whole band */
+    int64_t start;       /* floats from the field element's first one */
+} eqi_gf_copy;
+
+typedef struct eqi_gf_pass {
+    const eqi_gf_kernels *kernels;
+    const eqi_gf_form *form;
+    eqi_gf_kind kind;
+    int64_t fields_in, fields_out, order;
+    int64_t height, width, out_height, out_width;
+    int64_t stride, padding; /* padding may be negative: then the border is cut off */
+    bool circular, accumulate;
+    int64_t kernel, taps, dilation;
+    int64_t band, bands;                 /* rows of dst at a time */
+    int64_t chunk;                       /* fields of src at a time */
+    int64_t pitch;                       /* floats of a row of P^ and dst^ */
+    int64_t border_rows, border_columns; /* of a bordered plane */
+    int64_t copies, element;             /* copies of a plane, floats of all of them */
+    size_t border_size, planes_size, hat_size, out_size; /* bytes of a thread */
+    eqi_gf_copy *copy;                                   /* [copies] */
+    int64_t *in;                                         /* [taps][order] */
+    size_t filter_size;                                  /* bytes of the packed filter */
+} eqi_gf_pass;
+
+/* Sizes; tables get memory by eqi_gf_pass_fill. */
+void eqi_gf_pass_size(eqi_gf_pass *pass);
+size_t eqi_gf_pass_table_size(const eqi_gf_pass *pass);
+void eqi_gf_pass_fill(eqi_gf_pass *pass, equinv_group group, char *tables);
+size_t eqi_gf_pass_slice(const eqi_gf_pass *pass);
+
+/* psi at (o, i, a, tap) for a pass: its own, or that of the adjoint. */
+typedef double eqi_gf_psi(const void *arg, int64_t o, int64_t i, int32_t a, int64_t y, int64_t x);
+void eqi_gf_pass_pack(const eqi_gf_pass *pass, equinv_group group, eqi_gf_psi *psi, const void *arg,
+                      float *filter);
+
+/* Maps are [N, F, G, H, W]; scratch has a slice for each of the context's threads. */
+void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *pass, const equinv_tensor *src,
+                     const float *filter, const equinv_tensor *bias, const equinv_tensor *dst,
+                     void *scratch);
+
+#endif

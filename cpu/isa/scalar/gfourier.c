@@ -1,0 +1,4 @@
+#include "cpu/simd/scalar.h"
+#define ROWS 4
+#define VECTORS 3
+#include "cpu/kernel/gfourier.inc.c"

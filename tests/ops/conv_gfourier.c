@@ -1,0 +1,207 @@
+/* The Fourier form of the convolution: random problems of the kinds that it takes, on every level. */
+#include <math.h>
+
+#include "tests/util/conv.h"
+
+enum { SHAPES = 240, LEVELS = 3 };
+static const char *const levels[LEVELS] = {"scalar", "avx2", "avx512"};
+
+static equinv_context *context_of_level(int level)
+{
+    setenv("EQUINV_ISA", levels[level], 1);
+    equinv_context *const ctx = context_new();
+    unsetenv("EQUINV_ISA");
+    if (strstr(equinv_context_description(ctx), levels[level]))
+        return ctx;
+    SKIP("this machine has no %s", levels[level]);
+    equinv_context_destroy(ctx);
+    return NULL;
+}
+
+/* Every group but C1; fields and sizes around the edges of tiles, vectors and bands. */
+static equinv_conv_desc random_problem(rng *r)
+{
+    equinv_conv_desc d = conv_random_desc(r, EQUINV_F32);
+    d.kind = EQUINV_CONV_REGULAR;
+    d.group = conv_groups[rng_range(r, 1, 5)];
+    d.channel_groups = 1;
+    if (rng_range(r, 0, 1)) {
+        d.fields_in = rng_range(r, 1, 9);
+        d.fields_out = rng_range(r, 1, 9);
+        d.height += rng_range(r, 0, 9);
+        d.width += rng_range(r, 0, 9);
+        d.dilation = 1;
+    }
+    d.impl = "gfourier";
+    return d;
+}
+
+#define CLOSE(a, b, tolerance)                                                                     \
+    do {                                                                                           \
+        const double error_ = tensor_error((a), (b), NULL);                                        \
+        ck_assert_msg(error_ <= (tolerance), "%s differs by %g (seed %llu: %s)", #a, error_,       \
+                      (unsigned long long)seed, conv_text(&d));                                    \
+    } while (0)
+
+START_TEST(is_the_dense_convolution)
+{
+    equinv_context *const ctx = context_of_level(_i);
+    for (uint64_t seed = 0; ctx && seed < SHAPES; seed++) {
+        rng r = {seed};
+        const equinv_conv_desc d = random_problem(&r);
+        conv_case c = conv_case_new(ctx, &r, &d);
+        conv_truth t = conv_dense(ctx, &c);
+        ck_assert_str_eq(equinv_plan_impl_name(c.plan), "conv/gfourier");
+        conv_run(&c, c.plan);
+        CLOSE(&c.dst, &t.dst, 2e-6);
+        CLOSE(&c.diff_src, &t.diff_src, 2e-6);
+        CLOSE(&c.diff_psi, &t.diff_psi, 3e-6);
+        conv_truth_free(ctx, &t);
+        conv_case_free(ctx, &c);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* Several chunks of fields and bands of rows: the sizes that single tiles do not reach. */
+START_TEST(larger_than_a_tile)
+{
+    static const struct {
+        int group;
+        int64_t batch, in, out, height, width, k, s;
+    } table[] = {
+        {2, 1, 40, 3, 6, 30, 5, 1},  {5, 1, 20, 2, 20, 21, 5, 1}, {4, 2, 3, 20, 40, 33, 3, 1},
+        {1, 1, 70, 9, 17, 16, 3, 2}, {3, 1, 2, 2, 100, 90, 7, 1}, {5, 1, 9, 9, 15, 16, 1, 1},
+        {2, 1, 3, 2, 60, 50, 4, 3},
+    };
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < sizeof table / sizeof *table; seed++) {
+        rng r = {seed};
+        equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+        d.group = conv_groups[table[seed].group];
+        d.batch = table[seed].batch;
+        d.fields_in = table[seed].in, d.fields_out = table[seed].out;
+        d.height = table[seed].height, d.width = table[seed].width;
+        d.kernel = table[seed].k, d.stride = table[seed].s;
+        d.padding = (d.kernel - 1) / 2;
+        d.bias = true;
+        d.impl = "gfourier";
+        conv_case c = conv_case_new(ctx, &r, &d);
+        conv_case truth = c;
+        equinv_conv_desc other = d;
+        other.impl = "ref";
+        equinv_plan *const ref = conv_plan(ctx, &other, "ref");
+        truth.dst = tensor_like(ctx, &c.dst);
+        truth.diff_src = tensor_like(ctx, &c.diff_src);
+        truth.diff_psi = tensor_like(ctx, &c.diff_psi);
+        truth.diff_bias = tensor_like(ctx, &c.diff_bias);
+        conv_run(&c, c.plan);
+        conv_run(&truth, ref);
+        CLOSE(&c.dst, &truth.dst, 2e-6);
+        CLOSE(&c.diff_src, &truth.diff_src, 2e-6);
+        CLOSE(&c.diff_psi, &truth.diff_psi, 5e-6);
+        CLOSE(&c.diff_bias, &truth.diff_bias, 5e-6);
+        equinv_tensor_destroy(ctx, &truth.dst), equinv_tensor_destroy(ctx, &truth.diff_src);
+        equinv_tensor_destroy(ctx, &truth.diff_psi), equinv_tensor_destroy(ctx, &truth.diff_bias);
+        equinv_plan_destroy(ref);
+        conv_case_free(ctx, &c);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* <conv(x, psi), y> = <x, backward_data(y)> = <psi, backward_weights(x, y)> */
+START_TEST(backward_passes_are_adjoints)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < SHAPES; seed++) {
+        rng r = {seed};
+        equinv_conv_desc d = random_problem(&r);
+        d.bias = d.accumulate = false;
+        d.batch += d.batch == 0;
+        conv_case c = conv_case_new(ctx, &r, &d);
+        conv_run(&c, c.plan);
+        const double product = tensor_dot(&c.dst, &c.diff_dst);
+        const double scale =
+            sqrt(tensor_dot(&c.dst, &c.dst) * tensor_dot(&c.diff_dst, &c.diff_dst)) + 1e-30;
+        const double data = tensor_dot(&c.src, &c.diff_src);
+        const double weights = tensor_dot(&c.psi, &c.diff_psi);
+        ck_assert_msg(fabs(product - data) <= 2e-6 * scale &&
+                          fabs(product - weights) <= 2e-6 * scale,
+                      "%g, %g, %g of scale %g (seed %llu: %s)", product, data, weights, scale,
+                      (unsigned long long)seed, conv_text(&d));
+        conv_case_free(ctx, &c);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* Packed weights and other strides do not change a bit. */
+START_TEST(packing_and_strides_do_not_change_a_bit)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < SHAPES; seed++) {
+        rng r = {seed};
+        equinv_conv_desc d = random_problem(&r);
+        d.accumulate = false;
+        conv_case c = conv_case_new(ctx, &r, &d);
+        conv_case s = c;
+        equinv_tensor *const tensors[] = {&s.src, &s.psi,      &s.bias,     &s.diff_dst,
+                                          &s.dst, &s.diff_src, &s.diff_psi, &s.diff_bias};
+        equinv_tensor storage[8], packed;
+        const int64_t size = (int64_t)equinv_plan_packed_size(c.plan);
+        OK(equinv_tensor_create(ctx, EQUINV_U8, 1, &size, &packed));
+        OK(equinv_conv_pack(c.plan, &c.psi, packed.data, (size_t)size));
+        for (int j = 0; j < 8; j++)
+            *tensors[j] = tensor_strided_copy(ctx, &r, tensors[j], &storage[j]);
+        conv_run(&c, c.plan);
+        conv_run(&s, c.plan);
+        ASSERT_SAME(&s.dst, &c.dst);
+        ASSERT_SAME(&s.diff_src, &c.diff_src);
+        ASSERT_SAME(&s.diff_psi, &c.diff_psi);
+        OK(equinv_conv_forward(c.plan, &s.src, &packed, d.bias ? &s.bias : NULL, &s.dst, NULL, 0));
+        OK(equinv_conv_backward_data(c.plan, &s.diff_dst, &packed, &s.diff_src, NULL, 0));
+        ASSERT_SAME(&s.dst, &c.dst);
+        ASSERT_SAME(&s.diff_src, &c.diff_src);
+        for (int j = 0; j < 8; j++)
+            equinv_tensor_destroy(ctx, &storage[j]);
+        equinv_tensor_destroy(ctx, &packed);
+        conv_case_free(ctx, &c);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(says_why_it_declines)
+{
+    equinv_context *const ctx = context_new();
+    equinv_conv_desc good = EQUINV_CONV_DESC_INIT;
+    good.batch = 1, good.fields_in = good.fields_out = 2, good.height = good.width = 5;
+    good.impl = "gfourier";
+    ck_assert(conv_takes(ctx, &good));
+#define DECLINED(word, ...)                                                                        \
+    do {                                                                                           \
+        equinv_conv_desc d = good;                                                                 \
+        equinv_plan *plan = NULL;                                                                  \
+        __VA_ARGS__;                                                                               \
+        FAILS(EQUINV_ERR_UNSUPPORTED, word, equinv_conv_plan_create(ctx, &d, &plan));              \
+    } while (0)
+    DECLINED("f32", d.dtype = EQUINV_F64);
+    DECLINED("regular", d.kind = EQUINV_CONV_LIFTING);
+    DECLINED("regular", d.kind = EQUINV_CONV_TO_PLANE);
+    DECLINED("one element", d.group = equinv_cyclic(1));
+    DECLINED("channel group", d.channel_groups = 2);
+    DECLINED("up to 16", d.kernel = 17, d.height = d.width = 20);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {is_the_dense_convolution, LEVELS}, {larger_than_a_tile, 1},
+        {backward_passes_are_adjoints, 1},  {packing_and_strides_do_not_change_a_bit, 1},
+        {says_why_it_declines, 1},
+    };
+    return run_tests("conv_gfourier", tests, sizeof tests / sizeof *tests);
+}
