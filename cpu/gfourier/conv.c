@@ -1,16 +1,17 @@
 /*
- * Implementation conv/gfourier: forward, and backward data at stride 1, as group convolutions in the
- * Fourier form; what is left goes to conv/gemm, whose plan and packed filter are kept beside.
+ * Implementation conv/gfourier: forward, backward weights, and backward data at stride 1 in the Fourier
+ * form; backward data with a stride goes to conv/gemm, whose plan and packed filter are kept beside.
  */
 #include <string.h>
 
 #include "internal/rows.h"
-#include "pass.h"
+#include "weights.h"
 
 enum { KERNEL_MOST = 16 };
 
 typedef struct gfourier_plan {
     eqi_gf_pass forward, backward;
+    eqi_gf_weights weights;
     bool has_backward;
     eqi_conv_plan *gemm;    /* for the other passes */
     size_t backward_filter; /* offsets in the packed buffer, bytes */
@@ -51,6 +52,7 @@ static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *h
                         .dilation = d->dilation};
     eqi_gf_kind_of(d->group, &pass.kind);
     pass.form = &eqi_gf_forms[pass.kind];
+    pass.vectors = pass.kernels->vectors;
     eqi_gf_pass_size(&pass);
     return pass;
 }
@@ -86,6 +88,7 @@ static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hard
     gfourier_plan g = {.forward = forward_pass(p, hardware), .has_backward = adjoint_is_conv(p)};
     if (g.has_backward)
         g.backward = backward_pass(p, hardware);
+    g.weights = eqi_gf_weights_of(&g.forward, p->desc.batch);
     return g;
 }
 
@@ -98,6 +101,7 @@ static size_t table_size(const eqi_conv_problem *p, const eqi_hardware *hardware
 {
     const gfourier_plan g = plan_of(p, hardware);
     return eqi_aligned(sizeof g) + eqi_gf_pass_table_size(&g.forward) +
+           eqi_gf_pass_table_size(&g.weights.pass) +
            (g.has_backward ? eqi_gf_pass_table_size(&g.backward) : 0) + gemm_plan_size(p, hardware);
 }
 
@@ -115,6 +119,8 @@ static void prepare(eqi_conv_plan *plan)
     *g = plan_of(p, hardware);
     eqi_gf_pass_fill(&g->forward, p->desc.group,
                      eqi_take(&memory, eqi_gf_pass_table_size(&g->forward)));
+    eqi_gf_weights_fill(&g->weights, p->desc.group,
+                        eqi_take(&memory, eqi_gf_pass_table_size(&g->weights.pass)));
     if (g->has_backward)
         eqi_gf_pass_fill(&g->backward, p->desc.group,
                          eqi_take(&memory, eqi_gf_pass_table_size(&g->backward)));
@@ -135,8 +141,9 @@ static void prepare(eqi_conv_plan *plan)
     if (g->has_backward)
         slices = larger(slices, eqi_gf_pass_slice(&g->backward));
     plan->head.packed_size = g->gemm_packed + g->gemm->head.packed_size;
-    plan->head.scratch_size =
-        larger(g->filter_room + g->bias_room + threads * slices, g->gemm->head.scratch_size);
+    size_t scratch = g->filter_room + g->bias_room + threads * slices;
+    scratch = larger(scratch, eqi_gf_weights_scratch(&g->weights, hardware));
+    plan->head.scratch_size = larger(scratch, g->gemm->head.scratch_size);
 }
 
 static const gfourier_plan *of(const eqi_conv_plan *plan)
@@ -247,8 +254,9 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
                                       const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
                                       const equinv_tensor *diff_bias, void *scratch)
 {
-    return eqi_conv_gemm.backward_weights(of(plan)->gemm, src, diff_dst, diff_psi, diff_bias,
-                                          scratch);
+    eqi_gf_weights_run(plan->head.ctx, &of(plan)->weights, plan->problem.desc.group, src, diff_dst,
+                       diff_psi, diff_bias, scratch);
+    return EQUINV_OK;
 }
 
 const eqi_conv_implementation eqi_conv_gfourier = {

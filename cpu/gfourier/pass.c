@@ -1,7 +1,5 @@
 #include "pass.h"
 
-#include <string.h>
-
 #include "internal/rows.h"
 
 enum {
@@ -57,7 +55,7 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     const int64_t lanes = p->kernels->lanes, reach = p->dilation * (p->kernel - 1);
     const int64_t planes = p->fields_in * p->order;
     p->taps = p->kernel * p->kernel;
-    p->pitch = lanes * p->kernels->vectors;
+    p->pitch = lanes * p->vectors;
     p->band = p->out_height;
     while (p->band > BAND_ROWS &&
            planes * copies_of(p, p->band, &p->copies) * (int64_t)sizeof(float) > PLANES_BYTES)
@@ -170,128 +168,14 @@ void eqi_gf_pass_pack(const eqi_gf_pass *p, equinv_group group, eqi_gf_psi *psi,
             }
 }
 
-/* ---- planes ---------------------------------------------------------------------------------------- */
-
-/* A band of one image at work in one thread. */
-typedef struct band {
-    const eqi_gf_pass *pass;
-    const equinv_tensor *src, *dst;
-    const float *filter, *bias;
-    int64_t image, row, rows; /* of dst */
-    float *border, *planes, *hat, *out;
-} band;
-
-static int64_t wrapped(int64_t at, int64_t size)
-{
-    const int64_t rest = at % size;
-    return rest < 0 ? rest + size : rest;
-}
-
-/* The part of a source plane that the band reads, with its border. */
-static void fill_border(const band *b, int64_t field, int64_t element)
-{
-    const eqi_gf_pass *const p = b->pass;
-    const int64_t *const s = b->src->strides;
-    const float *const plane =
-        (const float *)b->src->data + b->image * s[0] + field * s[1] + element * s[2];
-    const int64_t top = b->row * p->stride - p->padding;
-    const int64_t rows = p->stride * (b->rows - 1) + p->dilation * (p->kernel - 1) + 1;
-    const int64_t columns = p->border_columns;
-    if (p->circular || s[4] != 1 || s[3] < p->width) {
-        for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++) {
-                int64_t from_y = top + y, from_x = x - p->padding;
-                if (p->circular) {
-                    from_y = wrapped(from_y, p->height);
-                    from_x = wrapped(from_x, p->width);
-                }
-                const bool inside =
-                    from_y >= 0 && from_y < p->height && from_x >= 0 && from_x < p->width;
-                b->border[y * columns + x] = inside ? plane[from_y * s[3] + from_x * s[4]] : 0;
-            }
-        return;
-    }
-    const int64_t first = larger(0, -top), last = smaller(rows, p->height - top);
-    const int64_t left = smaller(columns, larger(0, p->padding));
-    const int64_t right = larger(left, smaller(columns, p->width + p->padding));
-    if (last <= first) {
-        memset(b->border, 0, (size_t)(rows * columns) * sizeof(float));
-        return;
-    }
-    memset(b->border, 0, (size_t)(first * columns) * sizeof(float));
-    p->kernels->copy_rows(plane + (top + first) * s[3] + left - p->padding, s[3],
-                          plane + (p->height - 1) * s[3] + p->width,
-                          b->border + first * columns + left, columns, last - first, right - left);
-    for (int64_t y = first; y < last; y++) {
-        float *const row = b->border + y * columns;
-        for (int64_t x = 0; x < left; x++)
-            row[x] = 0;
-        for (int64_t x = right; x < columns; x++)
-            row[x] = 0;
-    }
-    memset(b->border + last * columns, 0, (size_t)((rows - last) * columns) * sizeof(float));
-}
-
-static void fill_planes(const band *b, int64_t first, int64_t fields)
-{
-    const eqi_gf_pass *const p = b->pass;
-    const float *const end = b->border + p->border_size / sizeof(float);
-    for (int64_t i = 0; i < fields; i++)
-        for (int64_t h = 0; h < p->order; h++) {
-            float *const planes = b->planes + (i * p->order + h) * p->element;
-            fill_border(b, first + i, h);
-            for (int64_t k = 0; k < p->copies; k++) {
-                const eqi_gf_copy *const c = &p->copy[k];
-                const int64_t rows = c->rows - (p->band - b->rows);
-                const float *const from = b->border + c->row * p->border_columns + c->column;
-                float *const to = planes + c->start;
-                if (p->stride == 1) {
-                    p->kernels->copy_rows(from, p->border_columns, end, to, p->out_width, rows,
-                                          p->out_width);
-                    continue;
-                }
-                for (int64_t y = 0; y < rows; y++)
-                    for (int64_t x = 0; x < p->out_width; x++)
-                        to[y * p->out_width + x] =
-                            from[y * p->stride * p->border_columns + x * p->stride];
-            }
-        }
-}
-
 /* ---- tiles ----------------------------------------------------------------------------------------- */
 
-/* Where the components of `fields` rows stand; returns the floats of all. */
-static int64_t places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step)
-{
-    int64_t start = 0;
-    int c = 0;
-    for (int b = 0; b < p->form->blocks; b++) {
-        const int size = p->form->block[b].size;
-        for (int outer = 0; outer < p->form->block[b].outer; outer++) {
-            for (int j = 0; j < size; j++, c++) {
-                base[c] = start + j * p->pitch;
-                step[c] = size * p->pitch;
-            }
-            start += fields * size * p->pitch;
-        }
-    }
-    return start;
-}
-
 /* dst^ of one tile gets the share of `fields` fields of src. */
-static void run_tile(const band *b, int64_t first_field, int64_t fields, int64_t pixel,
+static void run_tile(const eqi_gf_band *b, int64_t first_field, int64_t fields, int64_t pixel,
                      int64_t vectors, float *out)
 {
     const eqi_gf_pass *const p = b->pass;
-    eqi_gf_transform t = {.src = b->planes + pixel,
-                          .field = p->order * p->element,
-                          .fields = fields,
-                          .taps = p->taps,
-                          .in = p->in,
-                          .out = b->hat,
-                          .vectors = vectors};
-    places(p, fields * p->taps, t.base, t.step);
-    p->kernels->transform[p->kind](&t);
+    eqi_gf_transform_tile(b, fields, pixel, vectors);
     const float *filter = b->filter, *hat = b->hat;
     for (int block = 0; block < p->form->blocks; block++) {
         const int64_t size = p->form->block[block].size;
@@ -315,13 +199,13 @@ static void run_tile(const band *b, int64_t first_field, int64_t fields, int64_t
 }
 
 /* Pixels of the tile into dst, whatever its strides are. */
-static void finish_tile(const band *b, int64_t pixel, int64_t pixels, const float *out)
+static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, const float *out)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
     float *const dst = (float *)b->dst->data + b->image * s[0] + b->row * s[3];
     eqi_gf_inverse v = {.src = out, .bias = b->bias, .pixels = pixels};
-    places(p, p->fields_out, v.base, v.step);
+    eqi_gf_places(p, p->fields_out, v.base, v.step);
     if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
         v.dst = dst + pixel;
         v.field = s[1];
@@ -349,7 +233,7 @@ static void finish_tile(const band *b, int64_t pixel, int64_t pixels, const floa
     }
 }
 
-static void run_band(const band *b)
+static void run_band(const eqi_gf_band *b)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t pixels = b->rows * p->out_width, lanes = p->kernels->lanes;
@@ -357,7 +241,7 @@ static void run_band(const band *b)
     const int64_t tile = p->fields_out * p->order * p->pitch;
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
         const int64_t fields = smaller(p->chunk, p->fields_in - first);
-        fill_planes(b, first, fields);
+        eqi_gf_fill_planes(b, first, fields);
         for (int64_t x = 0; x < pixels; x += p->pitch) {
             const int64_t some = smaller(p->pitch, pixels - x);
             float *const out = b->out + (whole ? 0 : x / p->pitch * tile);
@@ -379,7 +263,7 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
     const job *const j = arg;
     const eqi_gf_pass *const p = j->pass;
     char *memory = slice;
-    band b = {.pass = p, .src = j->src, .dst = j->dst, .filter = j->filter, .bias = j->bias};
+    eqi_gf_band b = {.pass = p, .src = j->src, .dst = j->dst, .filter = j->filter, .bias = j->bias};
     b.border = eqi_take(&memory, p->border_size);
     b.planes = eqi_take(&memory, p->planes_size);
     b.hat = eqi_take(&memory, p->hat_size);

@@ -22,7 +22,7 @@ typedef struct eqi_gf_pass {
     int64_t kernel, taps, dilation;
     int64_t band, bands;                 /* rows of dst at a time */
     int64_t chunk;                       /* fields of src at a time */
-    int64_t pitch;                       /* floats of a row of P^ and dst^ */
+    int64_t vectors, pitch;              /* of a row of P^ and dst^; pitch in floats */
     int64_t border_rows, border_columns; /* of a bordered plane */
     int64_t copies, element;             /* copies of a plane, floats of all of them */
     size_t border_size, planes_size, hat_size, out_size; /* bytes of a thread */
@@ -30,6 +30,24 @@ typedef struct eqi_gf_pass {
     int64_t *in;                                         /* [taps][order] */
     size_t filter_size;                                  /* bytes of the packed filter */
 } eqi_gf_pass;
+
+/* A band of one image at work in one thread. */
+typedef struct eqi_gf_band {
+    const eqi_gf_pass *pass;
+    const equinv_tensor *src, *dst;
+    const float *filter, *bias;
+    int64_t image, row, rows; /* of dst */
+    float *border, *planes, *hat, *out;
+} eqi_gf_band;
+
+/* The copies of the planes of `fields` fields of src. */
+void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields);
+
+/* Where the components of `fields` rows stand in P^ or dst^; returns the floats of all. */
+int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step);
+
+/* P^ of the fields that the planes hold, for pixels from `pixel` on. */
+void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t fields, int64_t pixel, int64_t vectors);
 
 /* Sizes; tables get memory by eqi_gf_pass_fill. */
 void eqi_gf_pass_size(eqi_gf_pass *pass);

@@ -1,0 +1,300 @@
+#include "weights.h"
+
+#include <string.h>
+
+#include "cpu/gemm/gemm.h"
+#include "internal/rows.h"
+
+enum {
+    VECTORS = 12, /* of a row: a product's sums stay in registers for so long */
+    PARTS = 16,
+    PART_BYTES = 32 << 20 /* of all parts together */
+};
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* ---- geometry ------------------------------------------------------------------------------------- */
+
+static size_t rows_size(const eqi_gf_pass *p, int64_t outputs)
+{
+    return eqi_aligned((size_t)(outputs * p->order * p->pitch) * sizeof(float));
+}
+
+eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch)
+{
+    eqi_gf_weights w = {.pass = *forward};
+    eqi_gf_pass *const p = &w.pass;
+    p->vectors = VECTORS;
+    eqi_gf_pass_size(p);
+    w.entries = (int64_t)(p->filter_size / sizeof(float));
+    w.part = eqi_aligned((size_t)w.entries * sizeof(float)) +
+             eqi_aligned((size_t)p->fields_out * sizeof(double));
+    w.tasks = batch * p->bands;
+    const int64_t most = larger(1, smaller(PARTS, PART_BYTES / (int64_t)w.part));
+    w.part_tasks = divide_up(larger(1, w.tasks), most);
+    w.parts = divide_up(w.tasks, w.part_tasks);
+    w.slice = eqi_aligned(p->border_size) + eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) +
+              2 * rows_size(p, 1) + rows_size(p, p->fields_out) + EQI_GEMM_WORKSPACE;
+    return w;
+}
+
+void eqi_gf_weights_fill(eqi_gf_weights *w, equinv_group group, char *tables)
+{
+    eqi_gf_pass_fill(&w->pass, group, tables);
+    for (int a = 0; a < w->pass.order; a++) {
+        double phi[EQI_GF_ORDER] = {0}, entries[EQI_GF_ORDER] = {0};
+        phi[a] = 1;
+        eqi_gf_filter(w->pass.kind, phi, entries);
+        for (int e = 0; e < EQI_GF_ORDER; e++)
+            w->adjoint[e][a] = entries[e];
+    }
+}
+
+size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardware)
+{
+    return (size_t)w->parts * w->part + (size_t)hardware->threads * w->slice;
+}
+
+/* ---- one tile -------------------------------------------------------------------------------------- */
+
+typedef struct work {
+    const eqi_gf_weights *w;
+    eqi_gf_band band;
+    float *rows, *row_hat; /* [order][pitch] of one output, before and after the transform */
+    float *turned;         /* diff_dst^ of the tile, block by block [pixel][output, component] */
+    void *workspace;
+    const eqi_hardware *hardware;
+    float *entries; /* of the part */
+    double *bias;
+} work;
+
+/* diff_dst of one output: its elements' pixels as rows. */
+static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
+{
+    const eqi_gf_pass *const p = k->band.pass;
+    const int64_t *const s = k->band.dst->strides;
+    for (int64_t g = 0; g < p->order; g++) {
+        const float *const from = (const float *)k->band.dst->data + k->band.image * s[0] +
+                                  o * s[1] + g * s[2] + k->band.row * s[3];
+        float *const to = k->rows + g * p->pitch;
+        if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
+            memcpy(to, from + pixel, (size_t)pixels * sizeof(float));
+            continue;
+        }
+        for (int64_t i = 0; i < pixels; i++)
+            to[i] = from[(pixel + i) / p->out_width * s[3] + (pixel + i) % p->out_width * s[4]];
+    }
+}
+
+/*
+ * diff_dst^ of a tile, turned so that a pixel's numbers are neighbours: rows of the product's right
+ * side. The transform of diff_dst is the adjoint of the inverse, up to factors that the filter holds.
+ */
+static void turn_gradient(const work *k, int64_t pixel, int64_t pixels)
+{
+    const eqi_gf_pass *const p = k->band.pass;
+    int64_t in[EQI_GF_ORDER];
+    eqi_gf_transform t = {.src = k->rows,
+                          .fields = 1,
+                          .taps = 1,
+                          .in = in,
+                          .out = k->row_hat,
+                          .vectors = divide_up(pixels, p->kernels->lanes)};
+    for (int c = 0; c < p->order; c++) {
+        in[c] = c * p->pitch;
+        t.base[c] = c * p->pitch;
+        t.step[c] = 0;
+    }
+    for (int64_t o = 0; o < p->fields_out; o++) {
+        fetch_rows(k, o, pixel, pixels);
+        p->kernels->transform[p->kind](&t);
+        const float *component = k->row_hat;
+        float *block = k->turned;
+        for (int b = 0; b < p->form->blocks; b++) {
+            const int64_t size = p->form->block[b].size, columns = p->fields_out * size;
+            for (int outer = 0; outer < p->form->block[b].outer; outer++) {
+                for (int64_t j = 0; j < size; j++, component += p->pitch)
+                    for (int64_t i = 0; i < pixels; i++)
+                        block[i * columns + o * size + j] = component[i];
+                block += columns * p->pitch;
+            }
+        }
+    }
+}
+
+/* The trivial component is the sum over the group. */
+static void add_bias(const work *k, int64_t pixels)
+{
+    const int64_t outputs = k->band.pass->fields_out;
+    for (int64_t o = 0; o < outputs; o++) {
+        float sum = 0;
+        for (int64_t i = 0; i < pixels; i++)
+            sum += k->turned[i * outputs + o];
+        k->bias[o] += (double)sum;
+    }
+}
+
+static void add_products(const work *k, int64_t first, int64_t fields, int64_t pixels)
+{
+    const eqi_gf_pass *const p = k->band.pass;
+    const float *hat = k->band.hat, *turned = k->turned;
+    float *entries = k->entries;
+    for (int b = 0; b < p->form->blocks; b++) {
+        const int64_t size = p->form->block[b].size;
+        eqi_gemm_args product = {.m = fields * p->taps * size,
+                                 .n = p->fields_out * size,
+                                 .k = pixels,
+                                 .lda = p->pitch,
+                                 .ldb = p->fields_out * size,
+                                 .accumulate = true,
+                                 .ldc = p->fields_out * size};
+        product.c = entries + first * p->taps * size * product.ldc;
+        for (int outer = 0; outer < p->form->block[b].outer; outer++) {
+            product.a = hat;
+            product.b = turned;
+            eqi_gemm(k->hardware, EQUINV_F32, &product, k->workspace);
+            hat += product.m * p->pitch;
+            turned += product.n * p->pitch;
+        }
+        entries += p->fields_in * p->taps * size * product.ldc;
+    }
+}
+
+static void add_band(const work *k)
+{
+    const eqi_gf_pass *const p = k->band.pass;
+    const int64_t pixels = k->band.rows * p->out_width;
+    for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
+        const int64_t fields = smaller(p->chunk, p->fields_in - first);
+        eqi_gf_fill_planes(&k->band, first, fields);
+        for (int64_t x = 0; x < pixels; x += p->pitch) {
+            const int64_t some = smaller(p->pitch, pixels - x);
+            eqi_gf_transform_tile(&k->band, fields, x, divide_up(some, p->kernels->lanes));
+            turn_gradient(k, x, some);
+            if (first == 0)
+                add_bias(k, some);
+            add_products(k, first, fields, some);
+        }
+    }
+}
+
+/* ---- parts and their sum ----------------------------------------------------------------------------- */
+
+typedef struct job {
+    const equinv_context *ctx;
+    const eqi_gf_weights *w;
+    equinv_group group;
+    const equinv_tensor *src, *diff_dst, *diff_psi, *diff_bias;
+    char *parts;
+} job;
+
+static float *part_entries(const job *j, int64_t part)
+{
+    return (float *)(j->parts + (size_t)part * j->w->part);
+}
+
+static double *part_bias(const job *j, int64_t part)
+{
+    return (double *)(j->parts + (size_t)part * j->w->part +
+                      eqi_aligned((size_t)j->w->entries * sizeof(float)));
+}
+
+static void run_parts(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
+    const eqi_gf_pass *const p = &j->w->pass;
+    char *memory = slice;
+    work k = {.w = j->w, .hardware = &j->ctx->hardware};
+    k.band = (eqi_gf_band){.pass = p, .src = j->src, .dst = j->diff_dst};
+    k.band.border = eqi_take(&memory, p->border_size);
+    k.band.planes = eqi_take(&memory, p->planes_size);
+    k.band.hat = eqi_take(&memory, p->hat_size);
+    k.rows = eqi_take(&memory, rows_size(p, 1));
+    k.row_hat = eqi_take(&memory, rows_size(p, 1));
+    k.turned = eqi_take(&memory, rows_size(p, p->fields_out));
+    k.workspace = memory;
+    for (int64_t part = first; part < first + count; part++) {
+        memset(part_entries(j, part), 0, j->w->part);
+        k.entries = part_entries(j, part);
+        k.bias = part_bias(j, part);
+        const int64_t end = smaller(j->w->tasks, (part + 1) * j->w->part_tasks);
+        for (int64_t task = part * j->w->part_tasks; task < end; task++) {
+            k.band.image = task / p->bands;
+            k.band.row = task % p->bands * p->band;
+            k.band.rows = smaller(p->band, p->out_height - k.band.row);
+            add_band(&k);
+        }
+    }
+}
+
+/* The entries of one pair of fields and one tap, summed over the parts, in the order of the filter's. */
+static void sum_entries(const job *j, int64_t o, int64_t i, int64_t v, double *entries)
+{
+    const eqi_gf_pass *const p = &j->w->pass;
+    int64_t start = 0;
+    for (int b = 0; b < p->form->blocks; b++) {
+        const int64_t size = p->form->block[b].size, columns = p->fields_out * size;
+        for (int64_t r = 0; r < size; r++)
+            for (int64_t c = 0; c < size; c++) {
+                const int64_t at = start + ((i * p->taps + v) * size + c) * columns + o * size + r;
+                double sum = 0;
+                for (int64_t part = 0; part < j->w->parts; part++)
+                    sum += (double)part_entries(j, part)[at];
+                *entries++ = sum;
+            }
+        start += p->fields_in * p->taps * size * columns;
+    }
+}
+
+static void fold_output(void *arg, int64_t o)
+{
+    const job *const j = arg;
+    const eqi_gf_pass *const p = &j->w->pass;
+    for (int64_t i = 0; i < p->fields_in; i++)
+        for (int64_t v = 0; v < p->taps; v++) {
+            double entries[EQI_GF_ORDER] = {0};
+            sum_entries(j, o, i, v, entries);
+            for (int32_t a = 0; a < p->order; a++) {
+                const eqi_pixel t = eqi_move(eqi_motion_of(j->group, a), v / p->kernel,
+                                             v % p->kernel, p->kernel, p->kernel);
+                double sum = 0;
+                for (int e = 0; e < EQI_GF_ORDER; e++)
+                    sum += j->w->adjoint[e][a] * entries[e];
+                eqi_put(j->diff_psi, eqi_offset5(j->diff_psi, o, i, a, t.y, t.x), sum,
+                        p->accumulate);
+            }
+        }
+    if (!j->diff_bias)
+        return;
+    double sum = 0;
+    for (int64_t part = 0; part < j->w->parts; part++)
+        sum += part_bias(j, part)[o];
+    eqi_put(j->diff_bias, o * j->diff_bias->strides[0], sum, p->accumulate);
+}
+
+void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w, equinv_group group,
+                        const equinv_tensor *src, const equinv_tensor *diff_dst,
+                        const equinv_tensor *diff_psi, const equinv_tensor *diff_bias,
+                        void *scratch)
+{
+    job j = {ctx, w, group, src, diff_dst, diff_psi, diff_bias, scratch};
+    const eqi_gf_pass *const p = &w->pass;
+    const double each = (double)w->entries * (double)(p->band * p->out_width * w->part_tasks);
+    eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j,
+                      (char *)scratch + (size_t)w->parts * w->part, w->slice);
+    eqi_parallel_if_worth(ctx, p->fields_out, (double)w->entries * (double)(w->parts + 8),
+                          fold_output, &j);
+}
