@@ -12,8 +12,8 @@ enum { KERNEL_MOST = 16 };
 typedef struct gfourier_plan {
     eqi_gf_pass forward, backward;
     eqi_gf_weights weights;
-    bool has_backward;
-    eqi_conv_plan *gemm;    /* for the other passes */
+    bool has_backward; /* data; else this plan serves: */
+    eqi_conv_plan *gemm;
     size_t backward_filter; /* offsets in the packed buffer, bytes */
     size_t gemm_packed;
     size_t filter_room, bias_room; /* at the start of scratch */
@@ -102,12 +102,22 @@ static size_t table_size(const eqi_conv_problem *p, const eqi_hardware *hardware
     const gfourier_plan g = plan_of(p, hardware);
     return eqi_aligned(sizeof g) + eqi_gf_pass_table_size(&g.forward) +
            eqi_gf_pass_table_size(&g.weights.pass) +
-           (g.has_backward ? eqi_gf_pass_table_size(&g.backward) : 0) + gemm_plan_size(p, hardware);
+           (g.has_backward ? eqi_gf_pass_table_size(&g.backward) : gemm_plan_size(p, hardware));
 }
 
 static size_t larger(size_t a, size_t b)
 {
     return a > b ? a : b;
+}
+
+static eqi_conv_plan *gemm_plan_in(const eqi_conv_plan *plan, char *memory)
+{
+    eqi_conv_plan *const gemm = eqi_take(&memory, sizeof *gemm);
+    *gemm = *plan;
+    gemm->implementation = &eqi_conv_gemm;
+    gemm->tables = memory;
+    eqi_conv_gemm.prepare(gemm);
+    return gemm;
 }
 
 static void prepare(eqi_conv_plan *plan)
@@ -124,12 +134,8 @@ static void prepare(eqi_conv_plan *plan)
     if (g->has_backward)
         eqi_gf_pass_fill(&g->backward, p->desc.group,
                          eqi_take(&memory, eqi_gf_pass_table_size(&g->backward)));
-    g->gemm = eqi_take(&memory, sizeof *g->gemm);
-    g->gemm->head = plan->head;
-    g->gemm->problem = *p;
-    g->gemm->implementation = &eqi_conv_gemm;
-    g->gemm->tables = memory;
-    eqi_conv_gemm.prepare(g->gemm);
+    else
+        g->gemm = gemm_plan_in(plan, memory);
 
     const size_t threads = (size_t)hardware->threads;
     const size_t filters = larger(g->forward.filter_size, g->backward.filter_size);
@@ -140,10 +146,10 @@ static void prepare(eqi_conv_plan *plan)
     size_t slices = eqi_gf_pass_slice(&g->forward);
     if (g->has_backward)
         slices = larger(slices, eqi_gf_pass_slice(&g->backward));
-    plan->head.packed_size = g->gemm_packed + g->gemm->head.packed_size;
+    plan->head.packed_size = g->gemm_packed + (g->gemm ? g->gemm->head.packed_size : 0);
     size_t scratch = g->filter_room + g->bias_room + threads * slices;
     scratch = larger(scratch, eqi_gf_weights_scratch(&g->weights, hardware));
-    plan->head.scratch_size = larger(scratch, g->gemm->head.scratch_size);
+    plan->head.scratch_size = larger(scratch, g->gemm ? g->gemm->head.scratch_size : 0);
 }
 
 static const gfourier_plan *of(const eqi_conv_plan *plan)
@@ -153,48 +159,51 @@ static const gfourier_plan *of(const eqi_conv_plan *plan)
 
 /* ---- filters --------------------------------------------------------------------------------------- */
 
-typedef struct psi_of {
-    const equinv_tensor *psi;
-    equinv_group group;
-    int64_t kernel;
-} psi_of;
-
-static double forward_psi(const void *arg, int64_t o, int64_t i, int32_t a, int64_t y, int64_t x)
+/* Where phi_v(a) = psi[o, i, a, a v] stands, from psi[o, i]. */
+static void forward_places(const eqi_conv_problem *p, const equinv_tensor *psi, int64_t *place)
 {
-    const equinv_tensor *const psi = ((const psi_of *)arg)->psi;
-    return (double)((const float *)psi->data)[eqi_offset5(psi, o, i, a, y, x)];
+    const int64_t k = p->desc.kernel;
+    for (int64_t v = 0; v < k * k; v++)
+        for (int32_t a = 0; a < p->elements_in; a++) {
+            const eqi_motion turn = eqi_motion_of(p->desc.group, a);
+            const eqi_pixel t = eqi_move(turn, v / k, v % k, k, k);
+            *place++ = eqi_offset5(psi, 0, 0, a, t.y, t.x);
+        }
 }
 
-/* psi'[i, o, b, w] of the adjoint; here its fields are called (o, i), and w = (y, x). */
-static double backward_psi(const void *arg, int64_t o, int64_t i, int32_t b, int64_t y, int64_t x)
+/* The adjoint's: psi'[i, o, b, b v] = psi[o, i, b^-1, -v]. */
+static void backward_places(const eqi_conv_problem *p, const equinv_tensor *psi, int64_t *place)
 {
-    const psi_of *const f = arg;
-    const int32_t back = eqi_inverse(f->group, b);
-    const eqi_pixel t = eqi_move(eqi_motion_of(f->group, back), f->kernel - 1 - y,
-                                 f->kernel - 1 - x, f->kernel, f->kernel);
-    return forward_psi(arg, i, o, back, t.y, t.x);
+    const int64_t k = p->desc.kernel;
+    for (int64_t v = k * k - 1; v >= 0; v--)
+        for (int32_t b = 0; b < p->elements_in; b++)
+            *place++ = eqi_offset5(psi, 0, 0, eqi_inverse(p->desc.group, b), v / k, v % k);
 }
 
 static void pack_forward(const eqi_conv_plan *plan, const equinv_tensor *psi, void *filter)
 {
-    const equinv_conv_desc *const d = &plan->problem.desc;
-    const psi_of f = {psi, d->group, d->kernel};
-    eqi_gf_pass_pack(&of(plan)->forward, d->group, forward_psi, &f, filter);
+    int64_t place[KERNEL_MOST * KERNEL_MOST * EQI_GF_ORDER];
+    forward_places(&plan->problem, psi, place);
+    const eqi_gf_psi from = {psi->data, psi->strides[0], psi->strides[1], place};
+    eqi_gf_pass_pack(&of(plan)->forward, &from, filter);
 }
 
 static void pack_backward(const eqi_conv_plan *plan, const equinv_tensor *psi, void *filter)
 {
-    const equinv_conv_desc *const d = &plan->problem.desc;
-    const psi_of f = {psi, d->group, d->kernel};
-    eqi_gf_pass_pack(&of(plan)->backward, d->group, backward_psi, &f, filter);
+    int64_t place[KERNEL_MOST * KERNEL_MOST * EQI_GF_ORDER];
+    backward_places(&plan->problem, psi, place);
+    const eqi_gf_psi from = {psi->data, psi->strides[1], psi->strides[0], place};
+    eqi_gf_pass_pack(&of(plan)->backward, &from, filter);
 }
 
 static equinv_status pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
 {
     const gfourier_plan *const g = of(plan);
     pack_forward(plan, psi, packed);
-    if (g->has_backward)
+    if (g->has_backward) {
         pack_backward(plan, psi, (char *)packed + g->backward_filter);
+        return EQUINV_OK;
+    }
     return eqi_conv_gemm.pack(g->gemm, psi, (char *)packed + g->gemm_packed);
 }
 

@@ -131,41 +131,62 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, equinv_group group, char *tables)
 
 /* ---- filter ---------------------------------------------------------------------------------------- */
 
-/* Where entry (row, k) of a block of `rows` rows stands: in panels of the kernel's rows. */
-static int64_t panel_place(int64_t panel, int64_t rows, int64_t all_k, int64_t row, int64_t k)
+/* Row `row` of a block in panels of the kernel's rows: its first entry, and floats from k to k. */
+typedef struct panel_row {
+    float *at;
+    int64_t step;
+} panel_row;
+
+static panel_row panel_row_of(float *block, int64_t panel, int64_t rows, int64_t all_k, int64_t row)
 {
     const int64_t first = row / panel * panel;
-    return first * all_k + k * smaller(panel, rows - first) + row - first;
+    return (panel_row){block + first * all_k + row - first, smaller(panel, rows - first)};
 }
 
-void eqi_gf_pass_pack(const eqi_gf_pass *p, equinv_group group, eqi_gf_psi *psi, const void *arg,
-                      float *filter)
+/* The rows of output o in all blocks, in the order of a filter's entries. */
+static void output_rows(const eqi_gf_pass *p, int64_t o, float *filter, panel_row *row)
 {
-    const int64_t panel = p->kernels->rows;
-    for (int64_t o = 0; o < p->fields_out; o++)
-        for (int64_t i = 0; i < p->fields_in; i++)
+    for (int b = 0; b < p->form->blocks; b++) {
+        const int64_t size = p->form->block[b].size, rows = p->fields_out * size;
+        const int64_t all_k = p->fields_in * p->taps * size;
+        for (int64_t r = 0; r < size; r++) {
+            const panel_row first =
+                panel_row_of(filter, p->kernels->rows, rows, all_k, o * size + r);
+            for (int64_t c = 0; c < size; c++)
+                *row++ = (panel_row){first.at + c * first.step, size * first.step};
+        }
+        filter += rows * all_k;
+    }
+}
+
+static int entries_of(const eqi_gf_form *form)
+{
+    int entries = 0;
+    for (int b = 0; b < form->blocks; b++)
+        entries += form->block[b].size * form->block[b].size;
+    return entries;
+}
+
+void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter)
+{
+    const int entries = entries_of(p->form);
+    for (int64_t o = 0; o < p->fields_out; o++) {
+        panel_row row[EQI_GF_ORDER];
+        output_rows(p, o, filter, row);
+        for (int64_t i = 0; i < p->fields_in; i++) {
+            const float *const from = psi->data + o * psi->out + i * psi->in;
             for (int64_t v = 0; v < p->taps; v++) {
-                double phi[EQI_GF_ORDER], entries[EQI_GF_ORDER];
-                for (int32_t a = 0; a < p->order; a++) {
-                    const eqi_pixel t = eqi_move(eqi_motion_of(group, a), v / p->kernel,
-                                                 v % p->kernel, p->kernel, p->kernel);
-                    phi[a] = psi(arg, o, i, a, t.y, t.x);
-                }
-                eqi_gf_filter(p->kind, phi, entries);
-                const double *entry = entries;
-                float *block = filter;
-                for (int b = 0; b < p->form->blocks; b++) {
-                    const int64_t size = p->form->block[b].size;
-                    const int64_t rows = p->fields_out * size;
-                    const int64_t all_k = p->fields_in * p->taps * size;
-                    const int64_t k = (i * p->taps + v) * size;
-                    for (int64_t r = 0; r < size; r++)
-                        for (int64_t c = 0; c < size; c++)
-                            block[panel_place(panel, rows, all_k, o * size + r, k + c)] =
-                                (float)*entry++;
-                    block += rows * all_k;
+                double phi[EQI_GF_ORDER], entry[EQI_GF_ORDER];
+                for (int a = 0; a < p->order; a++)
+                    phi[a] = (double)from[psi->place[v * p->order + a]];
+                eqi_gf_filter(p->kind, phi, entry);
+                for (int e = 0; e < entries; e++) {
+                    *row[e].at = (float)entry[e];
+                    row[e].at += row[e].step;
                 }
             }
+        }
+    }
 }
 
 /* ---- tiles ----------------------------------------------------------------------------------------- */

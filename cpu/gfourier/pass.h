@@ -55,10 +55,16 @@ size_t eqi_gf_pass_table_size(const eqi_gf_pass *pass);
 void eqi_gf_pass_fill(eqi_gf_pass *pass, equinv_group group, char *tables);
 size_t eqi_gf_pass_slice(const eqi_gf_pass *pass);
 
-/* psi at (o, i, a, tap) for a pass: its own, or that of the adjoint. */
-typedef double eqi_gf_psi(const void *arg, int64_t o, int64_t i, int32_t a, int64_t y, int64_t x);
-void eqi_gf_pass_pack(const eqi_gf_pass *pass, equinv_group group, eqi_gf_psi *psi, const void *arg,
-                      float *filter);
+/*
+ * Transforms a filter. phi_v(a) of fields (o, i) stands at psi + o out + i in + place[v order + a]: the
+ * filter's own, or that of the adjoint.
+ */
+typedef struct eqi_gf_psi {
+    const float *data;
+    int64_t out, in; /* floats from field to field */
+    int64_t *place;  /* [taps][order] */
+} eqi_gf_psi;
+void eqi_gf_pass_pack(const eqi_gf_pass *pass, const eqi_gf_psi *psi, float *filter);
 
 /* Maps are [N, F, G, H, W]; scratch has a slice for each of the context's threads. */
 void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *pass, const equinv_tensor *src,
