@@ -19,6 +19,14 @@ static const char *path_of(const char *name)
     return path;
 }
 
+static void read_text(const char *path, char *text, size_t size)
+{
+    FILE *const file = fopen(path, "rb");
+    ck_assert_ptr_nonnull(file);
+    text[fread(text, 1, size - 1, file)] = '\0';
+    fclose(file);
+}
+
 /* The program runs in another folder: a plugin that is named from this one stays the same file. */
 static void keep_plugin(void)
 {
@@ -31,8 +39,8 @@ static void keep_plugin(void)
 outcome program_run(const temp_folder *folder, const char *name, const char *variables,
                     const char *arguments)
 {
+    static char out[32768], err[32768];
     char line[PATH_MAX + 1024];
-    size_t size;
     snprintf(line, sizeof line,
              "cd '%s' && env -u EQUINV_BACKEND -u EQUINV_VERBOSE %s '%s' %s >out 2>err </dev/null",
              folder->path, variables, path_of(name), arguments);
@@ -40,8 +48,9 @@ outcome program_run(const temp_folder *folder, const char *name, const char *var
     fflush(NULL);
     const int status = system(line);
     ck_assert(status != -1 && WIFEXITED(status));
-    return (outcome){WEXITSTATUS(status), file_read(temp_path(folder, "out"), &size),
-                     file_read(temp_path(folder, "err"), &size)};
+    read_text(temp_path(folder, "out"), out, sizeof out);
+    read_text(temp_path(folder, "err"), err, sizeof err);
+    return (outcome){WEXITSTATUS(status), out, err};
 }
 
 int count_of(const char *text, const char *words)

@@ -7,7 +7,7 @@
 
 typedef struct outcome {
     int code;
-    char *out, *err; /* freed by nobody: a test is short */
+    const char *out, *err; /* overwritten by the next run; cut off after 32 KiB */
 } outcome;
 
 /*
