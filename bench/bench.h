@@ -102,6 +102,8 @@ typedef struct bench_runner {
     equinv_status (*create)(problem *p); /* plan; tensors by problem_input and problem_output */
     equinv_status (*run)(problem *p);    /* one call; on CUDA it may still be under way */
     void (*destroy)(problem *p);         /* of `own`; may be NULL */
+    equinv_status (*run_on_host)(
+        problem *p); /* run on host_input and host_output; NULL: by copies */
 } bench_runner;
 
 /*

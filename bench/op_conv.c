@@ -141,7 +141,7 @@ static double least_regular(const bench_case *c)
 
 #define CONV(word, text, kind, in, least_of)                                                       \
     {                                                                                              \
-        .name = word, .purpose = text, .runner = {create_##kind, run, NULL},                       \
+        .name = word, .purpose = text, .runner = {create_##kind, run, NULL, NULL},                 \
         .passes = PASS_FORWARD | PASS_BACKWARD_DATA | PASS_BACKWARD_WEIGHTS,                       \
         .uses = USES_GROUP | USES_OUT | USES_KERNEL | USES_SIZE | USES_IMPL, .batch_power = 1,     \
         .fields_in = in, .size = 14, .kernel = 3, .stride = 1, .dense = dense_##kind,              \

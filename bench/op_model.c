@@ -80,11 +80,22 @@ static equinv_status extract_create(problem *p)
     return problem_output(p, p->dtype, 5, shape);
 }
 
-static equinv_status extract_run(problem *p)
+static equinv_status extract_from(problem *p, const equinv_tensor *src, const equinv_tensor *dst)
 {
     equinv_extract_desc d = EQUINV_EXTRACT_DESC_INIT;
     d.layer = "latents";
-    return equinv_extract(p->model, &d, &p->input[0], NULL, &p->output[0]);
+    return equinv_extract(p->model, &d, src, NULL, dst);
+}
+
+static equinv_status extract_run(problem *p)
+{
+    return extract_from(p, &p->input[0], &p->output[0]);
+}
+
+/* Extraction copies beside its computation. */
+static equinv_status extract_run_on_host(problem *p)
+{
+    return extract_from(p, &p->host_input[0], &p->host_output[0]);
 }
 
 /* ---- train-step ----------------------------------------------------------------------------------- */
@@ -131,7 +142,7 @@ static equinv_status train_run(problem *p)
 const operation extract_operation = {
     .name = "extract",
     .purpose = "latents of images through a three-layer network",
-    .runner = {extract_create, extract_run, NULL},
+    .runner = {extract_create, extract_run, NULL, extract_run_on_host},
     MODEL,
     .limit = 1e-5,
 };
@@ -139,7 +150,7 @@ const operation extract_operation = {
 const operation train_step_operation = {
     .name = "train-step",
     .purpose = "forward, loss, backward and Adam's step of that network",
-    .runner = {train_create, train_run, NULL},
+    .runner = {train_create, train_run, NULL, NULL},
     MODEL,
     .limit = 1e-3,
 };

@@ -116,7 +116,7 @@ static double project_products(const bench_case *c)
 const operation project_operation = {
     .name = "project",
     .purpose = "invariant projection of latents",
-    .runner = {project_create, project_run, NULL},
+    .runner = {project_create, project_run, NULL, NULL},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
     .uses = USES_GROUP | USES_K | USES_SIZE | USES_IMPL,
     .batch_power = 1,
@@ -130,7 +130,7 @@ const operation project_operation = {
 const operation rowsort_operation = {
     .name = "rowsort",
     .purpose = "every channel sorted over its rows",
-    .runner = {rowsort_create, project_run, NULL},
+    .runner = {rowsort_create, project_run, NULL, NULL},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
     .uses = USES_IMPL | USES_ROWS,
     .batch_power = 1,
@@ -158,7 +158,7 @@ static equinv_status templates_run(problem *p)
 const operation templates_operation = {
     .name = "templates",
     .purpose = "random templates",
-    .runner = {templates_create, templates_run, NULL},
+    .runner = {templates_create, templates_run, NULL, NULL},
     .passes = PASS_FORWARD,
     .uses = USES_K,
     .kinds = template_words,
@@ -192,7 +192,7 @@ static double distance_products(const bench_case *c)
 const operation orbit_distance_operation = {
     .name = "orbit-distance",
     .purpose = "distances between the orbits of two batches",
-    .runner = {distance_create, distance_run, NULL},
+    .runner = {distance_create, distance_run, NULL, NULL},
     .passes = PASS_FORWARD,
     .uses = USES_GROUP | USES_SIZE,
     .batch_power = 2,
