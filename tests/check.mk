@@ -46,8 +46,8 @@ check-ubsan: ## the suite under the undefined-behaviour sanitizer
 	@$(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/ubsan SANITIZE=undefined CFLAGS="-O1 -g" -j$(JOBS) check-run
 
 check-compilers: ## zero warnings with gcc and clang
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/gcc CC=gcc WERROR=1 -j$(JOBS) all
-	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/clang CC=clang WERROR=1 -j$(JOBS) all; \
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/gcc CC=gcc WERROR=1 -j$(JOBS) all cuda-host
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/clang CC=clang WERROR=1 -j$(JOBS) all cuda-host; \
 	else echo "SKIP clang: not installed"; fi
 
 check-minimal: ## build and test with libc alone

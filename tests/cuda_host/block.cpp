@@ -32,8 +32,9 @@ static struct {
     int count, left, current, warp;
     uint64_t random;
     Thread threads[max_threads];
-    unsigned ready[max_warps]; /* lanes that can run */
-} block = {nullptr, Order::forward, 0, 0, -1, 0, 1, {}, {}};
+    unsigned ready[max_warps];   /* lanes that can run */
+    unsigned waiting[max_warps]; /* lanes in a warp operation */
+} block = {nullptr, Order::forward, 0, 0, -1, 0, 1, {}, {}, {}};
 
 static const char *const call_names[] = {"__syncwarp",       "__shfl_sync",     "__shfl_up_sync",
                                          "__shfl_down_sync", "__shfl_xor_sync", "__ballot_sync",
@@ -230,12 +231,14 @@ static uint64_t warp_result(int lane, const Thread *lanes, unsigned votes)
     return lanes[source].value;
 }
 
-static bool all_arrived(const Thread *lanes, const Thread &thread)
+static bool all_arrived(const Thread *lanes, const Thread &thread, unsigned waiting)
 {
+    if ((waiting & thread.mask) != thread.mask)
+        return false;
     for (unsigned mask = thread.mask; mask; mask &= mask - 1) {
         const Thread &other = lanes[__builtin_ctz(mask)];
-        if (other.state != State::warp || other.call != thread.call || other.mask != thread.mask ||
-            other.width != thread.width || !same_site(other, thread.file, thread.line))
+        if (other.call != thread.call || other.mask != thread.mask || other.width != thread.width ||
+            !same_site(other, thread.file, thread.line))
             return false;
     }
     return true;
@@ -254,7 +257,9 @@ static void finish_warp_call(int first, unsigned mask)
         lanes[lane].result = warp_result(lane, lanes, votes);
     }
     for (unsigned rest = mask; rest; rest &= rest - 1)
-        wake(first + __builtin_ctz(rest));
+        lanes[__builtin_ctz(rest)].state = State::ready;
+    block.ready[first / warp_lanes] |= mask;
+    block.waiting[first / warp_lanes] &= ~mask;
 }
 
 static void check_warp_call(const char *name, int first, int lane, unsigned mask, int width,
@@ -286,7 +291,9 @@ uint64_t warp_call(WarpCall call, unsigned mask, uint64_t value, int argument, i
     thread.width = width;
     thread.file = file;
     thread.line = line;
-    if (all_arrived(block.threads + first, thread))
+    unsigned &waiting = block.waiting[index / warp_lanes];
+    waiting |= 1u << lane;
+    if (all_arrived(block.threads + first, thread, waiting))
         finish_warp_call(first, mask);
     suspend();
     return thread.result;
@@ -307,6 +314,7 @@ static void start_block(const Kernel &kernel, int64_t index)
     for (int first = 0; first < block.count; first += warp_lanes) {
         const int lanes = block.count - first;
         block.ready[first / warp_lanes] = lanes >= warp_lanes ? ~0u : (1u << lanes) - 1;
+        block.waiting[first / warp_lanes] = 0;
     }
     start_shared(kernel);
 }

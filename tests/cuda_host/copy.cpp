@@ -62,11 +62,11 @@ static cudaError_t copy(const char *what, void *dst, size_t dst_pitch, const voi
     if (error)
         return error;
     return eqi_host::enqueue(stream, what, [=] {
-        const char *const outer = eqi_host::set_running(what, false);
+        const char *const outer = eqi_host::set_running(what, nullptr);
         for (size_t row = 0; row < height && width; row++)
             memmove(static_cast<char *>(dst) + row * dst_pitch,
                     static_cast<const char *>(src) + row * src_pitch, width);
-        eqi_host::set_running(outer, false);
+        eqi_host::set_running(outer, nullptr);
     });
 }
 

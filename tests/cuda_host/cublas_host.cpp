@@ -49,11 +49,11 @@ template <class T> static void multiply(const Gemm<T> &g, const T *a, const T *b
 
 template <class T> static void run(const Gemm<T> &g)
 {
-    const char *const outer = eqi_host::set_running(g.name, false);
+    const char *const outer = eqi_host::set_running(g.name, nullptr);
     for (int64_t i = 0; i < g.batch; i++)
         multiply(g, g.a + i * g.stride_a, g.b + i * g.stride_b, g.c + i * g.stride_c);
     eqi_host::check_canaries();
-    eqi_host::set_running(outer, false);
+    eqi_host::set_running(outer, nullptr);
 }
 
 /* ---- what the call is given ---- */

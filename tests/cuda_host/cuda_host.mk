@@ -7,14 +7,15 @@ HAVE_CXX := $(shell command -v $(CXX) 2>/dev/null)
 CUDA_HOST_FLAGS := -std=c++17 -DEQI_CUDA_ON_HOST -fPIC -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing \
                    -pthread -Wall -Wextra
 ifneq ($(SANITIZE),)
-CUDA_HOST_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+CUDA_HOST_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer \
+                   $(if $(findstring undefined,$(SANITIZE)),-DEQI_HOST_UBSAN)
 endif
 ifeq ($(WERROR),1)
 CUDA_HOST_FLAGS += -Werror
 endif
 
 CUDA_HOST_OBJ := $(BUILD)/obj/cuda-host
-CUDA_HOST_PLANTED := tests/cuda_host/planted.cpp tests/cuda_host/test_planted.cpp
+CUDA_HOST_PLANTED := $(wildcard tests/cuda_host/planted_*.cpp) tests/cuda_host/test_planted.cpp
 CUDA_HOST_ENGINE := $(patsubst %.cpp,$(CUDA_HOST_OBJ)/%.o,$(filter-out $(CUDA_HOST_PLANTED),$(sort $(wildcard tests/cuda_host/*.cpp))))
 CUDA_HOST_OBJECTS := $(CUDA_SOURCES:%.cu=$(CUDA_HOST_OBJ)/%.o)
 CUDA_HOST_PLUGIN := $(if $(HAVE_CXX),$(if $(CUDA_SOURCES),$(BUILD)/cuda-host/libequinv-cuda.so))
@@ -36,11 +37,14 @@ $(CUDA_HOST_OBJ)/%.o: %.cpp $(CUDA_HOST_FLAGS_FILE)
 	@mkdir -p $(@D)
 	$(cuda_host_compile) $< -o $@
 
+.PHONY: cuda-host
+cuda-host: $(CUDA_HOST_PLUGIN) $(CUDA_HOST_PROGRAMS) ## the CUDA plugin as plain C++, and the test of its stand-in
+
 # Never unloaded: its signal handler and coroutines stay in use.
 $(BUILD)/cuda-host/libequinv-cuda.so: $(CUDA_HOST_OBJECTS) $(CUDA_HOST_ENGINE) tests/cuda_host/exports.map
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CXX) -shared -Wl,-z,nodelete -Wl,--version-script=tests/cuda_host/exports.map $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) \
+	$(Q)$(CXX) -shared $(if $(SANITIZE),,-Wl,--no-undefined) -Wl,-z,nodelete -Wl,--version-script=tests/cuda_host/exports.map $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) \
 	    -pthread -o $@ $(filter %.o,$^) -lm
 
 $(BUILD)/tests/cuda_host/planted: $(CUDA_HOST_PLANTED:%.cpp=$(CUDA_HOST_OBJ)/%.o) $(CUDA_HOST_ENGINE)

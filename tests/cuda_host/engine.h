@@ -36,7 +36,7 @@ template <class T> T &immortal()
 /* The same line without the abort. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The operation in whose name faults are reported; returns the one before. */
-const char *set_running(const char *operation, bool is_kernel);
+const char *set_running(const char *operation, const Kernel *kernel);
 /* Reports accesses to closed memory and behind its end with the kernel's name. */
 void watch_signals();
 

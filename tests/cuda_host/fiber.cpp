@@ -3,7 +3,6 @@
 
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -15,6 +14,8 @@
 namespace eqi_host
 {
 constexpr size_t stack_size = EQI_HOST_ASAN ? 256 * 1024 : 64 * 1024;
+/* Closed memory below a stack: as much as a thread of CUDA may have in local arrays. */
+constexpr size_t guard_size = 512 * 1024;
 
 struct Context {
 #if defined(__x86_64__)
@@ -26,7 +27,7 @@ struct Context {
 
 struct Fiber {
     Context context;
-    char *stack; /* above a closed page */
+    char *stack; /* above closed memory */
     void (*entry)();
     void *fake_stack;
 };
@@ -123,13 +124,12 @@ static void fiber_main()
 
 static Fiber *new_fiber()
 {
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    void *const mapping = mmap(nullptr, page + stack_size, PROT_READ | PROT_WRITE,
+    void *const mapping = mmap(nullptr, guard_size + stack_size, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (mapping == MAP_FAILED || mprotect(mapping, page, PROT_NONE))
+    if (mapping == MAP_FAILED || mprotect(mapping, guard_size, PROT_NONE))
         fault("no memory for a coroutine");
     Fiber *const fiber = new Fiber();
-    fiber->stack = static_cast<char *>(mapping) + page;
+    fiber->stack = static_cast<char *>(mapping) + guard_size;
     /* Tops at different places in their pages, or all of them would share a few lines of cache. */
     const size_t color = all.size() % 16 * 192;
     prepare(fiber, fiber->stack + stack_size - color, fiber_main);
@@ -177,10 +177,9 @@ Fiber *current_fiber()
 
 bool is_fiber_guard(const void *address)
 {
-    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const char *const at = static_cast<const char *>(address);
     for (const Fiber *fiber : all)
-        if (at >= fiber->stack - page && at < fiber->stack)
+        if (at >= fiber->stack - guard_size && at < fiber->stack)
             return true;
     return false;
 }

@@ -37,6 +37,7 @@ void check_alignment(const void *pointer, size_t bytes, const char *file, int li
 
 struct Kernel {
     const char *name;
+    const char *caller; /* with the template arguments that the name may mention */
     const void *function;
     dim3 grid, block;
     size_t shared_bytes;
@@ -46,15 +47,15 @@ struct Kernel {
 void submit(const Kernel &kernel, cudaStream_t stream);
 
 template <class... P, class... A>
-void launch(const char *name, void (*function)(P...), dim3 grid, dim3 block, size_t shared_bytes,
-            cudaStream_t stream, const A &...arguments)
+void launch(const char *name, const char *caller, void (*function)(P...), dim3 grid, dim3 block,
+            size_t shared_bytes, cudaStream_t stream, const A &...arguments)
 {
     static_assert(sizeof...(P) == sizeof...(A), "one argument for each parameter of the kernel");
     static_assert((std::is_convertible_v<A, P> && ...), "argument fits its parameter");
     static_assert((std::is_trivially_copyable_v<P> && ...), "parameters are copied as bytes");
     static_assert((sizeof(P) + ... + 0) <= 4096, "a launch passes up to 4 KiB");
     const std::tuple<P...> copies{arguments...};
-    submit({name, reinterpret_cast<const void *>(function), grid, block, shared_bytes,
+    submit({name, caller, reinterpret_cast<const void *>(function), grid, block, shared_bytes,
             [function, copies] { std::apply(function, copies); }},
            stream);
 }
@@ -175,8 +176,9 @@ template <class V, class T> inline void eqi_store_vector(T *pointer, V value, EQ
     do {                                                                                           \
         const dim3 eqi_grid_ = eqi_host::extent(grid);                                             \
         if (eqi_grid_.x != 0 && eqi_grid_.y != 0 && eqi_grid_.z != 0) {                            \
-            eqi_host::launch(#kernel, kernel, eqi_grid_, eqi_host::extent(block),                  \
-                             static_cast<size_t>(shared_bytes), stream, ##__VA_ARGS__);            \
+            eqi_host::launch(#kernel, __PRETTY_FUNCTION__, kernel, eqi_grid_,                      \
+                             eqi_host::extent(block), static_cast<size_t>(shared_bytes), stream,   \
+                             ##__VA_ARGS__);                                                       \
             EQI_TRY(eqi_launched(#kernel));                                                        \
         }                                                                                          \
     } while (0)

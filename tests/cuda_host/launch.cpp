@@ -80,7 +80,7 @@ static void run_order(const Kernel &kernel, int order)
 void run_kernel(const Kernel &kernel)
 {
     const int orders = device_bytes() <= compare_limit ? configured_orders() : 1;
-    const char *const outer = set_running(kernel.name, true);
+    const char *const outer = set_running(kernel.name, &kernel);
     if (orders > 1)
         save(before);
     run_order(kernel, 0);
@@ -94,6 +94,6 @@ void run_kernel(const Kernel &kernel)
     }
     if (orders > 1)
         fill_canaries(fills[0]);
-    set_running(outer, false);
+    set_running(outer, nullptr);
 }
 } // namespace eqi_host

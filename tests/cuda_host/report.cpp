@@ -14,32 +14,39 @@ extern "C" void __sanitizer_set_death_callback(void (*callback)(void)) __attribu
 namespace eqi_host
 {
 static const char *running;
-static bool running_kernel;
+static const Kernel *running_kernel;
 static struct sigaction previous_segv, previous_bus;
 
-const char *set_running(const char *operation, bool is_kernel)
+const char *set_running(const char *operation, const Kernel *kernel)
 {
     const char *const before = running;
     running = operation;
-    running_kernel = is_kernel;
+    running_kernel = kernel;
     return before;
 }
 
-/* "kernel name<4>, block (1, 0, 0), thread (3, 0, 0)": a launch's name may be in parentheses. */
+/* "name<T> [with T = float]": a launch's name may be in parentheses. */
+static void name_kernel(char *text, size_t size, const Kernel &kernel)
+{
+    const int length = static_cast<int>(strlen(kernel.name));
+    const bool parentheses = kernel.name[0] == '(' && kernel.name[length - 1] == ')';
+    const char *const types = strchr(kernel.name, '<') ? strrchr(kernel.caller, '[') : nullptr;
+    snprintf(text, size, "kernel %.*s%s%s", parentheses ? length - 2 : length,
+             parentheses ? kernel.name + 1 : kernel.name, types ? " " : "", types ? types : "");
+}
+
+/* The kernel, and in it "block (1, 0, 0), thread (3, 0, 0)". */
 static void name_place(char *text, size_t size)
 {
-    if (!running) {
-        snprintf(text, size, "host code");
+    if (!running_kernel) {
+        snprintf(text, size, "%s", running ? running : "host code");
         return;
     }
-    const int length = static_cast<int>(strlen(running));
-    const bool parentheses = length > 1 && running[0] == '(' && running[length - 1] == ')';
-    int end = snprintf(text, size, "%s%.*s", running_kernel ? "kernel " : "",
-                       parentheses ? length - 2 : length, parentheses ? running + 1 : running);
-    if (running_kernel && running_thread() >= 0 && static_cast<size_t>(end) < size)
-        snprintf(text + end, size - static_cast<size_t>(end),
-                 ", block (%u, %u, %u), thread (%u, %u, %u)", blockIdx.x, blockIdx.y, blockIdx.z,
-                 threadIdx.x, threadIdx.y, threadIdx.z);
+    name_kernel(text, size, *running_kernel);
+    const size_t end = strlen(text);
+    if (running_thread() >= 0)
+        snprintf(text + end, size - end, ", block (%u, %u, %u), thread (%u, %u, %u)", blockIdx.x,
+                 blockIdx.y, blockIdx.z, threadIdx.x, threadIdx.y, threadIdx.z);
 }
 
 static void print(const char *message)

@@ -156,10 +156,10 @@ static cudaError_t release_call(const char *what, void *pointer, bool host)
         return finish(error);
     drain_all();
     open_memory();
-    const char *const outer = set_running(what, false);
+    const char *const outer = set_running(what, nullptr);
     check_canaries();
     const cudaError_t released = release(pointer, host);
-    set_running(outer, false);
+    set_running(outer, nullptr);
     close_memory();
     return finish(released ? released : device_error());
 }

@@ -78,6 +78,7 @@ static void drain(cudaStream_t stream, const Record *record)
 {
     if (stream->queue.empty())
         return;
+    eqi_host::watch_signals();
     eqi_host::open_memory();
     while (!stream->queue.empty() && !(record && record->done)) {
         const Task task = std::move(stream->queue.front());
@@ -112,6 +113,7 @@ int64_t live_streams()
     return static_cast<int64_t>(streams.size() + events.size() + graphs.size() + execs.size());
 }
 
+/* In every mode and from every thread: stricter than CUDA, so that tests notice. */
 cudaError_t refuse_in_capture(const char *what)
 {
     cudaError_t error = cudaSuccess;

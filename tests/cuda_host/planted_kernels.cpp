@@ -1,68 +1,7 @@
-/* The planted faults. A template argument says whether the fault is there. */
+/* Faults inside kernels. A template argument says whether the fault is there, or how far it goes. */
 #include "tests/cuda_host/planted.h"
-#include "tests/cuda_host/cuda_host.h"
-#include "tests/cuda_host/faults.h"
 
 #include <initializer_list>
-#include <stdlib.h>
-
-#include "equinv/equinv.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED_ADDRESS 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED_ADDRESS 1
-#endif
-#endif
-#ifdef SANITIZED_ADDRESS
-#define SAYS(plain) "stopped by a sanitizer"
-#else
-#define SAYS(plain) plain
-#endif
-
-#define EQI_TRY(call)                                                                              \
-    do {                                                                                           \
-        const equinv_status status_ = (call);                                                      \
-        if (status_ != EQUINV_OK)                                                                  \
-            return status_;                                                                        \
-    } while (0)
-
-static equinv_status eqi_launched(const char *)
-{
-    return cudaGetLastError() == cudaSuccess ? EQUINV_OK : EQUINV_ERR_BACKEND;
-}
-
-/* A stream and device memory of floats 0, 1, 2, ... */
-struct Setting {
-    cudaStream_t stream;
-    float *data;
-    int count;
-    explicit Setting(int n) : stream(nullptr), data(nullptr), count(n)
-    {
-        float *const host = static_cast<float *>(malloc(sizeof(float) * static_cast<size_t>(n)));
-        for (int i = 0; i < n; i++)
-            host[i] = static_cast<float>(i);
-        cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
-        cudaMalloc(&data, sizeof(float) * static_cast<size_t>(n));
-        cudaMemcpyAsync(data, host, sizeof(float) * static_cast<size_t>(n), cudaMemcpyHostToDevice,
-                        stream);
-        cudaStreamSynchronize(stream);
-        free(host);
-    }
-    ~Setting()
-    {
-        cudaStreamSynchronize(stream);
-        cudaFree(data);
-        cudaStreamDestroy(stream);
-    }
-    float read(int index)
-    {
-        float value = 0.0f;
-        cudaMemcpyAsync(&value, data + index, sizeof value, cudaMemcpyDeviceToHost, stream);
-        return cudaStreamSynchronize(stream) ? -1.0f : value;
-    }
-};
 
 /* ---- barriers ---- */
 
@@ -246,6 +185,55 @@ template <class T> static int shared_misaligned(void)
     return s.read(3) != 4.0f;
 }
 
+/* What -fsanitize=undefined adds: plain vector access, and an array's own bounds. */
+#if defined(EQI_HOST_UBSAN) && !defined(PLANTED_ASAN)
+__global__ void eqi_plant_plain_float4(float *data)
+{
+    data[0] = reinterpret_cast<const float4 *>(data + 1)[threadIdx.x].y;
+}
+
+static int plain_misaligned(void)
+{
+    Setting s(256);
+    EQI_LAUNCH(eqi_plant_plain_float4, 1, 32, 0, s.stream, s.data);
+    return s.read(0) != 0.0f;
+}
+
+__global__ void eqi_plant_bounds(float *data)
+{
+    EQI_SHARED(float, row, 32);
+    EQI_SHARED(float, next, 32);
+    next[threadIdx.x] = row[threadIdx.x] = data[threadIdx.x];
+    __syncthreads();
+    data[threadIdx.x] = row[threadIdx.x + 40] - next[threadIdx.x];
+}
+
+static int bounds(void)
+{
+    Setting s(32);
+    EQI_LAUNCH(eqi_plant_bounds, 1, 32, 0, s.stream, s.data);
+    return s.read(0) != 0.0f;
+}
+#endif
+
+/* ---- local arrays ---- */
+
+template <int count> __global__ void eqi_plant_local_array(float *data)
+{
+    volatile float local[count];
+    for (int i = 0; i < count; i += 256)
+        local[i] = data[threadIdx.x];
+    __syncthreads();
+    data[threadIdx.x] = local[0];
+}
+
+template <int count> static int local_array(void)
+{
+    Setting s(32);
+    EQI_LAUNCH((eqi_plant_local_array<count>), 1, 32, 0, s.stream, s.data);
+    return s.read(31) != 31.0f;
+}
+
 /* ---- warps ---- */
 
 template <unsigned mask> __global__ void eqi_plant_shuffle(float *data)
@@ -325,6 +313,48 @@ template <bool sound> static int last_block(void)
     return s.read(0) != 0.0f;
 }
 
+/* The sum of floats in the order in which blocks come. */
+__global__ void eqi_plant_float_sum(float *data)
+{
+    if (threadIdx.x == 0 && blockIdx.x > 0)
+        atomicAdd(data, 1.0f / data[blockIdx.x]);
+}
+
+static int float_sum(void)
+{
+    Setting s(64);
+    EQI_LAUNCH(eqi_plant_float_sum, 64, 32, 0, s.stream, s.data);
+    return s.read(0) < 4.0f;
+}
+
+/* Blocks meet through an integer that counts them; the last one finishes, whichever it is. */
+__global__ void eqi_plant_ticket(float *data, unsigned *tickets, float *sum)
+{
+    EQI_SHARED(bool, last, 1);
+    if (threadIdx.x == 0) {
+        data[blockIdx.x] *= 2.0f;
+        __threadfence();
+        last[0] = atomicAdd(tickets, 1u) == gridDim.x - 1;
+    }
+    __syncthreads();
+    if (last[0] && threadIdx.x == 0) {
+        *sum = 0.0f;
+        for (unsigned i = 0; i < gridDim.x; i++)
+            *sum += data[i];
+    }
+}
+
+static int ticket(void)
+{
+    Setting s(64), sum(1);
+    unsigned *tickets = nullptr;
+    cudaMalloc(&tickets, sizeof *tickets);
+    cudaMemsetAsync(tickets, 0, sizeof *tickets, s.stream);
+    EQI_LAUNCH(eqi_plant_ticket, 64, 64, 0, s.stream, s.data, tickets, sum.data);
+    cudaFree(tickets);
+    return sum.read(0) != 63.0f * 64.0f;
+}
+
 __global__ void eqi_plant_index(float *data)
 {
     const unsigned block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
@@ -344,191 +374,7 @@ static int every_thread_once(void)
     return 0;
 }
 
-/* ---- host code ---- */
-
-static int host_read(void)
-{
-    const Setting s(64);
-    volatile const float *const data = s.data;
-    return data[3] != 3.0f;
-}
-
-static int default_stream_launch(void)
-{
-    Setting s(64);
-    EQI_LAUNCH(eqi_plant_global_write, 1, 64, 0, cudaStream_t(nullptr), s.data, 64);
-    return 0;
-}
-
-static int default_stream_copy(void)
-{
-    Setting s(64);
-    return cudaMemsetAsync(s.data, 0, 4, nullptr) == cudaErrorInvalidResourceHandle;
-}
-
-static int copy_too_far(void)
-{
-    Setting s(64);
-    float host[65];
-    return cudaMemcpyAsync(host, s.data, sizeof host, cudaMemcpyDeviceToHost, s.stream) != 0;
-}
-
-template <bool waits> static int two_streams(void)
-{
-    Setting s(64), other(64);
-    cudaEvent_t written;
-    cudaEventCreateWithFlags(&written, cudaEventDisableTiming);
-    EQI_LAUNCH(eqi_plant_global_write, 1, 64, 0, s.stream, s.data, 64);
-    cudaEventRecord(written, s.stream);
-    if (waits)
-        cudaStreamWaitEvent(other.stream, written, 0);
-    cudaMemcpyAsync(other.data, s.data, 256, cudaMemcpyDeviceToDevice, other.stream);
-    const bool seen = other.read(5) == 2.0f;
-    cudaEventDestroy(written);
-    return seen != waits;
-}
-
-static int late_copy(void)
-{
-    Setting s(64);
-    float value = 7.0f;
-    cudaMemcpyAsync(&value, s.data + 3, sizeof value, cudaMemcpyDeviceToHost, s.stream);
-    const bool early = value != 7.0f || cudaStreamQuery(s.stream) != cudaErrorNotReady;
-    cudaGetLastError();
-    return early || cudaStreamQuery(s.stream) != cudaSuccess || value != 3.0f;
-}
-
-/* ---- graphs ---- */
-
-template <bool sound> static int capture(void)
-{
-    Setting s(96);
-    cudaGraph_t graph = nullptr;
-    void *other = nullptr;
-    cudaStreamBeginCapture(s.stream, cudaStreamCaptureModeThreadLocal);
-    EQI_LAUNCH((eqi_plant_index), 1, 96, 0, s.stream, s.data);
-    const cudaError_t allocated = sound ? cudaSuccess : cudaMalloc(&other, 64);
-    const cudaError_t ended = cudaStreamEndCapture(s.stream, &graph);
-    cudaGetLastError();
-    if (!sound)
-        return allocated == cudaErrorStreamCaptureUnsupported && !other && !graph &&
-               ended == cudaErrorStreamCaptureInvalidated;
-    cudaGraphExec_t exec = nullptr;
-    if (ended || s.read(5) != 5.0f || cudaGraphInstantiate(&exec, graph, 0) ||
-        cudaGraphDestroy(graph))
-        return 1;
-    for (int i = 0; i < 3; i++)
-        cudaGraphLaunch(exec, s.stream);
-    cudaGraphExecDestroy(exec);
-    return s.read(5) != 8.0f;
-}
-
-/* Work on a second stream belongs to the capture when events fork and join it. */
-template <bool joined> static int forked_capture(void)
-{
-    Setting s(96), other(96);
-    cudaGraph_t graph = nullptr;
-    cudaEvent_t fork, join;
-    cudaEventCreateWithFlags(&fork, cudaEventDisableTiming);
-    cudaEventCreateWithFlags(&join, cudaEventDisableTiming);
-    cudaStreamBeginCapture(s.stream, cudaStreamCaptureModeGlobal);
-    cudaEventRecord(fork, s.stream);
-    cudaStreamWaitEvent(other.stream, fork, 0);
-    EQI_LAUNCH((eqi_plant_index), 1, 96, 0, other.stream, other.data);
-    cudaEventRecord(join, other.stream);
-    if (joined)
-        cudaStreamWaitEvent(s.stream, join, 0);
-    const cudaError_t ended = cudaStreamEndCapture(s.stream, &graph);
-    cudaEventDestroy(fork);
-    cudaEventDestroy(join);
-    return joined ? ended != cudaSuccess || cudaGraphDestroy(graph)
-                  : ended != cudaErrorStreamCaptureUnjoined;
-}
-
-/* ---- launches that must fail, and injected failures ---- */
-
-static equinv_status launch_with(const Setting &s, dim3 grid, dim3 block, size_t shared)
-{
-    EQI_LAUNCH(eqi_plant_global_write, grid, block, shared, s.stream, s.data, 64);
-    return EQUINV_OK;
-}
-
-static equinv_status launch_count(const Setting &s, int64_t blocks)
-{
-    EQI_LAUNCH(eqi_plant_global_write, blocks, 32, 0, s.stream, s.data, 64);
-    return EQUINV_OK;
-}
-
-static int configurations(void)
-{
-    const Setting s(64);
-    const int64_t before = eqi_host_launches();
-    const bool refused = launch_with(s, 1, 1025, 0) && launch_with(s, 1, dim3(64, 32), 0) &&
-                         launch_with(s, 1, 0, 0) && launch_with(s, dim3(1, 65536), 32, 0) &&
-                         launch_with(s, 1, 32, 48 * 1024 + 1) &&
-                         launch_count(s, int64_t(1) << 32) && launch_count(s, -1);
-    const bool empty = !launch_with(s, 0, 32, 0) && !launch_with(s, dim3(1, 0), 32, 0);
-    cudaFuncSetAttribute(eqi_plant_global_write, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         100 * 1024);
-    const bool counted = eqi_host_launches() == before;
-    return !refused || !empty || !counted || launch_with(s, 1, 32, 100 * 1024) ||
-           cudaStreamSynchronize(s.stream);
-}
-
-static int injected(void)
-{
-    Setting s(64);
-    eqi_host_inject_error(cudaErrorLaunchOutOfResources, 1, false);
-    if (launch_count(s, 1) || !launch_count(s, 1) || launch_count(s, 1))
-        return 1;
-    eqi_host_inject_error(cudaErrorIllegalAddress, 0, true);
-    if (launch_count(s, 1) || cudaStreamSynchronize(s.stream) != cudaErrorIllegalAddress ||
-        cudaStreamSynchronize(s.stream) != cudaErrorIllegalAddress || !launch_count(s, 1))
-        return 1;
-    eqi_host_inject_error(0, 0, false);
-    cudaGetLastError();
-    return s.read(0) != 2.0f;
-}
-
-static int allocations_fail(void)
-{
-    const size_t before = eqi_host_memory_in_use();
-    void *first = nullptr, *second = nullptr;
-    eqi_host_fail_allocations_after(1);
-    if (cudaMalloc(&first, 100) || cudaMalloc(&second, 100) != cudaErrorMemoryAllocation || second)
-        return 1;
-    eqi_host_fail_allocations_after(-1);
-    eqi_host_set_memory_limit(before + 200);
-    if (cudaMalloc(&second, 101) != cudaErrorMemoryAllocation || cudaMalloc(&second, 100))
-        return 1;
-    eqi_host_set_memory_limit(0);
-    cudaFree(first);
-    cudaFree(second);
-    return eqi_host_memory_in_use() != before || reinterpret_cast<uintptr_t>(first) % 256 != 0 ||
-           cudaGetLastError() != cudaErrorMemoryAllocation;
-}
-
-/* ---- cuBLAS ---- */
-
-template <int columns> static int product(void)
-{
-    Setting a(6), b(6), c(4);
-    cublasHandle_t handle = nullptr;
-    const float one = 1.0f, zero = 0.0f;
-    cublasCreate(&handle);
-    cublasSetStream(handle, c.stream);
-    /* A = [0 2 4; 1 3 5], B = A^T as stored: C = A A^T */
-    const cublasStatus_t status = cublasSgemm(handle, CUBLAS_OP_N, CUBLAS_OP_T, 2, columns, 3, &one,
-                                              a.data, 2, b.data, columns, &zero, c.data, 2);
-    const cublasStatus_t bad = cublasSgemm(handle, CUBLAS_OP_N, CUBLAS_OP_T, 2, 2, 3, &one, a.data,
-                                           1, b.data, 2, &zero, c.data, 2);
-    const bool right =
-        c.read(0) == 20.0f && c.read(1) == 26.0f && c.read(2) == 26.0f && c.read(3) == 35.0f;
-    cublasDestroy(handle);
-    return status || bad != CUBLAS_STATUS_INVALID_VALUE || !right;
-}
-
-const Planted planted[] = {
+const Planted planted_kernels[] = {
     {"sound block sum", block_sum<true>, nullptr, nullptr},
     {"missing barrier", block_sum<false>, "depends on the order", "eqi_plant_block_sum"},
     {"sound ring", rotate<true>, nullptr, nullptr},
@@ -560,6 +406,13 @@ const Planted planted[] = {
     {"misaligned float4", misaligned<1>, "misaligned", "eqi_plant_float4"},
     {"sound shared float4", shared_misaligned<float4>, nullptr, nullptr},
     {"misaligned shared float4", shared_misaligned<float>, "misaligned", "eqi_plant_shared_float4"},
+#if defined(EQI_HOST_UBSAN) && !defined(PLANTED_ASAN)
+    {"plain misaligned float4", plain_misaligned, "stopped by a sanitizer",
+     "eqi_plant_plain_float4"},
+    {"bounds of a shared array", bounds, "stopped by a sanitizer", "eqi_plant_bounds"},
+#endif
+    {"sound local array", local_array<1024>, nullptr, nullptr},
+    {"local array too large", local_array<120000>, "stack overflow", "eqi_plant_local_array"},
     {"sound shuffle", shuffle<0xffffffffu>, nullptr, nullptr},
     {"wrong lane", shuffle<0x0000ffffu>, "wrong lane", "eqi_plant_shuffle"},
     {"sound shuffle of all lanes", divergent<true>, nullptr, nullptr},
@@ -567,23 +420,8 @@ const Planted planted[] = {
     {"warp operations", all_warp_calls, nullptr, nullptr},
     {"sound blocks", last_block<true>, nullptr, nullptr},
     {"order of blocks", last_block<false>, "depends on the order", "eqi_plant_last_block"},
+    {"order of a float sum", float_sum, "depends on the order", "eqi_plant_float_sum"},
+    {"sound ticket", ticket, nullptr, nullptr},
     {"every thread once", every_thread_once, nullptr, nullptr},
-    {"host reads device memory", host_read, "outside kernels and copies", "host code"},
-    {"launch on the default stream", default_stream_launch, "on the default stream",
-     "eqi_plant_global_write"},
-    {"fill on the default stream", default_stream_copy, "on the default stream", "cudaMemsetAsync"},
-    {"copy too far", copy_too_far, "bytes behind the end", "cudaMemcpyAsync"},
-    {"event between streams", two_streams<true>, nullptr, nullptr},
-    {"no event between streams", two_streams<false>, nullptr, nullptr},
-    {"copies are late", late_copy, nullptr, nullptr},
-    {"graph", capture<true>, nullptr, nullptr},
-    {"allocation in a capture", capture<false>, "the capture is lost", "cudaMalloc"},
-    {"forked graph", forked_capture<true>, nullptr, nullptr},
-    {"fork not joined", forked_capture<false>, nullptr, nullptr},
-    {"launch configurations", configurations, nullptr, nullptr},
-    {"injected errors", injected, nullptr, nullptr},
-    {"failing allocations", allocations_fail, nullptr, nullptr},
-    {"product", product<2>, nullptr, nullptr},
-    {"product too far", product<3>, "is not inside its device memory", "cublasSgemm"},
 };
-const int planted_count = sizeof planted / sizeof *planted;
+const int planted_kernels_count = sizeof planted_kernels / sizeof *planted_kernels;
