@@ -5,7 +5,7 @@ endif
 HAVE_CXX := $(shell command -v $(CXX) 2>/dev/null)
 
 CUDA_HOST_FLAGS := -std=c++17 -DEQI_CUDA_ON_HOST -fPIC -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing \
-                   -pthread -Wall -Wextra
+                   -fstack-clash-protection -pthread -Wall -Wextra
 ifneq ($(SANITIZE),)
 CUDA_HOST_FLAGS += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer \
                    $(if $(findstring undefined,$(SANITIZE)),-DEQI_HOST_UBSAN)

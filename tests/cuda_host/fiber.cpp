@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if !defined(__x86_64__)
 #include <ucontext.h>
@@ -14,8 +15,8 @@
 namespace eqi_host
 {
 constexpr size_t stack_size = EQI_HOST_ASAN ? 256 * 1024 : 64 * 1024;
-/* Closed memory below a stack: as much as a thread of CUDA may have in local arrays. */
-constexpr size_t guard_size = 512 * 1024;
+/* One closed page; compiled with -fstack-clash-protection, no frame steps over it. */
+static const size_t guard_size = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 
 struct Context {
 #if defined(__x86_64__)

@@ -68,6 +68,23 @@ static int late_copy(void)
     return early || cudaStreamQuery(s.stream) != cudaSuccess || value != 3.0f;
 }
 
+/* Waiting for an event is not waiting for what came after it. */
+static int early_event(void)
+{
+    Setting s(64);
+    float first = 0.0f, second = 0.0f;
+    cudaEvent_t event;
+    cudaEventCreateWithFlags(&event, cudaEventDisableTiming);
+    cudaMemcpyAsync(&first, s.data + 1, sizeof first, cudaMemcpyDeviceToHost, s.stream);
+    cudaEventRecord(event, s.stream);
+    cudaMemcpyAsync(&second, s.data + 2, sizeof second, cudaMemcpyDeviceToHost, s.stream);
+    cudaEventSynchronize(event);
+    const bool right = first == 1.0f && second == 0.0f;
+    cudaStreamSynchronize(s.stream);
+    cudaEventDestroy(event);
+    return !right || second != 2.0f;
+}
+
 /* The source of a copy belongs to the copy until something has waited for it. */
 static int late_source(void)
 {
@@ -320,6 +337,9 @@ static int product_of_nothing(void)
     if (!status && cublasDgemm(handle, CUBLAS_OP_N, CUBLAS_OP_N, 2, 2, 2, &one, fresh, 1, fresh, 2,
                                &zero, fresh, 2) != CUBLAS_STATUS_INVALID_VALUE)
         status = CUBLAS_STATUS_INTERNAL_ERROR;
+    if (!status && cublasDgemm(handle, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 2, &one, fresh, 1, fresh, 1,
+                               &zero, fresh, 1) != CUBLAS_STATUS_INVALID_VALUE)
+        status = CUBLAS_STATUS_INTERNAL_ERROR;
     cublasDestroy(handle);
     cudaFree(fresh);
     return status || value != 0.0;
@@ -345,6 +365,7 @@ const Planted planted_host[] = {
     {"event between streams", two_streams<true>, nullptr, nullptr},
     {"no event between streams", two_streams<false>, nullptr, nullptr},
     {"copies are late", late_copy, nullptr, nullptr},
+    {"event before a copy", early_event, nullptr, nullptr},
     {"sources are read late", late_source, nullptr, nullptr},
     {"copy in two dimensions", copy_2d, nullptr, nullptr},
     {"copy on the wrong side", wrong_side, "is no device memory", "cudaMemcpyAsync"},

@@ -66,6 +66,24 @@ template <bool sound> static int skipped_barrier(void)
     return s.read(127) != 1.0f;
 }
 
+/* One thread leaves a loop that the others go on with. */
+template <bool sound> __global__ void eqi_plant_left_loop(float *data)
+{
+    for (int i = 0; i < 3; i++) {
+        __syncthreads();
+        if (!sound && i == 1 && threadIdx.x == 40)
+            return;
+    }
+    data[threadIdx.x] = 1.0f;
+}
+
+template <bool sound> static int left_loop(void)
+{
+    Setting s(64);
+    EQI_LAUNCH((eqi_plant_left_loop<sound>), 1, 64, 0, s.stream, s.data);
+    return s.read(40) != 1.0f;
+}
+
 __global__ void eqi_plant_two_barriers(float *data)
 {
     if (threadIdx.x < 32)
@@ -266,16 +284,29 @@ template <bool sound> static int divergent(void)
     return s.read(0) != 1.0f;
 }
 
+template <bool sound> __global__ void eqi_plant_masks(float *data)
+{
+    const unsigned mask = sound || threadIdx.x != 5 ? 0xffffffffu : 0xffffffbfu;
+    data[threadIdx.x] = static_cast<float>(__ballot_sync(mask, 1));
+}
+
+template <bool sound> static int masks(void)
+{
+    Setting s(32);
+    EQI_LAUNCH((eqi_plant_masks<sound>), 1, 32, 0, s.stream, s.data);
+    return s.read(0) != 4294967296.0f;
+}
+
 __global__ void eqi_plant_all_warp_calls(float *data, int *votes)
 {
     const unsigned all = 0xffffffffu;
     const int lane = static_cast<int>(threadIdx.x);
     const double third = __shfl_sync(all, lane / 2.0, lane % 4, 8);
-    const int64_t up = __shfl_up_sync(all, static_cast<int64_t>(lane), 3);
+    const int64_t up = __shfl_up_sync(all, static_cast<int64_t>(lane), 3, 8);
     const unsigned down = __shfl_down_sync(all, threadIdx.x, 3u, 16);
     const int crossed = __shfl_xor_sync(all, lane, 5);
     const bool right = third == (lane / 8 * 8 + lane % 4) / 2.0 &&
-                       up == (lane < 3 ? lane : lane - 3) &&
+                       up == (lane % 8 < 3 ? lane : lane - 3) &&
                        down == threadIdx.x + (lane % 16 < 13 ? 3u : 0u) && crossed == (lane ^ 5) &&
                        __ballot_sync(all, lane % 2) == 0xaaaaaaaau && __any_sync(all, lane == 7) &&
                        !__all_sync(all, lane == 7) && __all_sync(all, 2);
@@ -381,6 +412,9 @@ const Planted planted_kernels[] = {
     {"missing second barrier", rotate<false>, "depends on the order", "eqi_plant_rotate"},
     {"sound barrier", skipped_barrier<true>, nullptr, nullptr},
     {"skipped barrier", skipped_barrier<false>, "has returned", "eqi_plant_skipped_barrier"},
+    {"sound loop", left_loop<true>, nullptr, nullptr},
+    {"loop that one thread leaves", left_loop<false>, "thread 40 has returned",
+     "eqi_plant_left_loop"},
     {"two barriers", two_barriers, "threads do not meet", "eqi_plant_two_barriers"},
     {"sound shared write", shared_write<0>, nullptr, nullptr},
     {"shared write behind", shared_write<1>, SAYS("write behind the shared array 'row'"),
@@ -417,6 +451,8 @@ const Planted planted_kernels[] = {
     {"wrong lane", shuffle<0x0000ffffu>, "wrong lane", "eqi_plant_shuffle"},
     {"sound shuffle of all lanes", divergent<true>, nullptr, nullptr},
     {"divergent shuffle", divergent<false>, "threads do not meet", "eqi_plant_divergent"},
+    {"sound masks", masks<true>, nullptr, nullptr},
+    {"different masks", masks<false>, "threads do not meet", "eqi_plant_masks"},
     {"warp operations", all_warp_calls, nullptr, nullptr},
     {"sound blocks", last_block<true>, nullptr, nullptr},
     {"order of blocks", last_block<false>, "depends on the order", "eqi_plant_last_block"},
