@@ -104,7 +104,7 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(link) $< $(STATIC) $(LIB_LIBS)
 
-DEMO_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/demo/*.c)) tools/digits.c)
+DEMO_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/demo/*.c)) tools/digits.c tools/mirror.c)
 $(BUILD)/bin/equinv-demo: $(DEMO_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)

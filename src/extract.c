@@ -1,21 +1,11 @@
 /* Latents of any number of images, chunk by chunk, from memory or from a file to a file. */
-#include "internal/model.h"
+#include "internal/backend.h"
+#include "internal/extract.h"
 
 #include <string.h>
 
-/* What both ways share: the layer, the projection and how far it is. */
-typedef struct extraction {
-    equinv_model *model;
-    const eqi_node *node;
-    const equinv_projection *projection; /* NULL: the latents themselves */
-    equinv_progress progress;
-    void *progress_user;
-    int64_t images; /* all of them */
-    eqi_evaluation evaluation;
-} extraction;
-
-/* Shape of a batch of codes: p(latents), or the latents as callers see them. */
-static equinv_status code_shape(const extraction *x, int64_t batch, int32_t *ndim, int64_t *shape)
+equinv_status eqi_extraction_shape(const eqi_extraction *x, int64_t batch, int32_t *ndim,
+                                   int64_t *shape)
 {
     if (x->projection)
         return equinv_projection_output_shape(x->projection, batch, ndim, shape);
@@ -26,16 +16,17 @@ static equinv_status code_shape(const extraction *x, int64_t batch, int32_t *ndi
 }
 
 /* A projection refuses latents that do not fit when it is given none of them. */
-static equinv_status check_projection(const extraction *x)
+static equinv_status check_projection(const eqi_extraction *x)
 {
     if (!x->projection)
         return EQUINV_OK;
     int32_t ndim;
     int64_t shape[EQUINV_MAX_DIMS];
-    EQI_TRY(code_shape(x, 0, &ndim, shape));
+    EQI_TRY(eqi_extraction_shape(x, 0, &ndim, shape));
     const equinv_tensor latents = eqi_model_map(x->model, x->node, 0, NULL);
     equinv_tensor codes;
     EQI_TRY(equinv_tensor_init(NULL, x->model->desc.dtype, ndim, shape, &codes));
+    codes.device = x->model->ctx->device;
     const equinv_status status =
         equinv_project_forward(x->projection, &latents, NULL, &codes, NULL, 0,
                                x->model->scratch.data, x->model->scratch.size);
@@ -47,7 +38,7 @@ static equinv_status check_projection(const extraction *x)
 
 /* Checks the description and what does not depend on the images. */
 static equinv_status open_extraction(equinv_model *model, const equinv_extract_desc *desc,
-                                     const equinv_projection *projection, extraction *x)
+                                     const equinv_projection *projection, eqi_extraction *x)
 {
     const equinv_extract_desc defaults = EQUINV_EXTRACT_DESC_INIT;
     if (!desc)
@@ -57,11 +48,11 @@ static equinv_status open_extraction(equinv_model *model, const equinv_extract_d
     EQI_TRY(eqi_model_find_latents(model, desc->layer, &target));
     EQI_CHECK(desc->batch >= 0, ARG, "batch is %" PRId64 ", expected 0 (chosen here) or more",
               desc->batch);
-    *x = (extraction){.model = model,
-                      .node = model->nodes[target],
-                      .projection = projection,
-                      .progress = desc->progress,
-                      .progress_user = desc->progress_user};
+    *x = (eqi_extraction){.model = model,
+                          .node = model->nodes[target],
+                          .projection = projection,
+                          .progress = desc->progress,
+                          .progress_user = desc->progress_user};
     x->evaluation.target = target;
     x->evaluation.chunk = desc->batch;
     if (projection)
@@ -71,16 +62,15 @@ static equinv_status open_extraction(equinv_model *model, const equinv_extract_d
     return check_projection(x);
 }
 
-static equinv_status begin(extraction *x, int64_t images, bool outside)
+static equinv_status begin(eqi_extraction *x, int64_t images, bool outside)
 {
     x->images = images;
     return eqi_evaluation_begin(x->model, x->evaluation.target, images, x->evaluation.chunk,
                                 outside, &x->evaluation);
 }
 
-/* One chunk of images to their rows of dst. */
-static equinv_status run_chunk(const extraction *x, const equinv_tensor *images,
-                               const equinv_tensor *dst)
+equinv_status eqi_extraction_run(const eqi_extraction *x, const equinv_tensor *images,
+                                 const equinv_tensor *dst)
 {
     equinv_tensor values;
     EQI_TRY(eqi_evaluation_run(&x->evaluation, images, dst->data, &values));
@@ -94,7 +84,7 @@ static equinv_status run_chunk(const extraction *x, const equinv_tensor *images,
     return equinv_tensor_convert(x->model->ctx, &values, 1, 0, dst);
 }
 
-static equinv_status tell(const extraction *x, int64_t done)
+equinv_status eqi_extraction_tell(const eqi_extraction *x, int64_t done)
 {
     EQI_CHECK(!x->progress || x->progress(x->progress_user, done, x->images) == 0, CANCELLED,
               "cancelled by the progress callback after %" PRId64 " of %" PRId64 " images", done,
@@ -103,15 +93,15 @@ static equinv_status tell(const extraction *x, int64_t done)
 }
 
 /* dst as [N, F, G, H, W], or [N, F] after a dense layer; codes as they are. */
-static equinv_status check_dst(const extraction *x, const equinv_tensor *images,
+static equinv_status check_dst(const eqi_extraction *x, const equinv_tensor *images,
                                const equinv_tensor *dst, equinv_tensor *view)
 {
     const equinv_model *const model = x->model;
-    EQI_TRY(eqi_check_output(model->ctx, dst, "dst", EQI_FLOAT));
+    EQI_TRY(eqi_check_output_anywhere(model->ctx, dst, "dst", EQI_FLOAT));
     EQI_TRY(eqi_check_dtype(dst, "dst", model->desc.dtype));
     int32_t ndim;
     int64_t shape[EQUINV_MAX_DIMS];
-    EQI_TRY(code_shape(x, images->shape[0], &ndim, shape));
+    EQI_TRY(eqi_extraction_shape(x, images->shape[0], &ndim, shape));
     *view = *dst;
     if (ndim == 5)
         EQI_TRY(eqi_check_map(dst, "dst", shape, view));
@@ -124,22 +114,26 @@ equinv_status equinv_extract(equinv_model *model, const equinv_extract_desc *des
                              const equinv_tensor *images, const equinv_projection *projection,
                              const equinv_tensor *dst)
 {
-    extraction x;
+    eqi_extraction x;
     equinv_tensor from, to;
     EQI_CHECK(model, ARG, "model is NULL, expected a model");
     EQI_TRY(open_extraction(model, desc, projection, &x));
-    EQI_TRY(eqi_model_check_images(model, images, &from));
+    EQI_TRY(eqi_model_check_images(model, images, true, &from));
     EQI_TRY(check_dst(&x, &from, dst, &to));
-    EQI_TRY(begin(&x, from.shape[0], !projection && eqi_is_contiguous(&to)));
+    const bool device = model->ctx->backend->device != NULL;
+    const bool staged = device && to.device.kind == EQUINV_DEVICE_CPU;
+    EQI_TRY(begin(&x, from.shape[0], !projection && (staged || eqi_is_contiguous(&to))));
+    if (device)
+        return eqi_extract_on_device(&x, &(eqi_extraction_ends){.images = from, .codes = to});
     for (int64_t done = 0; done < x.images;) {
         const int64_t left = x.images - done;
         const int64_t rows = left < x.evaluation.chunk ? left : x.evaluation.chunk;
         equinv_tensor some, part;
         EQI_TRY(equinv_tensor_rows(&from, done, rows, &some));
         EQI_TRY(equinv_tensor_rows(&to, done, rows, &part));
-        EQI_TRY(run_chunk(&x, &some, &part));
+        EQI_TRY(eqi_extraction_run(&x, &some, &part));
         done += rows;
-        EQI_TRY(tell(&x, done));
+        EQI_TRY(eqi_extraction_tell(&x, done));
     }
     return EQUINV_OK;
 }
@@ -151,10 +145,9 @@ static equinv_dtype image_dtype(equinv_dtype stored)
 }
 
 /* Shape and dtype of the file's images, as a tensor of `rows` rows without memory. */
-static equinv_tensor image_rows(const equinv_tensor *array, int64_t rows, void *data)
+static equinv_tensor image_rows(const equinv_tensor *array, int64_t rows)
 {
     equinv_tensor t = *array;
-    t.data = data;
     t.dtype = image_dtype(array->dtype);
     t.shape[0] = rows;
     int64_t stride = 1;
@@ -165,25 +158,39 @@ static equinv_tensor image_rows(const equinv_tensor *array, int64_t rows, void *
     return t;
 }
 
-/* All chunks from the reader to the writer through rows of memory for one chunk. */
-static equinv_status copy_through(const extraction *x, equinv_reader *reader,
-                                  const equinv_tensor *images, const equinv_tensor *codes,
-                                  equinv_writer *writer)
+/* One chunk after the other through the memory of two tensors. */
+static equinv_status copy_chunks(const eqi_extraction *x, const eqi_extraction_ends *ends,
+                                 const equinv_tensor *images, const equinv_tensor *codes)
 {
     for (int64_t done = 0; done < x->images;) {
         const int64_t left = x->images - done;
         int64_t rows = left < x->evaluation.chunk ? left : x->evaluation.chunk;
         equinv_tensor some, part, view;
         EQI_TRY(equinv_tensor_rows(images, 0, rows, &some));
-        EQI_TRY(equinv_reader_read(reader, &some, &rows));
+        EQI_TRY(equinv_reader_read(ends->reader, &some, &rows));
         EQI_TRY(equinv_tensor_rows(codes, 0, rows, &part));
-        EQI_TRY(eqi_model_check_images(x->model, &some, &view));
-        EQI_TRY(run_chunk(x, &view, &part));
-        EQI_TRY(equinv_writer_write(writer, &part));
+        EQI_TRY(eqi_model_check_images(x->model, &some, false, &view));
+        EQI_TRY(eqi_extraction_run(x, &view, &part));
+        EQI_TRY(equinv_writer_write(ends->writer, &part));
         done += rows;
-        EQI_TRY(tell(x, done));
+        EQI_TRY(eqi_extraction_tell(x, done));
     }
     return EQUINV_OK;
+}
+
+static equinv_status copy_through(const eqi_extraction *x, const eqi_extraction_ends *ends)
+{
+    equinv_context *const ctx = x->model->ctx;
+    const equinv_tensor *const from = &ends->images, *const to = &ends->codes;
+    equinv_tensor images = {0}, codes = {0};
+    equinv_status status = equinv_tensor_create(ctx, from->dtype, from->ndim, from->shape, &images);
+    if (status == EQUINV_OK)
+        status = equinv_tensor_create(ctx, to->dtype, to->ndim, to->shape, &codes);
+    if (status == EQUINV_OK)
+        status = copy_chunks(x, ends, &images, &codes);
+    equinv_tensor_destroy(ctx, &codes);
+    equinv_tensor_destroy(ctx, &images);
+    return status;
 }
 
 /* The reader's file as images of the model: described without being read. */
@@ -192,9 +199,10 @@ static equinv_status check_file(const equinv_model *model, const equinv_reader *
 {
     EQI_TRY(equinv_reader_describe(reader, array));
     char has[128];
-    const equinv_tensor none = image_rows(array, 0, NULL);
+    const equinv_tensor none = image_rows(array, 0);
     equinv_tensor view;
-    EQI_CHECK(array->ndim > 0 && eqi_model_check_images(model, &none, &view) == EQUINV_OK, SHAPE,
+    EQI_CHECK(array->ndim > 0 && eqi_model_check_images(model, &none, true, &view) == EQUINV_OK,
+              SHAPE,
               "%s has shape %s, expected images [N, %" PRId64 ", %" PRId64 ", %" PRId64
               "] (or without the axis of one channel)",
               path, eqi_shape_text(array->ndim, array->shape, has, sizeof has),
@@ -206,7 +214,7 @@ equinv_status equinv_extract_file(equinv_model *model, const equinv_extract_desc
                                   const char *images_path, const equinv_projection *projection,
                                   const char *latents_path)
 {
-    extraction x;
+    eqi_extraction x;
     EQI_CHECK(model, ARG, "model is NULL, expected a model");
     EQI_TRY(open_extraction(model, desc, projection, &x));
     EQI_CHECK(images_path && *images_path, ARG, "images_path is %s, expected a file name",
@@ -215,31 +223,29 @@ equinv_status equinv_extract_file(equinv_model *model, const equinv_extract_desc
               latents_path ? "empty" : "NULL");
 
     equinv_context *const ctx = model->ctx;
-    equinv_reader *reader = NULL;
-    equinv_writer *writer = NULL;
-    equinv_tensor array, images = {0}, codes = {0};
-    int32_t ndim;
+    eqi_extraction_ends ends = {.codes = {.dtype = model->desc.dtype}};
+    ends.codes.device.kind = EQUINV_DEVICE_CPU;
+    equinv_tensor array;
     int64_t shape[EQUINV_MAX_DIMS];
     equinv_status status;
-    EQI_TRY_GOTO(status, done, equinv_reader_open(ctx, images_path, &reader));
-    EQI_TRY_GOTO(status, done, check_file(model, reader, images_path, &array));
+    EQI_TRY_GOTO(status, done, equinv_reader_open(ctx, images_path, &ends.reader));
+    EQI_TRY_GOTO(status, done, check_file(model, ends.reader, images_path, &array));
     EQI_TRY_GOTO(status, done, begin(&x, array.shape[0], !projection));
-    const equinv_tensor rows = image_rows(&array, x.evaluation.chunk, NULL);
+    ends.images = image_rows(&array, x.evaluation.chunk);
     EQI_TRY_GOTO(status, done,
-                 equinv_tensor_create(ctx, rows.dtype, rows.ndim, rows.shape, &images));
-    EQI_TRY_GOTO(status, done, code_shape(&x, x.evaluation.chunk, &ndim, shape));
-    EQI_TRY_GOTO(status, done, equinv_tensor_create(ctx, model->desc.dtype, ndim, shape, &codes));
-    EQI_TRY_GOTO(status, done, code_shape(&x, x.images, &ndim, shape));
+                 eqi_extraction_shape(&x, x.evaluation.chunk, &ends.codes.ndim, ends.codes.shape));
+    memcpy(shape, ends.codes.shape, sizeof shape);
+    shape[0] = x.images;
     EQI_TRY_GOTO(status, done,
-                 equinv_writer_create(ctx, latents_path, model->desc.dtype, ndim, shape, &writer));
-    EQI_TRY_GOTO(status, done, copy_through(&x, reader, &images, &codes, writer));
-    status = equinv_writer_commit(writer);
-    writer = NULL;
+                 equinv_writer_create(ctx, latents_path, model->desc.dtype, ends.codes.ndim, shape,
+                                      &ends.writer));
+    EQI_TRY_GOTO(status, done,
+                 (ctx->backend->device ? eqi_extract_on_device : copy_through)(&x, &ends));
+    status = equinv_writer_commit(ends.writer);
+    ends.writer = NULL;
 done:
-    equinv_writer_abort(writer);
-    equinv_tensor_destroy(ctx, &codes);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_reader_close(reader);
+    equinv_writer_abort(ends.writer);
+    equinv_reader_close(ends.reader);
     return status;
 }
 

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdatomic.h>
 
+#include "internal/backend.h"
 #include "internal/nearest.h"
 #include "internal/sort.h"
 #include "internal/tensor.h"
@@ -122,6 +123,10 @@ equinv_status equinv_knn_accuracy(equinv_context *ctx, const equinv_tensor *gall
 {
     int64_t numbers, query_numbers;
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    EQI_CHECK(!ctx->backend->device, UNSUPPORTED,
+              "ctx is of device %s, where neighbours are not counted; expected a context of "
+              "EQUINV_DEVICE_CPU and codes in CPU memory (equinv_tensor_copy)",
+              ctx->backend->name);
     EQI_TRY(check_rows(ctx, gallery, "gallery", &numbers));
     const int64_t rows = gallery->shape[0];
     EQI_CHECK(rows >= 1 && rows <= INT32_MAX, SHAPE,

@@ -506,18 +506,17 @@ equinv_status eqi_model_link(equinv_model *model, eqi_node *node)
     return EQUINV_OK;
 }
 
-static void fill(const equinv_tensor *t, double value)
+/* What was just allocated is 0 on every device, and becomes 1 there. */
+static equinv_status set_to_one(const equinv_model *model, const equinv_tensor *t)
 {
-    const int64_t count = t->ndim ? equinv_tensor_count(t) : 0;
-    for (int64_t i = 0; i < count; i++)
-        eqi_store(t, i, value);
+    return t->ndim ? equinv_tensor_convert(model->ctx, t, 1, 1, t) : EQUINV_OK;
 }
 
 static equinv_status initialise(const equinv_model *model, const eqi_node *node)
 {
     const equinv_tensor *const weights = &node->array[EQI_WEIGHTS];
-    fill(&node->array[EQI_GAMMA], 1);
-    fill(&node->array[EQI_RUNNING_VAR], 1);
+    EQI_TRY(set_to_one(model, &node->array[EQI_GAMMA]));
+    EQI_TRY(set_to_one(model, &node->array[EQI_RUNNING_VAR]));
     if (weights->ndim == 0)
         return EQUINV_OK;
     /* Every output sums over all weights of its field; a regular field's sum runs over |G| copies. */

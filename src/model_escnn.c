@@ -1,8 +1,8 @@
 /* Parameters from escnn checkpoints in evaluation form: expanded filters, of which one row is psi. */
+#include "internal/backend.h"
 #include "internal/model.h"
 
 #include <math.h>
-#include <string.h>
 
 /* escnn samples its bases in fp32: its filters are symmetric to about 1e-6. */
 #define SYMMETRY 1e-5
@@ -10,28 +10,36 @@
 typedef struct loader {
     equinv_model *model;
     eqi_safetensors *file;
-    eqi_block staged; /* all arrays of the model in order: the model changes when all are good */
-    int64_t used;
+    /* All arrays of the model in order, in CPU memory: the model changes when all are good. */
+    char *staged;
+    int64_t used, size;
 } loader;
 
 /* The next array of the model, in staged memory. */
 static equinv_tensor next_staged(loader *l, const equinv_tensor *array)
 {
     equinv_tensor t = *array;
-    t.data = (char *)l->staged.data + l->used;
+    t.data = l->staged + l->used;
+    t.device = (equinv_device){EQUINV_DEVICE_CPU, 0};
     l->used += equinv_tensor_count(array) * (int64_t)equinv_dtype_size(array->dtype);
     return t;
 }
 
-/* "<layer>.<key>" of exactly that shape, as F64; equinv_tensor_destroy releases it. */
+static equinv_status find_key(const loader *l, const eqi_node *node, const char *key, int32_t ndim,
+                              const int64_t *shape, const eqi_safetensors_entry **entry)
+{
+    char name[EQI_LAYER_NAME + 64];
+    eqi_format(name, sizeof name, "%s.%s", node->name, key);
+    return eqi_model_find_array(l->file, name, ndim, shape, entry);
+}
+
+/* "<layer>.<key>" of exactly that shape, as F64 in CPU memory; equinv_tensor_destroy releases it. */
 static equinv_status read_key(const loader *l, const eqi_node *node, const char *key, int32_t ndim,
                               const int64_t *shape, equinv_tensor *values)
 {
     const eqi_safetensors_entry *entry;
-    char name[EQI_LAYER_NAME + 64];
-    eqi_format(name, sizeof name, "%s.%s", node->name, key);
-    EQI_TRY(eqi_model_find_array(l->file, name, ndim, shape, &entry));
-    EQI_TRY(equinv_tensor_create(l->model->ctx, EQUINV_F64, ndim, shape, values));
+    EQI_TRY(find_key(l, node, key, ndim, shape, &entry));
+    EQI_TRY(equinv_tensor_create_pinned(l->model->ctx, EQUINV_F64, ndim, shape, values));
     const equinv_status status = eqi_safetensors_read(l->file, entry, values);
     if (status != EQUINV_OK)
         equinv_tensor_destroy(l->model->ctx, values);
@@ -189,11 +197,9 @@ static equinv_status load_batch_norm(loader *l, const eqi_node *node)
 static equinv_status load_dense(loader *l, const eqi_node *node)
 {
     const equinv_tensor dst = next_staged(l, &node->array[EQI_WEIGHTS]);
-    equinv_tensor weights;
-    EQI_TRY(read_key(l, node, "weight", 2, dst.shape, &weights));
-    const equinv_status status = equinv_tensor_convert(l->model->ctx, &weights, 1, 0, &dst);
-    equinv_tensor_destroy(l->model->ctx, &weights);
-    EQI_TRY(status);
+    const eqi_safetensors_entry *entry;
+    EQI_TRY(find_key(l, node, "weight", 2, dst.shape, &entry));
+    EQI_TRY(eqi_safetensors_read(l->file, entry, &dst));
     return node->array[EQI_BIAS].ndim ? load_fields(l, node, EQI_BIAS, "bias", 1) : EQUINV_OK;
 }
 
@@ -211,14 +217,15 @@ static equinv_status load_layer(loader *l, const eqi_node *node)
 static equinv_status load_all(loader *l)
 {
     const equinv_model *const model = l->model;
-    int64_t bytes = 0;
+    void *memory;
     for (int32_t i = 1; i < model->count; i++)
         for (int which = 0; which < EQI_ARRAYS; which++) {
             const equinv_tensor *const t = &model->nodes[i]->array[which];
             if (t->ndim)
-                EQI_TRY(eqi_add_bytes(&bytes, equinv_tensor_count(t), 1, t->dtype));
+                EQI_TRY(eqi_add_bytes(&l->size, equinv_tensor_count(t), 1, t->dtype));
         }
-    EQI_TRY(eqi_block_reserve(model->ctx, &l->staged, bytes, "the parameters of a checkpoint"));
+    EQI_TRY(eqi_alloc_zeroed(model->ctx, l->size, 1, "the parameters of a checkpoint", &memory));
+    l->staged = memory;
     for (int32_t i = 1; i < model->count; i++)
         EQI_TRY(load_layer(l, model->nodes[i]));
     l->used = 0;
@@ -228,10 +235,9 @@ static equinv_status load_all(loader *l)
             if (dst->ndim == 0)
                 continue;
             const equinv_tensor src = next_staged(l, dst);
-            memcpy(dst->data, src.data,
-                   (size_t)equinv_tensor_count(dst) * equinv_dtype_size(dst->dtype));
+            EQI_TRY(equinv_tensor_copy(model->ctx, &src, dst));
         }
-    return EQUINV_OK;
+    return equinv_context_synchronize(model->ctx);
 }
 
 equinv_status equinv_model_load_escnn(equinv_model *model, const char *path)
@@ -241,7 +247,7 @@ equinv_status equinv_model_load_escnn(equinv_model *model, const char *path)
     loader l = {.model = model};
     EQI_TRY(eqi_safetensors_open(model->ctx, path, &l.file));
     const equinv_status status = load_all(&l);
-    eqi_block_release(model->ctx, &l.staged);
+    eqi_free(model->ctx, l.staged, (size_t)l.size);
     eqi_safetensors_close(l.file);
     return status;
 }

@@ -1,7 +1,6 @@
 /* Running a model: evaluation in chunks, forward in training, backward. */
+#include "internal/backend.h"
 #include "internal/model.h"
-
-#include <string.h>
 
 /* One layer at work on one batch. */
 typedef struct step {
@@ -181,9 +180,10 @@ static equinv_status check_outside(const equinv_model *model, const equinv_tenso
 }
 
 equinv_status eqi_model_check_images(const equinv_model *model, const equinv_tensor *images,
-                                     equinv_tensor *view)
+                                     bool anywhere, equinv_tensor *view)
 {
-    EQI_TRY(eqi_check_tensor(model->ctx, images, "images", EQI_FLOAT | EQI_U8));
+    EQI_TRY((anywhere ? eqi_check_anywhere : eqi_check_tensor)(model->ctx, images, "images",
+                                                               EQI_FLOAT | EQI_U8));
     const equinv_model_desc *const d = &model->desc;
     *view = *images;
     if (images->ndim == 3 && d->channels == 1) {
@@ -228,6 +228,12 @@ static equinv_status load_images(const equinv_model *model, const equinv_tensor 
 #define CHUNK_BYTES (INT64_C(4) << 20)
 #define CHUNK_THREADS 16
 #define CHUNK_IMAGES 256
+/*
+ * On a device no cache is aimed at: every kernel of a chunk should have work for all multiprocessors many
+ * times over, so that its launch hardly counts. More would only take memory.
+ */
+#define DEVICE_CHUNK_BYTES (INT64_C(256) << 20)
+#define DEVICE_CHUNK_IMAGES 4096
 
 static equinv_status choose_chunk(equinv_model *model, int32_t target, int64_t images,
                                   int64_t wanted, int64_t *chunk)
@@ -236,9 +242,12 @@ static equinv_status choose_chunk(equinv_model *model, int32_t target, int64_t i
     *chunk = wanted;
     if (!wanted) {
         EQI_TRY(eqi_place_values(model, target, 1, false, &bytes));
+        const bool device = model->ctx->backend->device != NULL;
         const int64_t threads = model->ctx->hardware.threads;
-        const int64_t room = CHUNK_BYTES * (threads < CHUNK_THREADS ? threads : CHUNK_THREADS);
-        *chunk = bytes > 0 && room / bytes < CHUNK_IMAGES ? room / bytes : CHUNK_IMAGES;
+        const int64_t cached = CHUNK_BYTES * (threads < CHUNK_THREADS ? threads : CHUNK_THREADS);
+        const int64_t room = device ? DEVICE_CHUNK_BYTES : cached;
+        const int64_t most = device ? DEVICE_CHUNK_IMAGES : CHUNK_IMAGES;
+        *chunk = bytes > 0 && room / bytes < most ? room / bytes : most;
     }
     *chunk = *chunk > images ? images : *chunk;
     *chunk = *chunk < 1 ? 1 : *chunk;
@@ -274,7 +283,9 @@ static equinv_status pack(const equinv_model *model, eqi_plan_set *set, int32_t 
         EQI_TRY(equinv_conv_pack(entry->plan, &model->nodes[index]->array[EQI_WEIGHTS], room,
                                  (size_t)size));
     entry->packed_in = model->calls;
-    return equinv_tensor_init(room, EQUINV_U8, 1, &size, packed);
+    EQI_TRY(equinv_tensor_init(room, EQUINV_U8, 1, &size, packed));
+    packed->device = model->ctx->device;
+    return EQUINV_OK;
 }
 
 equinv_status eqi_evaluation_run(const eqi_evaluation *evaluation, const equinv_tensor *images,
@@ -410,7 +421,7 @@ equinv_status equinv_model_forward(equinv_model *model, bool train, const equinv
 {
     EQI_CHECK(model, ARG, "model is NULL, expected a model");
     equinv_tensor view;
-    EQI_TRY(eqi_model_check_images(model, images, &view));
+    EQI_TRY(eqi_model_check_images(model, images, false, &view));
     EQI_CHECK(dst, ARG, "dst is NULL, expected where to put the view");
     return train ? forward_in_training(model, &view, dst)
                  : forward_in_evaluation(model, &view, dst);
@@ -440,14 +451,15 @@ static equinv_tensor gradient_map(const equinv_model *model, int32_t index, int3
 }
 
 /* Parameters that the output does not depend on have gradient 0. */
-static void clear_gradients(const equinv_model *model, const eqi_node *node)
+static equinv_status clear_gradients(const equinv_model *model, const eqi_node *node)
 {
     for (int which = 0; which < EQI_LEARNABLE; which++) {
         const equinv_tensor *const g = &node->gradient[which];
         if (g->ndim)
-            memset(g->data, 0,
-                   (size_t)equinv_tensor_count(g) * equinv_dtype_size(model->desc.dtype));
+            EQI_TRY(eqi_device_zero(model->ctx, g->data,
+                                    (size_t)equinv_tensor_count(g) * equinv_dtype_size(g->dtype)));
     }
+    return EQUINV_OK;
 }
 
 /* One more reader's share: the last reader in order comes first and writes, the others add. */
@@ -456,10 +468,8 @@ static equinv_status add_gradient(const equinv_model *model, const equinv_tensor
 {
     if (!first)
         return equinv_add(model->ctx, sum, more, sum);
-    const int64_t count = equinv_tensor_count(more);
-    if (count > 0)
-        memcpy(sum->data, more->data, (size_t)count * equinv_dtype_size(more->dtype));
-    return EQUINV_OK;
+    return eqi_device_copy(model->ctx, sum->data, more->data,
+                           (size_t)equinv_tensor_count(more) * equinv_dtype_size(more->dtype));
 }
 
 /* One layer backwards: gradients of its arrays, and its share of its inputs' gradients. */
@@ -516,7 +526,7 @@ equinv_status equinv_model_backward(equinv_model *model, const equinv_tensor *di
         if (model->slots[i].used)
             EQI_TRY(in_layer(model->nodes[i], backward_layer(model, set, i)));
         else
-            clear_gradients(model, model->nodes[i]);
+            EQI_TRY(clear_gradients(model, model->nodes[i]));
     }
     return EQUINV_OK;
 }

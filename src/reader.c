@@ -1,4 +1,6 @@
+#include "internal/backend.h"
 #include "internal/file.h"
+#include "internal/stage.h"
 
 #include <string.h>
 
@@ -128,6 +130,21 @@ equinv_status equinv_reader_read(equinv_reader *reader, const equinv_tensor *row
     return EQUINV_OK;
 }
 
+/* Plain memory of eqi_alloc's becomes a tensor on the context's device; it stays as it is on failure. */
+static equinv_status move_to_device(equinv_context *ctx, equinv_tensor *tensor, size_t bytes)
+{
+    equinv_tensor there;
+    EQI_TRY(equinv_tensor_create(ctx, tensor->dtype, tensor->ndim, tensor->shape, &there));
+    const equinv_status status = eqi_copy_now(ctx, tensor, &there);
+    if (status != EQUINV_OK) {
+        equinv_tensor_destroy(ctx, &there);
+        return status;
+    }
+    eqi_free(ctx, tensor->data, bytes);
+    *tensor = there;
+    return EQUINV_OK;
+}
+
 equinv_status equinv_tensor_load(equinv_context *ctx, const char *path, equinv_tensor *tensor)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
@@ -148,6 +165,8 @@ equinv_status equinv_tensor_load(equinv_context *ctx, const char *path, equinv_t
         goto out;
     }
     status = equinv_reader_read(reader, &t, &rows);
+    if (status == EQUINV_OK && ctx->backend->device)
+        status = move_to_device(ctx, &t, bytes);
     if (status == EQUINV_OK)
         *tensor = t;
     else

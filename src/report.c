@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cpu/ref/ref.h"
+#include "internal/backend.h"
 #include "internal/distance.h"
 #include "internal/philox.h"
 #include "internal/projection.h"
@@ -466,6 +467,10 @@ static equinv_status check_arguments(const equinv_projection *p, const equinv_te
                                      work *w)
 {
     EQI_CHECK(p, ARG, "projection is NULL, expected a projection");
+    EQI_CHECK(!p->ctx->backend->device, UNSUPPORTED,
+              "projection is of device %s, where reports are not computed; expected one of a "
+              "context of EQUINV_DEVICE_CPU and latents in CPU memory (equinv_tensor_copy)",
+              p->ctx->backend->name);
     EQI_CHECK(!p->symmetric, UNSUPPORTED,
               "projection is of S, whose elements are not enumerated; expected C_n or D_n");
     EQI_TRY(eqi_projection_latents(p, latents, "latents", false, &w->latents));

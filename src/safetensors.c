@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "internal/json.h"
+#include "internal/stage.h"
 
 #ifdef EQI_HAVE_CJSON
 #include <cjson/cJSON.h>
@@ -84,15 +85,30 @@ static const char *label_of(const eqi_safetensors *file, const char *name, char 
     return label;
 }
 
-equinv_status eqi_safetensors_read(eqi_safetensors *file, const eqi_safetensors_entry *entry,
-                                   const equinv_tensor *tensor)
+static equinv_status read_here(eqi_safetensors *file, const eqi_safetensors_entry *entry,
+                               const equinv_tensor *tensor)
 {
     char label[LABEL];
-    EQI_TRY(eqi_check_cpu_output(tensor, "tensor", EQI_ANY));
-    EQI_TRY(eqi_check_shape(tensor, "tensor", entry->array.ndim, entry->array.shape));
     EQI_TRY(eqi_input_seek(file->input, file->data + entry->begin));
     return eqi_input_elements(file->input, label_of(file, entry->name, label), &entry->array, 0,
                               tensor);
+}
+
+equinv_status eqi_safetensors_read(eqi_safetensors *file, const eqi_safetensors_entry *entry,
+                                   const equinv_tensor *tensor)
+{
+    equinv_context *const ctx = file->ctx;
+    EQI_TRY(eqi_check_output_anywhere(ctx, tensor, "tensor", EQI_ANY));
+    EQI_TRY(eqi_check_shape(tensor, "tensor", entry->array.ndim, entry->array.shape));
+    if (tensor->device.kind == EQUINV_DEVICE_CPU)
+        return read_here(file, entry, tensor);
+    equinv_tensor here;
+    EQI_TRY(equinv_tensor_create_pinned(ctx, tensor->dtype, tensor->ndim, tensor->shape, &here));
+    equinv_status status = read_here(file, entry, &here);
+    if (status == EQUINV_OK)
+        status = eqi_copy_now(ctx, &here, tensor);
+    equinv_tensor_destroy(ctx, &here);
+    return status;
 }
 
 #ifdef EQI_HAVE_CJSON
@@ -375,7 +391,8 @@ static equinv_status check_pairs(const eqi_safetensors_pair *metadata, int64_t p
     return EQUINV_OK;
 }
 
-static equinv_status check_items(const eqi_safetensors_item *items, int64_t count)
+static equinv_status check_items(const equinv_context *ctx, const eqi_safetensors_item *items,
+                                 int64_t count)
 {
     char quoted[EQI_QUOTED];
     for (int64_t i = 0; i < count; i++) {
@@ -383,7 +400,7 @@ static equinv_status check_items(const eqi_safetensors_item *items, int64_t coun
         eqi_quoted(items[i].name, quoted);
         EQI_CHECK(strcmp(items[i].name, metadata_key) != 0, ARG,
                   "name of a tensor is %s, which the format reserves", quoted);
-        EQI_TRY(eqi_check_cpu_tensor(items[i].tensor, quoted, EQI_ANY));
+        EQI_TRY(eqi_check_anywhere(ctx, items[i].tensor, quoted, EQI_ANY));
         for (int64_t k = 0; k < i; k++)
             EQI_CHECK(strcmp(items[i].name, items[k].name) != 0, ARG,
                       "name of a tensor is %s twice, expected different ones", quoted);
@@ -435,12 +452,17 @@ static void make_header(eqi_text *text, const eqi_safetensors_pair *metadata, in
     eqi_text_add(text, "%*s", (int)(-text->length & 7), "");
 }
 
+static equinv_status write_rows(void *arg, const equinv_tensor *rows)
+{
+    return eqi_output_tensor(arg, rows);
+}
+
 equinv_status eqi_safetensors_save(equinv_context *ctx, const char *path,
                                    const eqi_safetensors_pair *metadata, int64_t pairs,
                                    const eqi_safetensors_item *items, int64_t count)
 {
     EQI_TRY(check_pairs(metadata, pairs));
-    EQI_TRY(check_items(items, count));
+    EQI_TRY(check_items(ctx, items, count));
     equinv_status status;
     eqi_output *output = NULL;
     eqi_text text = {.ctx = ctx};
@@ -458,7 +480,7 @@ equinv_status eqi_safetensors_save(equinv_context *ctx, const char *path,
     EQI_TRY_GOTO(status, out, eqi_output_write(output, field, sizeof field));
     EQI_TRY_GOTO(status, out, eqi_output_write(output, text.at, text.length));
     for (int64_t i = 0; i < count; i++)
-        EQI_TRY_GOTO(status, out, eqi_output_tensor(output, items[i].tensor));
+        EQI_TRY_GOTO(status, out, eqi_stage_out(ctx, items[i].tensor, write_rows, output));
     status = eqi_output_commit(output);
     output = NULL;
 out:

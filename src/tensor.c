@@ -218,6 +218,21 @@ equinv_status eqi_check_cpu_output(const equinv_tensor *tensor, const char *name
     return check_strides(tensor, name);
 }
 
+equinv_status eqi_check_anywhere(const equinv_context *ctx, const equinv_tensor *tensor,
+                                 const char *name, unsigned allowed)
+{
+    if (tensor && tensor->device.kind == EQUINV_DEVICE_CPU)
+        return eqi_check_cpu_tensor(tensor, name, allowed);
+    return eqi_check_tensor(ctx, tensor, name, allowed);
+}
+
+equinv_status eqi_check_output_anywhere(const equinv_context *ctx, const equinv_tensor *tensor,
+                                        const char *name, unsigned allowed)
+{
+    EQI_TRY(eqi_check_anywhere(ctx, tensor, name, allowed));
+    return check_strides(tensor, name);
+}
+
 equinv_status eqi_check_dtype(const equinv_tensor *tensor, const char *name, equinv_dtype expected)
 {
     EQI_CHECK(tensor->dtype == expected, DTYPE, "%s has dtype %s, expected %s", name,
@@ -497,22 +512,12 @@ equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *sr
     return ctx->backend->convert(ctx, src, scale, shift, dst);
 }
 
-/* On the context's device, or in CPU memory. */
-static equinv_status check_either(const equinv_context *ctx, const equinv_tensor *tensor,
-                                  const char *name)
-{
-    if (tensor && tensor->device.kind == EQUINV_DEVICE_CPU)
-        return eqi_check_cpu_tensor(tensor, name, EQI_ANY);
-    return eqi_check_tensor(ctx, tensor, name, EQI_ANY);
-}
-
 equinv_status equinv_tensor_copy(equinv_context *ctx, const equinv_tensor *src,
                                  const equinv_tensor *dst)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_TRY(check_either(ctx, src, "src"));
-    EQI_TRY(check_either(ctx, dst, "dst"));
-    EQI_TRY(check_strides(dst, "dst"));
+    EQI_TRY(eqi_check_anywhere(ctx, src, "src", EQI_ANY));
+    EQI_TRY(eqi_check_output_anywhere(ctx, dst, "dst", EQI_ANY));
     EQI_TRY(eqi_check_dtype(dst, "dst", src->dtype));
     EQI_TRY(eqi_check_same_shape(dst, "dst", src, "src"));
     EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));

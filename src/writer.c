@@ -1,4 +1,5 @@
 #include "internal/file.h"
+#include "internal/stage.h"
 
 struct equinv_writer {
     equinv_context *ctx;
@@ -103,14 +104,19 @@ void equinv_writer_abort(equinv_writer *writer)
     eqi_free(writer->ctx, writer, sizeof *writer);
 }
 
+static equinv_status write_rows(void *arg, const equinv_tensor *rows)
+{
+    return equinv_writer_write(arg, rows);
+}
+
 equinv_status equinv_tensor_save(equinv_context *ctx, const char *path, const equinv_tensor *tensor)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_CHECK(path && *path, ARG, "path is %s, expected a file name", path ? "empty" : "NULL");
-    EQI_TRY(eqi_check_cpu_tensor(tensor, "tensor", EQI_ANY));
+    EQI_TRY(eqi_check_anywhere(ctx, tensor, "tensor", EQI_ANY));
     equinv_writer *writer;
     EQI_TRY(equinv_writer_create(ctx, path, tensor->dtype, tensor->ndim, tensor->shape, &writer));
-    const equinv_status status = equinv_writer_write(writer, tensor);
+    const equinv_status status = eqi_stage_out(ctx, tensor, write_rows, writer);
     if (status != EQUINV_OK) {
         equinv_writer_abort(writer);
         return status;

@@ -1,5 +1,7 @@
 #include "digits.h"
 
+#include "mirror.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
@@ -51,7 +53,7 @@ bool digits_present(const char *folder)
     return true;
 }
 
-/* The first rows of a U8 file of ndim axes, as a new tensor of dtype. */
+/* The first rows of a U8 file of ndim axes, as a new tensor of dtype in CPU memory. */
 static equinv_status load_rows(equinv_context *ctx, const char *folder, const char *name,
                                int32_t ndim, int64_t limit, equinv_dtype dtype, equinv_tensor *rows)
 {
@@ -69,7 +71,7 @@ static equinv_status load_rows(equinv_context *ctx, const char *folder, const ch
                       array.ndim, equinv_dtype_name(array.dtype), ndim == 3 ? "[N, H, W]" : "[N]");
     if (!status) {
         array.shape[0] = limit < array.shape[0] ? limit : array.shape[0];
-        status = equinv_tensor_create(ctx, dtype, ndim, array.shape, rows);
+        status = equinv_tensor_create_pinned(ctx, dtype, ndim, array.shape, rows);
     }
     if (!status)
         status = equinv_reader_read(reader, rows, &count);
@@ -198,6 +200,9 @@ equinv_status digits_network(equinv_context *ctx, const digits *d, equinv_group 
 
 /* ---- training ------------------------------------------------------------------------------- */
 
+/* Images that go to the device at a time, where a batch is not larger, before their losses come back. */
+enum { STRETCH = 4096 };
+
 typedef struct trainer {
     equinv_context *ctx;
     equinv_model *model;
@@ -205,7 +210,9 @@ typedef struct trainer {
     const digits_training *how;
     equinv_optimizer *optimizer;
     int64_t count, *order;
-    equinv_tensor images, labels, loss, gradient; /* one batch */
+    int64_t batch, batches;        /* batches in a stretch */
+    mirror images, labels, losses; /* of a stretch */
+    equinv_tensor gradient;        /* of a batch */
 } trainer;
 
 /* The order of the images in an epoch: Fisher-Yates with words of Philox, the same everywhere. */
@@ -229,49 +236,78 @@ static void shuffle(const trainer *t, int64_t epoch)
     }
 }
 
-/* One step on images order[first .. first + count - 1]; *loss is their mean. */
-static equinv_status step(const trainer *t, int64_t first, int64_t count, double *loss)
+/* Images order[first .. first + count - 1] and their labels, on the device. */
+static equinv_status gather(const trainer *t, int64_t first, int64_t count, equinv_tensor *images,
+                            equinv_tensor *labels)
 {
     const int64_t pixels = t->set->images.shape[1] * t->set->images.shape[2];
-    equinv_tensor images, labels, gradient, logits;
-    equinv_status status;
     for (int64_t i = 0; i < count; i++) {
         const int64_t from = t->order[first + i];
-        memcpy((uint8_t *)t->images.data + i * pixels,
+        memcpy((uint8_t *)t->images.here.data + i * pixels,
                (const uint8_t *)t->set->images.data + from * pixels, (size_t)pixels);
-        ((int32_t *)t->labels.data)[i] = ((const int32_t *)t->set->labels.data)[from];
+        ((int32_t *)t->labels.here.data)[i] = ((const int32_t *)t->set->labels.data)[from];
     }
-    if ((status = equinv_tensor_rows(&t->images, 0, count, &images)) ||
-        (status = equinv_tensor_rows(&t->labels, 0, count, &labels)) ||
-        (status = equinv_tensor_rows(&t->gradient, 0, count, &gradient)) ||
-        (status = equinv_model_forward(t->model, true, &images, &logits)) ||
-        (status = equinv_cross_entropy(t->ctx, &logits, &labels, &t->loss, &gradient)))
-        return status;
-    *loss = (double)*(const float *)t->loss.data;
-    status = equinv_model_backward(t->model, &gradient);
-    return status ? status : equinv_optimizer_step(t->optimizer);
+    const equinv_status status = mirror_send(t->ctx, &t->images, count, images);
+    return status ? status : mirror_send(t->ctx, &t->labels, count, labels);
 }
 
-static equinv_status run_epochs(const trainer *t)
+/* One step on rows first .. first + count - 1 of a stretch; the mean loss stays on the device. */
+static equinv_status step(const trainer *t, const equinv_tensor *stretch_images,
+                          const equinv_tensor *stretch_labels, int64_t first, int64_t count)
+{
+    equinv_tensor images, labels, gradient, loss, logits;
+    equinv_status status;
+    if ((status = equinv_tensor_rows(stretch_images, first, count, &images)) ||
+        (status = equinv_tensor_rows(stretch_labels, first, count, &labels)) ||
+        (status = equinv_tensor_rows(&t->gradient, 0, count, &gradient)) ||
+        (status = equinv_tensor_rows(&t->losses.there, first / t->batch, 1, &loss)) ||
+        (status = equinv_model_forward(t->model, true, &images, &logits)) ||
+        (status = equinv_cross_entropy(t->ctx, &logits, &labels, &loss, &gradient)) ||
+        (status = equinv_model_backward(t->model, &gradient)))
+        return status;
+    return equinv_optimizer_step(t->optimizer);
+}
+
+/* Steps on images order[first .. first + count - 1]; *sum grows by their losses. */
+static equinv_status run_stretch(const trainer *t, int64_t epoch, int64_t first, int64_t count,
+                                 double *sum)
 {
     const double pi = 3.14159265358979323846;
     const digits_training *const how = t->how;
     const int64_t total = how->epochs * t->count;
+    equinv_tensor images, labels, losses;
+    equinv_status status = gather(t, first, count, &images, &labels);
+    for (int64_t at = 0; !status && at < count; at += t->batch) {
+        const int64_t done = epoch * t->count + first + at;
+        const double share = (double)done / (double)total;
+        if (how->progress && how->progress(how->user, done, total))
+            return EQUINV_ERR_CANCELLED;
+        status = equinv_optimizer_set_learning_rate(t->optimizer, how->learning_rate * 0.5 *
+                                                                      (1 + cos(pi * share)));
+        if (!status)
+            status = step(t, &images, &labels, at, count - at < t->batch ? count - at : t->batch);
+    }
+    if (!status)
+        status = mirror_fetch(t->ctx, &t->losses, (count + t->batch - 1) / t->batch, &losses);
+    for (int64_t at = 0; !status && at < count; at += t->batch)
+        *sum += (double)((const float *)losses.data)[at / t->batch] *
+                (double)(count - at < t->batch ? count - at : t->batch);
+    return status;
+}
+
+static equinv_status run_epochs(const trainer *t)
+{
+    const digits_training *const how = t->how;
+    const int64_t stretch = t->batch * t->batches;
     equinv_status status;
-    for (int64_t epoch = 0, done = 0; epoch < how->epochs; epoch++) {
-        double sum = 0, loss = 0;
+    for (int64_t epoch = 0; epoch < how->epochs; epoch++) {
+        double sum = 0;
         shuffle(t, epoch);
-        for (int64_t first = 0, count; first < t->count; first += count, done += count) {
-            const double share = (double)done / (double)total;
-            count = t->count - first < how->batch ? t->count - first : how->batch;
-            if (how->progress && how->progress(how->user, done, total))
-                return EQUINV_ERR_CANCELLED;
-            if ((status = equinv_optimizer_set_learning_rate(
-                     t->optimizer, how->learning_rate * 0.5 * (1 + cos(pi * share)))) ||
-                (status = step(t, first, count, &loss)))
+        for (int64_t first = 0; first < t->count; first += stretch)
+            if ((status =
+                     run_stretch(t, epoch, first,
+                                 t->count - first < stretch ? t->count - first : stretch, &sum)))
                 return status;
-            sum += loss * (double)count;
-        }
         if (!isfinite(sum))
             return fail(EQUINV_ERR_ARG,
                         "the loss is no longer finite after epoch %" PRId64
@@ -283,13 +319,26 @@ static equinv_status run_epochs(const trainer *t)
     return EQUINV_OK;
 }
 
+static equinv_status create_batches(trainer *t, int64_t classes)
+{
+    const int64_t *const shape = t->set->images.shape, rows = t->batch * t->batches;
+    equinv_status status;
+    if ((status = mirror_create(t->ctx, EQUINV_U8, 3, (int64_t[]){rows, shape[1], shape[2]},
+                                &t->images)) ||
+        (status = mirror_create(t->ctx, EQUINV_I32, 1, &rows, &t->labels)) ||
+        (status = mirror_create(t->ctx, EQUINV_F32, 1, &t->batches, &t->losses)))
+        return status;
+    return equinv_tensor_create(t->ctx, EQUINV_F32, 2, (int64_t[]){t->batch, classes},
+                                &t->gradient);
+}
+
 equinv_status digits_train(equinv_context *ctx, equinv_model *model, const digits *d,
                            const digits_training *how)
 {
-    trainer t = {ctx,  model, &d->train, how, NULL, d->train.images.shape[0],
-                 NULL, {0},   {0},       {0}, {0}};
-    const int64_t batch = how->batch < t.count ? how->batch : t.count;
-    const int64_t *const shape = d->train.images.shape;
+    trainer t = {.ctx = ctx, .model = model, .set = &d->train, .how = how};
+    t.count = d->train.images.shape[0];
+    t.batch = how->batch < t.count ? how->batch : t.count;
+    t.batches = t.batch < STRETCH ? STRETCH / t.batch : 1;
     const equinv_parameter *parameters;
     size_t count;
     equinv_status status;
@@ -301,17 +350,14 @@ equinv_status digits_train(equinv_context *ctx, equinv_model *model, const digit
         return fail(EQUINV_ERR_NOMEM, "out of memory");
     if (!(status = equinv_model_parameters(model, &parameters, &count)) &&
         !(status = equinv_optimizer_create(ctx, &adam, parameters, count, &t.optimizer)) &&
-        !(status = equinv_tensor_create(ctx, EQUINV_U8, 3, (int64_t[]){batch, shape[1], shape[2]},
-                                        &t.images)) &&
-        !(status = equinv_tensor_create(ctx, EQUINV_I32, 1, &batch, &t.labels)) &&
-        !(status = equinv_tensor_create(ctx, EQUINV_F32, 1, (int64_t[]){1}, &t.loss)) &&
-        !(status = equinv_tensor_create(ctx, EQUINV_F32, 2, (int64_t[]){batch, d->classes},
-                                        &t.gradient)))
+        !(status = create_batches(&t, d->classes)))
         status = run_epochs(&t);
+    if (status)
+        equinv_context_synchronize(ctx); /* copies that a cancelled stretch left under way */
     equinv_tensor_destroy(ctx, &t.gradient);
-    equinv_tensor_destroy(ctx, &t.loss);
-    equinv_tensor_destroy(ctx, &t.labels);
-    equinv_tensor_destroy(ctx, &t.images);
+    mirror_destroy(ctx, &t.losses);
+    mirror_destroy(ctx, &t.labels);
+    mirror_destroy(ctx, &t.images);
     equinv_optimizer_destroy(t.optimizer);
     free(t.order);
     return status;
@@ -328,7 +374,7 @@ equinv_status digits_accuracy(equinv_context *ctx, equinv_model *model, const di
     how.layer = "dense";
     how.progress = progress;
     equinv_status status =
-        equinv_tensor_create(ctx, EQUINV_F32, 2, (int64_t[]){total, classes}, &logits);
+        equinv_tensor_create_pinned(ctx, EQUINV_F32, 2, (int64_t[]){total, classes}, &logits);
     if (!status)
         status = equinv_extract(model, &how, &d->test.images, NULL, &logits);
     for (int64_t n = 0; !status && n < total; n++) {

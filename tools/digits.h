@@ -7,6 +7,7 @@
 
 #include "equinv/equinv.h"
 
+/* In CPU memory, whatever the context's device: batches go there. */
 typedef struct digits_set {
     equinv_tensor images; /* U8 [N, H, W] */
     equinv_tensor labels; /* I32 [N] */

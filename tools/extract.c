@@ -57,7 +57,8 @@ static const struct argp argp = {
             {"output", 'o', "OUT.npy", 0, "the latents or codes, NPY", 0},
             {"layer", KEY_LAYER, "NAME", 0,
              "whose output is taken; default: the last layer with regular fields", 0},
-            {"batch", KEY_BATCH, "N", 0, "images at a time; default: as the cache likes it", 0},
+            {"batch", KEY_BATCH, "N", 0,
+             "images at a time; default: as the CPU's cache likes it, or a GPU", 0},
             {"project", KEY_PROJECT, "KIND", 0,
              "write invariant codes instead: linear, max, mean, mean-relu, mean-abs, mean-square, "
              "sorted or orbit",

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tools/mirror.h"
 #include "tools/tool.h"
 
 typedef struct options {
@@ -81,8 +82,8 @@ typedef struct work {
     equinv_reader *reader, *mask_reader;
     equinv_writer *writer;
     equinv_projection *projection;
-    equinv_tensor array;                /* shape and type of the file of latents */
-    equinv_tensor latents, mask, codes; /* one chunk of each */
+    equinv_tensor array;         /* shape and type of the file of latents */
+    mirror latents, mask, codes; /* one chunk of each */
     bool flat; /* sort of [B, rows]: written as it came, without an axis of one channel */
 } work;
 
@@ -153,14 +154,14 @@ static int prepare(work *w, options *o)
     const int64_t rows = chunk_rows(w, desc, shape, ndim);
     memcpy(chunk, w->array.shape, sizeof chunk);
     chunk[0] = rows;
-    if (equinv_tensor_create(w->ctx, desc->dtype, w->array.ndim, chunk, &w->latents))
+    if (mirror_create(w->ctx, desc->dtype, w->array.ndim, chunk, &w->latents))
         return tool_refused();
     if (w->mask_reader &&
-        equinv_tensor_create(w->ctx, EQUINV_I32, 2, (int64_t[]){rows, desc->rows}, &w->mask))
+        mirror_create(w->ctx, EQUINV_I32, 2, (int64_t[]){rows, desc->rows}, &w->mask))
         return tool_refused();
     memcpy(chunk, shape, sizeof shape);
     chunk[0] = rows;
-    if (equinv_tensor_create(w->ctx, desc->dtype, ndim, chunk, &w->codes) ||
+    if (mirror_create(w->ctx, desc->dtype, ndim, chunk, &w->codes) ||
         equinv_writer_create(w->ctx, o->output, desc->dtype, w->flat ? 2 : ndim, shape, &w->writer))
         return tool_refused();
     return -1;
@@ -172,22 +173,22 @@ static equinv_status project_chunk(work *w, int64_t *count)
     equinv_tensor latents, mask, codes;
     int64_t masks;
     equinv_status status;
-    if ((status = equinv_reader_read(w->reader, &w->latents, count)))
+    if ((status = equinv_reader_read(w->reader, &w->latents.here, count)))
         return status;
-    if (w->mask_reader && (status = equinv_reader_read(w->mask_reader, &w->mask, &masks)))
+    if (w->mask_reader && (status = equinv_reader_read(w->mask_reader, &w->mask.here, &masks)))
         return status;
     if (*count == 0)
         return EQUINV_OK;
-    if ((status = equinv_tensor_rows(&w->latents, 0, *count, &latents)) ||
-        (status = equinv_tensor_rows(&w->codes, 0, *count, &codes)))
+    if ((status = mirror_send(w->ctx, &w->latents, *count, &latents)) ||
+        (w->mask_reader && (status = mirror_send(w->ctx, &w->mask, *count, &mask))) ||
+        (status = equinv_tensor_rows(&w->codes.there, 0, *count, &codes)) ||
+        (status = equinv_project_forward(w->projection, &latents, w->mask_reader ? &mask : NULL,
+                                         &codes, NULL, 0, NULL, 0)) ||
+        (status = mirror_fetch(w->ctx, &w->codes, *count, &codes)))
         return status;
-    if (w->mask_reader && (status = equinv_tensor_rows(&w->mask, 0, *count, &mask)))
-        return status;
-    status = equinv_project_forward(w->projection, &latents, w->mask_reader ? &mask : NULL, &codes,
-                                    NULL, 0, NULL, 0);
     if (w->flat)
         codes.ndim = 2;
-    return status ? status : equinv_writer_write(w->writer, &codes);
+    return equinv_writer_write(w->writer, &codes);
 }
 
 static int project(work *w)
@@ -234,9 +235,11 @@ static int run(int argc, char **argv)
     if (code < 0)
         code = project(&w);
     equinv_writer_abort(w.writer);
-    equinv_tensor_destroy(w.ctx, &w.codes);
-    equinv_tensor_destroy(w.ctx, &w.mask);
-    equinv_tensor_destroy(w.ctx, &w.latents);
+    if (w.ctx)
+        equinv_context_synchronize(w.ctx); /* a refused chunk may have left its copies under way */
+    mirror_destroy(w.ctx, &w.codes);
+    mirror_destroy(w.ctx, &w.mask);
+    mirror_destroy(w.ctx, &w.latents);
     equinv_projection_destroy(w.projection);
     equinv_reader_close(w.mask_reader);
     equinv_reader_close(w.reader);

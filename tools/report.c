@@ -128,6 +128,10 @@ static int load_labels(work *w, const char *path, const char *latents_path)
 static int compute(work *w, options *o)
 {
     equinv_projection_desc *const desc = &o->projection.desc;
+    if (o->device.device == EQUINV_DEVICE_CUDA)
+        return tool_fail(
+            "--device is cuda, but reports are computed on the CPU; expected auto or cpu");
+    o->device.device = EQUINV_DEVICE_CPU;
     if (equinv_context_create(&o->device, &w->ctx) || load_real(w->ctx, o->latents, &w->latents))
         return tool_refused();
     int code = projection_shape(o->latents, &w->latents, desc);

@@ -383,7 +383,9 @@ int main(void)
     }
     if (!choose_data(&r))
         return EXIT_FAILURE;
-    equinv_status status = equinv_context_create(NULL, &ctx);
+    equinv_context_desc where = EQUINV_CONTEXT_DESC_INIT;
+    where.device = EQUINV_DEVICE_CPU; /* it reads images, latents and codes where they are */
+    equinv_status status = equinv_context_create(&where, &ctx);
     if (!status) {
         fprintf(stderr, "demo: digits from %s (%s); %s\n", r.folder, r.data,
                 equinv_context_description(ctx));

@@ -1059,7 +1059,7 @@ typedef struct equinv_report {
  * latents  [B, ..] as for equinv_project_forward, B >= 2; labels I32 [B] or NULL
  * error    F64 [2, |G|]: invariance error of the raw latents and of the codes for every element;
  *          NULL: not wanted
- * refused  kinds of S: UNSUPPORTED
+ * refused  kinds of S, and projections of a CUDA context: UNSUPPORTED
  * memory   chunks of the latents, the sample and its codes, from the context's allocator
  * threads  any number of calls at once; the context's arena is not used
  */
@@ -1074,7 +1074,7 @@ EQUINV_API equinv_status equinv_report_compute(const equinv_projection *projecti
  * class, ties of distance to the lower index; a NaN distance is the largest.
  *
  * gallery [A, ..], queries [B, ..]: the same number of elements a row, F32 or F64; labels I32 or
- * U8; k in 1 .. A; accuracy in 0 .. 1 (NaN if B is 0)
+ * U8; k in 1 .. A; accuracy in 0 .. 1 (NaN if B is 0). On the CPU alone: UNSUPPORTED on CUDA.
  */
 EQUINV_API equinv_status equinv_knn_accuracy(equinv_context *ctx, const equinv_tensor *gallery,
                                              const equinv_tensor *gallery_labels,
@@ -1089,7 +1089,9 @@ EQUINV_API equinv_status equinv_knn_accuracy(equinv_context *ctx, const equinv_t
  * content. Readers treat files as hostile: what does not fit the header, or any byte beyond the
  * array, is FORMAT; Fortran order of two or more axes longer than 1, half precision, complex,
  * structured and object dtypes are UNSUPPORTED. Paths are passed to the system as they are; reading
- * from pipes works. Tensors are in CPU memory. A reader or writer is used by one thread at a time.
+ * from pipes works. Readers and writers take tensors in CPU memory, whatever the context's device
+ * (equinv_tensor_create_pinned); each is used by one thread at a time. equinv_tensor_load and _save
+ * reach the device: what they read or write is complete when they return.
  */
 typedef struct equinv_reader equinv_reader;
 
@@ -1117,7 +1119,10 @@ EQUINV_API equinv_status equinv_reader_describe(const equinv_reader *reader, equ
 EQUINV_API equinv_status equinv_reader_read(equinv_reader *reader, const equinv_tensor *rows,
                                             int64_t *count);
 
-/* Reads a whole file into a new tensor (equinv_tensor_destroy releases it). */
+/*
+ * Reads a whole file into a new tensor on the context's device (equinv_tensor_destroy releases it). On
+ * CUDA the array passes through CPU memory as a whole.
+ */
 EQUINV_API equinv_status equinv_tensor_load(equinv_context *ctx, const char *path,
                                             equinv_tensor *tensor);
 
@@ -1150,7 +1155,10 @@ EQUINV_API equinv_status equinv_writer_commit(equinv_writer *writer);
 /* Removes the temporary file and releases the writer; NULL is fine. */
 EQUINV_API void equinv_writer_abort(equinv_writer *writer);
 
-/* Writes a CPU tensor of any strides as an NPY file, all or nothing. */
+/*
+ * Writes a tensor of any strides as an NPY file, all or nothing. It is on the context's device (after
+ * what was enqueued before) or in CPU memory.
+ */
 EQUINV_API equinv_status equinv_tensor_save(equinv_context *ctx, const char *path,
                                             const equinv_tensor *tensor);
 
@@ -1253,7 +1261,8 @@ EQUINV_API equinv_status equinv_model_parameters(equinv_model *model,
  * U8, F32, F64). train true: batch statistics, dropout, and everything is kept for backward; false:
  * running statistics, in chunks, so that memory is bounded by one and dst. dst is the last layer's
  * output, [N, F, G, H, W], or [N, F] after a dense layer: a view into the model, valid until its
- * next call.
+ * next call. On CUDA images and dst are on the device, and the work is enqueued; the call itself
+ * waits for the device only where a batch size is new, for plans and memory. So does backward.
  */
 EQUINV_API equinv_status equinv_model_forward(equinv_model *model, bool train,
                                               const equinv_tensor *images, equinv_tensor *dst);
@@ -1270,7 +1279,7 @@ EQUINV_API equinv_status equinv_model_backward(equinv_model *model, const equinv
 
 /*
  * Writes description, parameters and running statistics as safetensors (DESIGN section 6), all or
- * nothing, as equinv_writer_commit does.
+ * nothing, as equinv_writer_commit does. The file does not tell which device the model was on.
  */
 EQUINV_API equinv_status equinv_model_save(const equinv_model *model, const char *path);
 
@@ -1297,7 +1306,8 @@ typedef struct equinv_extract_desc {
     uint32_t struct_size;
     const char *layer; /* NULL: the last layer with regular fields (G = |group|) and, if there is
                           one, with space left (H W > 1) */
-    int64_t batch;     /* images at a time; 0: chosen so that activations stay in cache */
+    int64_t batch;     /* images at a time; 0: chosen so that activations stay in the CPU's cache,
+                          or give a GPU enough to do in a few hundred MiB */
     equinv_progress progress; /* after every chunk */
     void *progress_user;
 } equinv_extract_desc;
@@ -1319,9 +1329,13 @@ EQUINV_API equinv_status equinv_projection_create_for_layer(const equinv_model *
 /*
  * Latents of any number of images, as equinv_model_forward takes them, in chunks: dst [N, F, G, H,
  * W] ([N, F] after a dense layer) in the model's dtype, or p(latents) if a projection is given.
- * Memory beyond dst is bounded by the chunk. A latent's bits do not depend on the chunk it is in.
- * desc NULL means the defaults. A failure or CANCELLED in the middle leaves the chunks before it in
- * dst.
+ * Memory beyond dst is bounded by the chunk. On the CPU a latent's bits do not depend on the chunk it
+ * is in; on CUDA the products of another chunk size may be summed in another order. desc NULL means
+ * the defaults. A failure or CANCELLED in the middle leaves the chunks before it in dst.
+ *
+ * On CUDA images and dst may each be in CPU memory or on the device: this function and the next, and no
+ * others, copy between the two, beside the computation, since that is their job. Everything is done
+ * when they return.
  */
 EQUINV_API equinv_status equinv_extract(equinv_model *model, const equinv_extract_desc *desc,
                                         const equinv_tensor *images,

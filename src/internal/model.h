@@ -182,9 +182,9 @@ equinv_status eqi_place_gradients(equinv_model *model, int64_t batch, int64_t *b
 
 /* ---- model_run.c */
 
-/* Images [N, C, H, W] or [N, H, W]: checked, as a four-axis view. */
+/* Images [N, C, H, W] or [N, H, W]: checked, as a four-axis view; if `anywhere`, in CPU memory, too. */
 equinv_status eqi_model_check_images(const equinv_model *model, const equinv_tensor *images,
-                                     equinv_tensor *view);
+                                     bool anywhere, equinv_tensor *view);
 
 /* An evaluation up to one node, chunk by chunk. */
 typedef struct eqi_evaluation {
@@ -195,8 +195,8 @@ typedef struct eqi_evaluation {
 } eqi_evaluation;
 
 /*
- * Chooses the chunk (wanted 0: so that the values of a chunk stay in cache; never above `images`),
- * makes plans for it and for the rest, and reserves memory. Weights are packed anew.
+ * Chooses the chunk (wanted 0: so that the values of a chunk stay in cache, or fill a device; never
+ * above `images`), makes plans for it and for the rest, and reserves memory. Weights are packed anew.
  */
 equinv_status eqi_evaluation_begin(equinv_model *model, int32_t target, int64_t images,
                                    int64_t wanted, bool outside, eqi_evaluation *evaluation);

@@ -40,7 +40,8 @@ const eqi_safetensors_entry *eqi_safetensors_find(const eqi_safetensors *file, c
 
 /*
  * Reads a tensor into one of the same shape and any strides and dtype, converted as
- * equinv_reader_read does. UNSUPPORTED: half precision. ARG: a value does not fit.
+ * equinv_reader_read does; or into a row-major one on the context's device, complete when this
+ * returns. UNSUPPORTED: half precision. ARG: a value does not fit.
  */
 equinv_status eqi_safetensors_read(eqi_safetensors *file, const eqi_safetensors_entry *entry,
                                    const equinv_tensor *tensor);
@@ -55,8 +56,9 @@ typedef struct eqi_safetensors_item {
 } eqi_safetensors_item;
 
 /*
- * Writes metadata and tensors (any strides) in the order given, all or nothing as eqi_output_commit
- * does; needs no cJSON. ARG: names or keys that are not UTF-8, occur twice, or are __metadata__.
+ * Writes metadata and tensors (any strides; on the context's device, too) in the order given, all or
+ * nothing as eqi_output_commit does; needs no cJSON. ARG: names or keys that are not UTF-8, occur
+ * twice, or are __metadata__.
  */
 equinv_status eqi_safetensors_save(equinv_context *ctx, const char *path,
                                    const eqi_safetensors_pair *metadata, int64_t pairs,

@@ -29,6 +29,12 @@ equinv_status eqi_check_output(const equinv_context *ctx, const equinv_tensor *t
 equinv_status eqi_check_cpu_tensor(const equinv_tensor *tensor, const char *name, unsigned dtypes);
 equinv_status eqi_check_cpu_output(const equinv_tensor *tensor, const char *name, unsigned dtypes);
 
+/* The same for memory of the CPU or of the context's device. */
+equinv_status eqi_check_anywhere(const equinv_context *ctx, const equinv_tensor *tensor,
+                                 const char *name, unsigned dtypes);
+equinv_status eqi_check_output_anywhere(const equinv_context *ctx, const equinv_tensor *tensor,
+                                        const char *name, unsigned dtypes);
+
 /* Same dtype as a description or another tensor. */
 equinv_status eqi_check_dtype(const equinv_tensor *tensor, const char *name, equinv_dtype expected);
 

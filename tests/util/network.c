@@ -232,6 +232,23 @@ equinv_tensor network_images(equinv_context *ctx, rng *r, const equinv_model *mo
     return tensor_random(ctx, r, dtype, 4, batch, (int)d->channels, (int)d->height, (int)d->width);
 }
 
+equinv_model *network_copy(equinv_context *ctx, const equinv_model *model)
+{
+    equinv_model *copy = NULL;
+    equinv_context *const mover =
+        equinv_context_device(ctx).kind == EQUINV_DEVICE_CPU ? model->ctx : ctx;
+    OK(equinv_model_create(ctx, &model->desc, &copy));
+    for (int32_t i = 1; i < model->count; i++) {
+        model_add(copy, model->nodes[i]->desc);
+        for (int which = 0; which < EQI_ARRAYS; which++)
+            if (model->nodes[i]->array[which].ndim)
+                OK(equinv_tensor_copy(mover, &model->nodes[i]->array[which],
+                                      &copy->nodes[i]->array[which]));
+    }
+    OK(equinv_context_synchronize(mover));
+    return copy;
+}
+
 equinv_model *network_small(equinv_context *ctx)
 {
     equinv_model *const m = model_new(ctx, equinv_cyclic(4), EQUINV_F32, 1, 8, 8);

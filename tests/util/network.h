@@ -37,6 +37,9 @@ void network_disturb(rng *r, equinv_model *model);
 equinv_tensor network_images(equinv_context *ctx, rng *r, const equinv_model *model, int batch,
                              equinv_dtype dtype);
 
+/* The same layers and values, running statistics included, on another context's device. */
+equinv_model *network_copy(equinv_context *ctx, const equinv_model *model);
+
 /* The small network of the file tests, with every operation in it: C4, 1 x 8 x 8, F32. */
 equinv_model *network_small(equinv_context *ctx);
 
