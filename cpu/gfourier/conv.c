@@ -7,8 +7,6 @@
 #include "internal/rows.h"
 #include "weights.h"
 
-enum { KERNEL_MOST = 16 };
-
 typedef struct gfourier_plan {
     eqi_gf_pass forward, backward;
     eqi_gf_weights weights;
@@ -25,21 +23,29 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
     const equinv_conv_desc *const d = &p->desc;
     eqi_gf_kind kind;
     return eqi_require(d->dtype == EQUINV_F32, why, "f32 only") &&
-           eqi_require(d->kind == EQUINV_CONV_REGULAR, why, "regular to regular fields only") &&
-           eqi_require(eqi_gf_kind_of(d->group, &kind), why,
+           eqi_require(eqi_gf_kind_of(d->group, false, &kind), why,
                        "the group has one element: nothing to gain") &&
            eqi_require(d->channel_groups == 1, why, "one channel group only") &&
-           eqi_require(d->kernel <= KERNEL_MOST, why, "kernels up to 16 only") &&
+           eqi_require(d->kernel <= EQI_GF_KERNEL, why, "kernels up to 16 only") &&
            eqi_conv_gemm.head.supports(problem, hardware, why);
+}
+
+static void choose_form(eqi_gf_pass *pass, bool to_plane)
+{
+    eqi_gf_kind_of(pass->group, to_plane, &pass->kind);
+    pass->form = &eqi_gf_forms[pass->kind];
+    pass->vectors = pass->kernels->vectors;
+    eqi_gf_pass_size(pass);
 }
 
 static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     const equinv_conv_desc *const d = &p->desc;
     eqi_gf_pass pass = {.kernels = eqi_gf_kernels_of(hardware),
+                        .group = d->group,
                         .fields_in = d->fields_in,
                         .fields_out = d->fields_out,
-                        .order = p->elements_in,
+                        .elements = p->elements_in,
                         .height = d->height,
                         .width = d->width,
                         .out_height = p->out_height,
@@ -50,16 +56,14 @@ static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *h
                         .accumulate = d->accumulate,
                         .kernel = d->kernel,
                         .dilation = d->dilation};
-    eqi_gf_kind_of(d->group, &pass.kind);
-    pass.form = &eqi_gf_forms[pass.kind];
-    pass.vectors = pass.kernels->vectors;
-    eqi_gf_pass_size(&pass);
+    choose_form(&pass, d->kind == EQUINV_CONV_TO_PLANE);
     return pass;
 }
 
 /*
  * With stride 1 the adjoint is the group convolution of diff_dst with
- *     psi'[i, o, b, w] = psi[o, i, b^-1, -b^-1 w]   and padding d (k - 1) - p.
+ *     psi'[i, o, b, w] = psi[o, i, b^-1, -b^-1 w]   and padding d (k - 1) - p;
+ * that of a lifting one goes to the plane, that to the plane lifts, both with psi'[i, o, w] = psi[o, i, -w].
  */
 static bool adjoint_is_conv(const eqi_conv_problem *p)
 {
@@ -79,7 +83,8 @@ static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *
     pass.out_height = d->height;
     pass.out_width = d->width;
     pass.padding = d->dilation * (d->kernel - 1) - d->padding;
-    eqi_gf_pass_size(&pass);
+    pass.elements = p->elements_out;
+    choose_form(&pass, d->kind == EQUINV_CONV_LIFTING);
     return pass;
 }
 
@@ -127,13 +132,10 @@ static void prepare(eqi_conv_plan *plan)
     char *memory = plan->tables;
     gfourier_plan *const g = eqi_take(&memory, sizeof *g);
     *g = plan_of(p, hardware);
-    eqi_gf_pass_fill(&g->forward, p->desc.group,
-                     eqi_take(&memory, eqi_gf_pass_table_size(&g->forward)));
-    eqi_gf_weights_fill(&g->weights, p->desc.group,
-                        eqi_take(&memory, eqi_gf_pass_table_size(&g->weights.pass)));
+    eqi_gf_pass_fill(&g->forward, eqi_take(&memory, eqi_gf_pass_table_size(&g->forward)));
+    eqi_gf_weights_fill(&g->weights, eqi_take(&memory, eqi_gf_pass_table_size(&g->weights.pass)));
     if (g->has_backward)
-        eqi_gf_pass_fill(&g->backward, p->desc.group,
-                         eqi_take(&memory, eqi_gf_pass_table_size(&g->backward)));
+        eqi_gf_pass_fill(&g->backward, eqi_take(&memory, eqi_gf_pass_table_size(&g->backward)));
     else
         g->gemm = gemm_plan_in(plan, memory);
 
@@ -159,49 +161,37 @@ static const gfourier_plan *of(const eqi_conv_plan *plan)
 
 /* ---- filters --------------------------------------------------------------------------------------- */
 
-/* Where phi_v(a) = psi[o, i, a, a v] stands, from psi[o, i]. */
-static void forward_places(const eqi_conv_problem *p, const equinv_tensor *psi, int64_t *place)
+/*
+ * Where phi_v(a) stands, from psi[o, i]: psi[a, a v]; without elements on one side psi[a v] (lifting),
+ * psi[v] (to the plane). The adjoint's has psi'[b, b v] = psi[b^-1, -v]; else -b v for v.
+ */
+static void pack_pass(const eqi_gf_pass *pass, const equinv_tensor *psi, bool adjoint, void *filter)
 {
-    const int64_t k = p->desc.kernel;
-    for (int64_t v = 0; v < k * k; v++)
-        for (int32_t a = 0; a < p->elements_in; a++) {
-            const eqi_motion turn = eqi_motion_of(p->desc.group, a);
-            const eqi_pixel t = eqi_move(turn, v / k, v % k, k, k);
-            *place++ = eqi_offset5(psi, 0, 0, a, t.y, t.x);
+    const int64_t k = pass->kernel;
+    const bool regular = psi->shape[2] > 1;
+    int64_t place[EQI_GF_KERNEL * EQI_GF_KERNEL * EQI_GF_ORDER], *to = place;
+    for (int64_t v = 0; v < pass->taps; v++)
+        for (int32_t a = 0; a < pass->form->values; a++) {
+            const eqi_pixel tap = pass->tap[v].at;
+            eqi_pixel t = eqi_move(eqi_motion_of(pass->group, a), tap.y, tap.x, k, k);
+            if (adjoint && regular)
+                t = tap;
+            if (adjoint)
+                t = (eqi_pixel){k - 1 - t.y, k - 1 - t.x};
+            const int32_t row = adjoint ? eqi_inverse(pass->group, a) : a;
+            *to++ = eqi_offset5(psi, 0, 0, regular ? row : 0, t.y, t.x);
         }
-}
-
-/* The adjoint's: psi'[i, o, b, b v] = psi[o, i, b^-1, -v]. */
-static void backward_places(const eqi_conv_problem *p, const equinv_tensor *psi, int64_t *place)
-{
-    const int64_t k = p->desc.kernel;
-    for (int64_t v = k * k - 1; v >= 0; v--)
-        for (int32_t b = 0; b < p->elements_in; b++)
-            *place++ = eqi_offset5(psi, 0, 0, eqi_inverse(p->desc.group, b), v / k, v % k);
-}
-
-static void pack_forward(const eqi_conv_plan *plan, const equinv_tensor *psi, void *filter)
-{
-    int64_t place[KERNEL_MOST * KERNEL_MOST * EQI_GF_ORDER];
-    forward_places(&plan->problem, psi, place);
-    const eqi_gf_psi from = {psi->data, psi->strides[0], psi->strides[1], place};
-    eqi_gf_pass_pack(&of(plan)->forward, &from, filter);
-}
-
-static void pack_backward(const eqi_conv_plan *plan, const equinv_tensor *psi, void *filter)
-{
-    int64_t place[KERNEL_MOST * KERNEL_MOST * EQI_GF_ORDER];
-    backward_places(&plan->problem, psi, place);
-    const eqi_gf_psi from = {psi->data, psi->strides[1], psi->strides[0], place};
-    eqi_gf_pass_pack(&of(plan)->backward, &from, filter);
+    const eqi_gf_psi from = {psi->data, psi->strides[adjoint ? 1 : 0],
+                             psi->strides[adjoint ? 0 : 1], place};
+    eqi_gf_pass_pack(pass, &from, filter);
 }
 
 static equinv_status pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
 {
     const gfourier_plan *const g = of(plan);
-    pack_forward(plan, psi, packed);
+    pack_pass(&g->forward, psi, false, packed);
     if (g->has_backward) {
-        pack_backward(plan, psi, (char *)packed + g->backward_filter);
+        pack_pass(&g->backward, psi, true, (char *)packed + g->backward_filter);
         return EQUINV_OK;
     }
     return eqi_conv_gemm.pack(g->gemm, psi, (char *)packed + g->gemm_packed);
@@ -225,7 +215,7 @@ static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src
         dense.data = biases;
     }
     if (!weights->packed)
-        pack_forward(plan, &weights->psi, room);
+        pack_pass(&g->forward, &weights->psi, false, room);
     eqi_gf_pass_run(plan->head.ctx, &g->forward, src, weights->packed ? weights->packed : room,
                     bias ? &dense : NULL, dst, memory);
     return EQUINV_OK;
@@ -252,7 +242,7 @@ static equinv_status backward_data(const eqi_conv_plan *plan, const equinv_tenso
     float *const room = eqi_take(&memory, g->filter_room);
     eqi_take(&memory, g->bias_room);
     if (!weights->packed)
-        pack_backward(plan, &weights->psi, room);
+        pack_pass(&g->backward, &weights->psi, true, room);
     const void *const filter =
         weights->packed ? (const char *)weights->packed + g->backward_filter : (const char *)room;
     eqi_gf_pass_run(plan->head.ctx, &g->backward, diff_dst, filter, NULL, diff_src, memory);
@@ -263,8 +253,8 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
                                       const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
                                       const equinv_tensor *diff_bias, void *scratch)
 {
-    eqi_gf_weights_run(plan->head.ctx, &of(plan)->weights, plan->problem.desc.group, src, diff_dst,
-                       diff_psi, diff_bias, scratch);
+    eqi_gf_weights_run(plan->head.ctx, &of(plan)->weights, src, diff_dst, diff_psi, diff_bias,
+                       scratch);
     return EQUINV_OK;
 }
 

@@ -1,23 +1,30 @@
 #include "gfourier.h"
 
 const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS] = {
-    [EQI_GF_2] = {2, 2, {{1, 1}, {1, 1}}},
-    [EQI_GF_D2] = {4, 4, {{1, 1}, {1, 1}, {1, 1}, {1, 1}}},
-    [EQI_GF_C4] = {4, 3, {{1, 1}, {1, 1}, {2, 1}}},
-    [EQI_GF_D4] = {8, 5, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {2, 2}}},
+    [EQI_GF_2] = {2, 2, 2, 2, 2, {{1, 1}, {1, 1}}},
+    [EQI_GF_D2] = {4, 4, 4, 4, 4, {{1, 1}, {1, 1}, {1, 1}, {1, 1}}},
+    [EQI_GF_C4] = {4, 4, 4, 4, 3, {{1, 1}, {1, 1}, {2, 1}}},
+    [EQI_GF_D4] = {8, 8, 8, 8, 5, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {2, 2}}},
+    [EQI_GF_SUM_2] = {2, 1, 1, 1, 1, {{1, 1}}},
+    [EQI_GF_SUM_4] = {4, 1, 1, 1, 1, {{1, 1}}},
+    [EQI_GF_SUM_8] = {8, 1, 1, 1, 1, {{1, 1}}},
 };
 
-bool eqi_gf_kind_of(equinv_group group, eqi_gf_kind *kind)
+bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind)
 {
+    static const eqi_gf_kind sums[] = {[2] = EQI_GF_SUM_2, [4] = EQI_GF_SUM_4, [8] = EQI_GF_SUM_8};
     const bool mirrors = group.kind == EQUINV_GROUP_DIHEDRAL;
-    if (group.n == 4)
-        *kind = mirrors ? EQI_GF_D4 : EQI_GF_C4;
-    else if (group.n == 2)
-        *kind = mirrors ? EQI_GF_D2 : EQI_GF_2;
-    else if (group.n == 1 && mirrors)
-        *kind = EQI_GF_2;
-    else
+    const int32_t order = eqi_order(group);
+    if (order == 1 || !eqi_is_grid_group(group))
         return false;
+    if (to_plane)
+        *kind = sums[order];
+    else if (order == 2)
+        *kind = EQI_GF_2;
+    else if (order == 4)
+        *kind = mirrors ? EQI_GF_D2 : EQI_GF_C4;
+    else
+        *kind = EQI_GF_D4;
     return true;
 }
 
@@ -64,10 +71,15 @@ static void filter_d4(const double *f, double *e)
     e[6] = b - d, e[7] = a + c;
 }
 
+static void filter_sum(const double *f, double *e)
+{
+    e[0] = f[0];
+}
+
 void eqi_gf_filter(eqi_gf_kind kind, const double *phi, double *entries)
 {
-    static void (*const filters[EQI_GF_KINDS])(const double *, double *) = {filter_2, filter_d2,
-                                                                            filter_c4, filter_d4};
+    static void (*const filters[EQI_GF_KINDS])(const double *, double *) = {
+        filter_2, filter_d2, filter_c4, filter_d4, filter_sum, filter_sum, filter_sum};
     filters[kind](phi, entries);
 }
 

@@ -15,11 +15,24 @@
 
 #include "internal/conv.h"
 
-/* Groups by the form of their transform: C2 and D1 are the same one. */
-typedef enum eqi_gf_kind { EQI_GF_2, EQI_GF_D2, EQI_GF_C4, EQI_GF_D4, EQI_GF_KINDS } eqi_gf_kind;
+/*
+ * Groups by the form of their transform: C2 and D1 are the same one. Where dst is a plane only the
+ * trivial representation is left: the transform is the sum over the group, of that many elements.
+ */
+typedef enum eqi_gf_kind {
+    EQI_GF_2,
+    EQI_GF_D2,
+    EQI_GF_C4,
+    EQI_GF_D4,
+    EQI_GF_SUM_2,
+    EQI_GF_SUM_4,
+    EQI_GF_SUM_8,
+    EQI_GF_KINDS
+} eqi_gf_kind;
 
 #define EQI_GF_BLOCKS 5
 #define EQI_GF_ORDER 8
+#define EQI_GF_KERNEL 16 /* the largest */
 
 /*
  * One irreducible representation: `outer` times the product of a filter of size x size values for each
@@ -31,22 +44,27 @@ typedef struct eqi_gf_block {
 } eqi_gf_block;
 
 typedef struct eqi_gf_form {
-    int order, blocks;
+    int inputs;     /* values of src that the transform reads for a tap: |G| */
+    int values;     /* values of the filter, phi(a): |G|, or 1 */
+    int components; /* of P^ and of dst^ */
+    int outputs;    /* elements of dst: |G|, or 1 */
+    int blocks;
     eqi_gf_block block[EQI_GF_BLOCKS];
 } eqi_gf_form;
 
 extern const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS];
 
 /* Which form a group has; false for C1 and those off the grid. */
-bool eqi_gf_kind_of(equinv_group group, eqi_gf_kind *kind);
+bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind);
 
-/* The filter of one pair of fields and one tap, phi[order], as `order` .. numbers block by block,
- * each [row of dst^][row of P^]; scaled so that the inverse needs no division. */
+/*
+ * The filter of one pair of fields and one tap, phi[values], block by block, each [row of dst^][row of
+ * P^]; scaled so that the inverse needs no division.
+ */
 void eqi_gf_filter(eqi_gf_kind kind, const double *phi, double *entries);
 
 /*
- * Rows of a tile are `pitch` floats apart. in[v order + h]: offset of plane h's value for tap v from a
- * field's base; component c of row k stands at out + base[c] + k step[c].
+ * Rows of a tile are `pitch` floats apart. in[v inputs + h]: offset of P_v(h) from a field's base; component c of row k stands at out + base[c] + k step[c].
  */
 typedef struct eqi_gf_transform {
     const float *src;
@@ -93,6 +111,8 @@ typedef void eqi_gf_copy_rows(const float *from, int64_t from_pitch, const float
 typedef struct eqi_gf_kernels {
     int lanes, rows, vectors; /* of the product's tile */
     void (*transform[EQI_GF_KINDS])(const eqi_gf_transform *t);
+    /* The adjoint of the inverse: diff_dst -> diff_dst^. */
+    void (*gradient[EQI_GF_KINDS])(const eqi_gf_transform *t);
     void (*product)(const eqi_gf_product *p);
     void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);
     eqi_gf_copy_rows *copy_rows;

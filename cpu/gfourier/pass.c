@@ -50,11 +50,37 @@ static int64_t copies_of(const eqi_gf_pass *p, int64_t band, int64_t *copies)
     return floats;
 }
 
+/*
+ * The taps of the sum; counts them, and writes them where `tap` is given. Where src has no elements, the
+ * first tap of each orbit stands for all of it.
+ */
+static int64_t find_taps(const eqi_gf_pass *p, eqi_gf_tap *tap)
+{
+    int64_t taps = 0;
+    for (int64_t v = 0; v < p->kernel * p->kernel; v++) {
+        const eqi_pixel at = {v / p->kernel, v % p->kernel};
+        int same = 0;
+        bool first = true;
+        for (int32_t h = 0; h < p->form->inputs; h++) {
+            const eqi_pixel t =
+                eqi_move(eqi_motion_of(p->group, h), at.y, at.x, p->kernel, p->kernel);
+            same += t.y == at.y && t.x == at.x;
+            first = first && t.y * p->kernel + t.x >= v;
+        }
+        if (p->elements == 1 && !first)
+            continue;
+        if (tap)
+            tap[taps] = (eqi_gf_tap){at, p->elements == 1 ? 1.0 / same : 1.0};
+        taps++;
+    }
+    return taps;
+}
+
 void eqi_gf_pass_size(eqi_gf_pass *p)
 {
     const int64_t lanes = p->kernels->lanes, reach = p->dilation * (p->kernel - 1);
-    const int64_t planes = p->fields_in * p->order;
-    p->taps = p->kernel * p->kernel;
+    const int64_t planes = p->fields_in * p->elements;
+    p->taps = find_taps(p, NULL);
     p->pitch = lanes * p->vectors;
     p->band = p->out_height;
     while (p->band > BAND_ROWS &&
@@ -62,8 +88,8 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
         p->band = divide_up(p->band, 2);
     p->bands = divide_up(p->out_height, p->band);
     p->element = copies_of(p, p->band, &p->copies);
-    const int64_t plane_bytes = p->order * p->element * (int64_t)sizeof(float);
-    const int64_t hat_bytes = p->order * p->taps * p->pitch * (int64_t)sizeof(float);
+    const int64_t plane_bytes = p->elements * p->element * (int64_t)sizeof(float);
+    const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
     p->chunk = smaller(p->fields_in,
                        larger(1, smaller(PLANES_BYTES / plane_bytes, HAT_BYTES / hat_bytes)));
     p->chunk = divide_up(p->fields_in, divide_up(p->fields_in, p->chunk));
@@ -73,9 +99,9 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     const int64_t tiles =
         p->chunk == p->fields_in ? 1 : divide_up(p->band * p->out_width, p->pitch);
     p->border_size = (size_t)(p->border_rows * p->border_columns + 2 * lanes) * sizeof(float);
-    p->planes_size = (size_t)(p->chunk * p->order * p->element + p->pitch) * sizeof(float);
+    p->planes_size = (size_t)(p->chunk * p->elements * p->element + p->pitch) * sizeof(float);
     p->hat_size = (size_t)(p->chunk * hat_bytes);
-    p->out_size = (size_t)(tiles * p->fields_out * p->order * p->pitch) * sizeof(float);
+    p->out_size = (size_t)(tiles * p->fields_out * p->form->components * p->pitch) * sizeof(float);
     p->filter_size = 0;
     for (int b = 0; b < p->form->blocks; b++) {
         const int64_t size = p->form->block[b].size;
@@ -86,8 +112,9 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
 
 size_t eqi_gf_pass_table_size(const eqi_gf_pass *p)
 {
-    return eqi_aligned((size_t)p->copies * sizeof *p->copy) +
-           eqi_aligned((size_t)(p->taps * p->order) * sizeof *p->in);
+    return eqi_aligned((size_t)p->taps * sizeof *p->tap) +
+           eqi_aligned((size_t)p->copies * sizeof *p->copy) +
+           eqi_aligned((size_t)(p->taps * p->form->inputs) * sizeof *p->in);
 }
 
 size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
@@ -105,10 +132,12 @@ static const eqi_gf_copy *find_copy(const eqi_gf_pass *p, int64_t column, int64_
     return c;
 }
 
-void eqi_gf_pass_fill(eqi_gf_pass *p, equinv_group group, char *tables)
+void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
 {
+    p->tap = eqi_take(&tables, (size_t)p->taps * sizeof *p->tap);
+    find_taps(p, p->tap);
     p->copy = eqi_take(&tables, (size_t)p->copies * sizeof *p->copy);
-    p->in = eqi_take(&tables, (size_t)(p->taps * p->order) * sizeof *p->in);
+    p->in = eqi_take(&tables, (size_t)(p->taps * p->form->inputs) * sizeof *p->in);
     int64_t start = 0;
     eqi_gf_copy *c = p->copy;
     for (int64_t residue = 0; residue < smaller(p->stride, p->dilation * p->kernel); residue++) {
@@ -120,12 +149,13 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, equinv_group group, char *tables)
     }
     /* P_v(h) reads plane h at the tap h v. */
     for (int64_t v = 0; v < p->taps; v++)
-        for (int32_t h = 0; h < p->order; h++) {
-            const eqi_pixel t = eqi_move(eqi_motion_of(group, h), v / p->kernel, v % p->kernel,
+        for (int32_t h = 0; h < p->form->inputs; h++) {
+            const eqi_pixel t = eqi_move(eqi_motion_of(p->group, h), p->tap[v].at.y, p->tap[v].at.x,
                                          p->kernel, p->kernel);
             const int64_t row = p->dilation * t.y;
             const eqi_gf_copy *const from = find_copy(p, p->dilation * t.x, row % p->stride);
-            p->in[v * p->order + h] = h * p->element + from->start + row / p->stride * p->out_width;
+            p->in[v * p->form->inputs + h] = (p->elements > 1 ? h * p->element : 0) + from->start +
+                                             row / p->stride * p->out_width;
         }
 }
 
@@ -177,8 +207,8 @@ void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter
             const float *const from = psi->data + o * psi->out + i * psi->in;
             for (int64_t v = 0; v < p->taps; v++) {
                 double phi[EQI_GF_ORDER], entry[EQI_GF_ORDER];
-                for (int a = 0; a < p->order; a++)
-                    phi[a] = (double)from[psi->place[v * p->order + a]];
+                for (int a = 0; a < p->form->values; a++)
+                    phi[a] = p->tap[v].share * (double)from[psi->place[v * p->form->values + a]];
                 eqi_gf_filter(p->kind, phi, entry);
                 for (int e = 0; e < entries; e++) {
                     *row[e].at = (float)entry[e];
@@ -243,13 +273,13 @@ static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, con
     for (int64_t o = 0; o < p->fields_out; o++) {
         v.bias = b->bias ? b->bias + o : NULL;
         p->kernels->inverse[p->kind](&v);
-        for (int64_t g = 0; g < p->order; g++)
+        for (int64_t g = 0; g < p->form->outputs; g++)
             for (int64_t i = 0; i < pixels; i++) {
                 float *const to = dst + o * s[1] + g * s[2] + (pixel + i) / p->out_width * s[3] +
                                   (pixel + i) % p->out_width * s[4];
                 *to = p->accumulate ? *to + rows[g * p->pitch + i] : rows[g * p->pitch + i];
             }
-        for (int c = 0; c < p->order; c++)
+        for (int c = 0; c < p->form->components; c++)
             v.base[c] += v.step[c];
     }
 }
@@ -259,7 +289,7 @@ static void run_band(const eqi_gf_band *b)
     const eqi_gf_pass *const p = b->pass;
     const int64_t pixels = b->rows * p->out_width, lanes = p->kernels->lanes;
     const bool whole = p->chunk == p->fields_in;
-    const int64_t tile = p->fields_out * p->order * p->pitch;
+    const int64_t tile = p->fields_out * p->form->components * p->pitch;
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
         const int64_t fields = smaller(p->chunk, p->fields_in - first);
         eqi_gf_fill_planes(b, first, fields);
@@ -303,7 +333,7 @@ void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *p, const equi
 {
     const job j = {p, src, dst, filter, bias ? bias->data : NULL};
     const double work = (double)p->fields_in * (double)p->fields_out * (double)p->taps *
-                        (double)(p->order * p->band * p->out_width);
+                        (double)(p->form->inputs * p->band * p->out_width);
     eqi_parallel_rows(ctx, src->shape[0] * p->bands, work, 1, run_bands, &j, scratch,
                       eqi_gf_pass_slice(p));
 }

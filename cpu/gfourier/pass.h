@@ -11,11 +11,19 @@ typedef struct eqi_gf_copy {
     int64_t start;       /* floats from the field element's first one */
 } eqi_gf_copy;
 
+/* A tap v of the sum. Without elements in src, taps that the group exchanges are one. */
+typedef struct eqi_gf_tap {
+    eqi_pixel at;
+    double share; /* of psi: 1 / how many elements leave the tap alone; 1 where src has elements */
+} eqi_gf_tap;
+
 typedef struct eqi_gf_pass {
+    equinv_group group;
     const eqi_gf_kernels *kernels;
     const eqi_gf_form *form;
     eqi_gf_kind kind;
-    int64_t fields_in, fields_out, order;
+    int64_t fields_in, fields_out;
+    int64_t elements; /* of a field of src: |G|, or 1 (lifting) */
     int64_t height, width, out_height, out_width;
     int64_t stride, padding; /* padding may be negative: then the border is cut off */
     bool circular, accumulate;
@@ -26,8 +34,9 @@ typedef struct eqi_gf_pass {
     int64_t border_rows, border_columns; /* of a bordered plane */
     int64_t copies, element;             /* copies of a plane, floats of all of them */
     size_t border_size, planes_size, hat_size, out_size; /* bytes of a thread */
+    eqi_gf_tap *tap;                                     /* [taps] */
     eqi_gf_copy *copy;                                   /* [copies] */
-    int64_t *in;                                         /* [taps][order] */
+    int64_t *in;                                         /* [taps][inputs] */
     size_t filter_size;                                  /* bytes of the packed filter */
 } eqi_gf_pass;
 
@@ -52,17 +61,17 @@ void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t fields, int64_t pixel, 
 /* Sizes; tables get memory by eqi_gf_pass_fill. */
 void eqi_gf_pass_size(eqi_gf_pass *pass);
 size_t eqi_gf_pass_table_size(const eqi_gf_pass *pass);
-void eqi_gf_pass_fill(eqi_gf_pass *pass, equinv_group group, char *tables);
+void eqi_gf_pass_fill(eqi_gf_pass *pass, char *tables);
 size_t eqi_gf_pass_slice(const eqi_gf_pass *pass);
 
 /*
- * Transforms a filter. phi_v(a) of fields (o, i) stands at psi + o out + i in + place[v order + a]: the
- * filter's own, or that of the adjoint.
+ * Transforms a filter. phi_v(a) of fields (o, i) stands at psi + o out + i in + place[v values + a], but
+ * for the tap's share: the filter's own, or that of the adjoint.
  */
 typedef struct eqi_gf_psi {
     const float *data;
     int64_t out, in; /* floats from field to field */
-    int64_t *place;  /* [taps][order] */
+    int64_t *place;  /* [taps][values] */
 } eqi_gf_psi;
 void eqi_gf_pass_pack(const eqi_gf_pass *pass, const eqi_gf_psi *psi, float *filter);
 

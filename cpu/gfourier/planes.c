@@ -69,8 +69,8 @@ void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
     const eqi_gf_pass *const p = b->pass;
     const float *const end = b->border + p->border_size / sizeof(float);
     for (int64_t i = 0; i < fields; i++)
-        for (int64_t h = 0; h < p->order; h++) {
-            float *const planes = b->planes + (i * p->order + h) * p->element;
+        for (int64_t h = 0; h < p->elements; h++) {
+            float *const planes = b->planes + (i * p->elements + h) * p->element;
             fill_border(b, first + i, h);
             for (int64_t k = 0; k < p->copies; k++) {
                 const eqi_gf_copy *const c = &p->copy[k];
@@ -112,7 +112,7 @@ void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t fields, int64_t pixel, 
 {
     const eqi_gf_pass *const p = b->pass;
     eqi_gf_transform t = {.src = b->planes + pixel,
-                          .field = p->order * p->element,
+                          .field = p->elements * p->element,
                           .fields = fields,
                           .taps = p->taps,
                           .in = p->in,

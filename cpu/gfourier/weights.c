@@ -30,7 +30,7 @@ static int64_t divide_up(int64_t a, int64_t b)
 
 static size_t rows_size(const eqi_gf_pass *p, int64_t outputs)
 {
-    return eqi_aligned((size_t)(outputs * p->order * p->pitch) * sizeof(float));
+    return eqi_aligned((size_t)(outputs * p->form->components * p->pitch) * sizeof(float));
 }
 
 eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch)
@@ -51,10 +51,10 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch)
     return w;
 }
 
-void eqi_gf_weights_fill(eqi_gf_weights *w, equinv_group group, char *tables)
+void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables)
 {
-    eqi_gf_pass_fill(&w->pass, group, tables);
-    for (int a = 0; a < w->pass.order; a++) {
+    eqi_gf_pass_fill(&w->pass, tables);
+    for (int a = 0; a < w->pass.form->values; a++) {
         double phi[EQI_GF_ORDER] = {0}, entries[EQI_GF_ORDER] = {0};
         phi[a] = 1;
         eqi_gf_filter(w->pass.kind, phi, entries);
@@ -73,7 +73,7 @@ size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardw
 typedef struct work {
     const eqi_gf_weights *w;
     eqi_gf_band band;
-    float *rows, *row_hat; /* [order][pitch] of one output, before and after the transform */
+    float *rows, *row_hat; /* [outputs][pitch] of one field, before and after the transform */
     float *turned;         /* diff_dst^ of the tile, block by block [pixel][output, component] */
     void *workspace;
     const eqi_hardware *hardware;
@@ -86,7 +86,7 @@ static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
     const int64_t *const s = k->band.dst->strides;
-    for (int64_t g = 0; g < p->order; g++) {
+    for (int64_t g = 0; g < p->form->outputs; g++) {
         const float *const from = (const float *)k->band.dst->data + k->band.image * s[0] +
                                   o * s[1] + g * s[2] + k->band.row * s[3];
         float *const to = k->rows + g * p->pitch;
@@ -113,14 +113,14 @@ static void turn_gradient(const work *k, int64_t pixel, int64_t pixels)
                           .in = in,
                           .out = k->row_hat,
                           .vectors = divide_up(pixels, p->kernels->lanes)};
-    for (int c = 0; c < p->order; c++) {
+    for (int c = 0; c < p->form->components; c++) { /* as many as outputs */
         in[c] = c * p->pitch;
         t.base[c] = c * p->pitch;
         t.step[c] = 0;
     }
     for (int64_t o = 0; o < p->fields_out; o++) {
         fetch_rows(k, o, pixel, pixels);
-        p->kernels->transform[p->kind](&t);
+        p->kernels->gradient[p->kind](&t);
         const float *component = k->row_hat;
         float *block = k->turned;
         for (int b = 0; b < p->form->blocks; b++) {
@@ -196,7 +196,6 @@ static void add_band(const work *k)
 typedef struct job {
     const equinv_context *ctx;
     const eqi_gf_weights *w;
-    equinv_group group;
     const equinv_tensor *src, *diff_dst, *diff_psi, *diff_bias;
     char *parts;
 } job;
@@ -259,24 +258,40 @@ static void sum_entries(const job *j, int64_t o, int64_t i, int64_t v, double *e
     }
 }
 
+/* Adds the gradient of phi_v to that of psi[o, i], row-major [values or 1][taps of the kernel]. */
+static void add_phi(const job *j, int64_t v, const double *entries, double *gradient)
+{
+    const eqi_gf_pass *const p = &j->w->pass;
+    const int64_t k = p->kernel;
+    const eqi_gf_tap *const tap = &p->tap[v];
+    for (int32_t a = 0; a < p->form->values; a++) {
+        const eqi_pixel t = eqi_move(eqi_motion_of(p->group, a), tap->at.y, tap->at.x, k, k);
+        const int64_t row = p->elements > 1 ? a : 0;
+        double sum = 0;
+        for (int e = 0; e < EQI_GF_ORDER; e++)
+            sum += j->w->adjoint[e][a] * entries[e];
+        gradient[(row * k + t.y) * k + t.x] += tap->share * sum;
+    }
+}
+
 static void fold_output(void *arg, int64_t o)
 {
     const job *const j = arg;
     const eqi_gf_pass *const p = &j->w->pass;
-    for (int64_t i = 0; i < p->fields_in; i++)
+    const equinv_tensor *const psi = j->diff_psi;
+    const int64_t k = p->kernel, count = psi->shape[2] * k * k;
+    for (int64_t i = 0; i < p->fields_in; i++) {
+        double gradient[EQI_GF_ORDER * EQI_GF_KERNEL * EQI_GF_KERNEL];
+        memset(gradient, 0, (size_t)count * sizeof *gradient);
         for (int64_t v = 0; v < p->taps; v++) {
             double entries[EQI_GF_ORDER] = {0};
             sum_entries(j, o, i, v, entries);
-            for (int32_t a = 0; a < p->order; a++) {
-                const eqi_pixel t = eqi_move(eqi_motion_of(j->group, a), v / p->kernel,
-                                             v % p->kernel, p->kernel, p->kernel);
-                double sum = 0;
-                for (int e = 0; e < EQI_GF_ORDER; e++)
-                    sum += j->w->adjoint[e][a] * entries[e];
-                eqi_put(j->diff_psi, eqi_offset5(j->diff_psi, o, i, a, t.y, t.x), sum,
-                        p->accumulate);
-            }
+            add_phi(j, v, entries, gradient);
         }
+        for (int64_t at = 0; at < count; at++)
+            eqi_put(psi, eqi_offset5(psi, o, i, at / (k * k), at / k % k, at % k), gradient[at],
+                    p->accumulate);
+    }
     if (!j->diff_bias)
         return;
     double sum = 0;
@@ -285,12 +300,12 @@ static void fold_output(void *arg, int64_t o)
     eqi_put(j->diff_bias, o * j->diff_bias->strides[0], sum, p->accumulate);
 }
 
-void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w, equinv_group group,
+void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
                         const equinv_tensor *src, const equinv_tensor *diff_dst,
                         const equinv_tensor *diff_psi, const equinv_tensor *diff_bias,
                         void *scratch)
 {
-    job j = {ctx, w, group, src, diff_dst, diff_psi, diff_bias, scratch};
+    job j = {ctx, w, src, diff_dst, diff_psi, diff_bias, scratch};
     const eqi_gf_pass *const p = &w->pass;
     const double each = (double)w->entries * (double)(p->band * p->out_width * w->part_tasks);
     eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j,

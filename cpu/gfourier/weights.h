@@ -20,11 +20,11 @@ typedef struct eqi_gf_weights {
 
 /* From the forward pass, with tables of its own. */
 eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch);
-void eqi_gf_weights_fill(eqi_gf_weights *w, equinv_group group, char *tables);
+void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables);
 size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardware);
 
-/* diff_psi [O, I, G, k, k] and diff_bias [O] (NULL: not wanted) from maps of any strides. */
-void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w, equinv_group group,
+/* diff_psi [O, I, |G| or 1, k, k] and diff_bias [O] (NULL: not wanted) from maps of any strides. */
+void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
                         const equinv_tensor *src, const equinv_tensor *diff_dst,
                         const equinv_tensor *diff_psi, const equinv_tensor *diff_bias,
                         void *scratch);

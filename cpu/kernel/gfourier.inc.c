@@ -5,6 +5,7 @@
  *     C4      ++ | +- | complex (F0 - F2) + i (F1 - F3), as two rows
  *     D4      characters (r, f): ++ | +- | -+ | -- | the plane, 2 x 2: sum_h F(h) rho(h) with
  *             rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1), row by row
+ *     sums    the trivial one alone
  *
  * Tile    ROWS outputs x VECTORS vectors of pixels. The filter is broadcast, so no lane idles with few
  *         fields, and every map stays a plane: nothing is ever turned.
@@ -76,6 +77,26 @@ INLINE void forward_d4(const vf32 *f, vf32 *c)
     c[7] = add(i, k);
 }
 
+INLINE void forward_sum_2(const vf32 *f, vf32 *c)
+{
+    c[0] = add(f[0], f[1]);
+}
+
+INLINE void forward_sum_4(const vf32 *f, vf32 *c)
+{
+    c[0] = add(add(f[0], f[1]), add(f[2], f[3]));
+}
+
+INLINE void forward_sum_8(const vf32 *f, vf32 *c)
+{
+    c[0] = add(add(add(f[0], f[1]), add(f[2], f[3])), add(add(f[4], f[5]), add(f[6], f[7])));
+}
+
+INLINE void same(const vf32 *f, vf32 *c)
+{
+    c[0] = f[0];
+}
+
 /* The filter holds the factors d / |G|. */
 INLINE void inverse_2(const vf32 *c, vf32 *f)
 {
@@ -119,35 +140,36 @@ INLINE void inverse_d4(const vf32 *c, vf32 *f)
 
 typedef void butterfly(const vf32 *, vf32 *);
 
-INLINE void transform(const eqi_gf_transform *t, butterfly *forward, const int order)
+INLINE void transform(const eqi_gf_transform *t, butterfly *forward, const int inputs,
+                      const int components)
 {
     const int64_t *const in = t->in;
     float *out[EQI_GF_ORDER];
-    for (int c = 0; c < order; c++)
+    for (int c = 0; c < components; c++)
         out[c] = t->out + t->base[c];
     const float *src = t->src;
     for (int64_t i = 0; i < t->fields; i++, src += t->field)
         for (int64_t v = 0; v < t->taps; v++) {
             const float *from[EQI_GF_ORDER];
-            UNROLL for (int h = 0; h < order; h++)
+            UNROLL for (int h = 0; h < inputs; h++)
             {
-                from[h] = src + in[v * order + h];
+                from[h] = src + in[v * inputs + h];
             }
             for (int64_t x = 0; x < t->vectors; x++) {
-                vf32 f[EQI_GF_ORDER], c[EQI_GF_ORDER];
-                UNROLL for (int h = 0; h < order; h++)
+                vf32 f[EQI_GF_ORDER], hat[EQI_GF_ORDER];
+                UNROLL for (int h = 0; h < inputs; h++)
                 {
                     f[h] = vf32_load(from[h] + x * LANES);
                 }
-                forward(f, c);
-                UNROLL for (int h = 0; h < order; h++)
+                forward(f, hat);
+                UNROLL for (int c = 0; c < components; c++)
                 {
-                    vf32_store(out[h] + x * LANES, c[h]);
+                    vf32_store(out[c] + x * LANES, hat[c]);
                 }
             }
-            UNROLL for (int h = 0; h < order; h++)
+            UNROLL for (int c = 0; c < components; c++)
             {
-                out[h] += t->step[h];
+                out[c] += t->step[c];
             }
         }
 }
@@ -192,12 +214,32 @@ INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int orde
 #define KIND(name, order)                                                                          \
     static void transform_##name(const eqi_gf_transform *t)                                        \
     {                                                                                              \
-        transform(t, forward_##name, order);                                                       \
+        transform(t, forward_##name, order, order);                                                \
     }                                                                                              \
     static void inverse_rows_##name(const eqi_gf_inverse *t)                                       \
     {                                                                                              \
         inverse(t, inverse_##name, order);                                                         \
     }
+
+#define SUM(order)                                                                                 \
+    static void transform_sum_##order(const eqi_gf_transform *t)                                   \
+    {                                                                                              \
+        transform(t, forward_sum_##order, order, 1);                                               \
+    }
+
+SUM(2)
+SUM(4)
+SUM(8)
+
+static void transform_same(const eqi_gf_transform *t)
+{
+    transform(t, same, 1, 1);
+}
+
+static void inverse_same(const eqi_gf_inverse *t)
+{
+    inverse(t, same, 1);
+}
 
 KIND(2, 2)
 KIND(d2, 4)
@@ -245,8 +287,8 @@ INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *
 /* One function for each size up to the tile; those beyond it are empty. */
 #define EACH_ROW(DO_THIS, v)                                                                       \
     DO_THIS(1, v)                                                                                  \
-    DO_THIS(2, v) DO_THIS(3, v) DO_THIS(4, v) DO_THIS(5, v) DO_THIS(6, v) DO_THIS(7, v)            \
-        DO_THIS(8, v)
+    DO_THIS(2, v)                                                                                  \
+    DO_THIS(3, v) DO_THIS(4, v) DO_THIS(5, v) DO_THIS(6, v) DO_THIS(7, v) DO_THIS(8, v)
 #define EACH_SIZE(DO_THIS) EACH_ROW(DO_THIS, 1) EACH_ROW(DO_THIS, 2) EACH_ROW(DO_THIS, 3)
 #define FUNCTION(r, v)                                                                             \
     static __attribute__((noinline)) void run_##r##x##v(const eqi_gf_product *p, const float *f,   \
@@ -288,8 +330,15 @@ static void copy_rows(const float *from, int64_t from_pitch, const float *end, f
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
-    LANES,     ROWS,
-    VECTORS,   {transform_2, transform_d2, transform_c4, transform_d4},
-    product,   {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4},
+    LANES,
+    ROWS,
+    VECTORS,
+    {transform_2, transform_d2, transform_c4, transform_d4, transform_sum_2, transform_sum_4,
+     transform_sum_8},
+    {transform_2, transform_d2, transform_c4, transform_d4, transform_same, transform_same,
+     transform_same},
+    product,
+    {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_same, inverse_same,
+     inverse_same},
     copy_rows,
 };

@@ -22,7 +22,6 @@ static equinv_context *context_of_level(int level)
 static equinv_conv_desc random_problem(rng *r)
 {
     equinv_conv_desc d = conv_random_desc(r, EQUINV_F32);
-    d.kind = EQUINV_CONV_REGULAR;
     d.group = conv_groups[rng_range(r, 1, 5)];
     d.channel_groups = 1;
     if (rng_range(r, 0, 1)) {
@@ -67,17 +66,27 @@ END_TEST
 START_TEST(larger_than_a_tile)
 {
     static const struct {
+        equinv_conv_kind kind;
         int group;
         int64_t batch, in, out, height, width, k, s;
     } table[] = {
-        {2, 1, 40, 3, 6, 30, 5, 1},  {5, 1, 20, 2, 20, 21, 5, 1}, {4, 2, 3, 20, 40, 33, 3, 1},
-        {1, 1, 70, 9, 17, 16, 3, 2}, {3, 1, 2, 2, 100, 90, 7, 1}, {5, 1, 9, 9, 15, 16, 1, 1},
-        {2, 1, 3, 2, 60, 50, 4, 3},
+        {0, 2, 1, 40, 3, 6, 30, 5, 1},
+        {0, 5, 1, 20, 2, 20, 21, 5, 1},
+        {0, 4, 2, 3, 20, 40, 33, 3, 1},
+        {0, 1, 1, 70, 9, 17, 16, 3, 2},
+        {0, 3, 1, 2, 2, 100, 90, 7, 1},
+        {0, 5, 1, 9, 9, 15, 16, 1, 1},
+        {0, 2, 1, 3, 2, 60, 50, 4, 3},
+        {EQUINV_CONV_LIFTING, 5, 2, 3, 5, 40, 35, 7, 1},
+        {EQUINV_CONV_LIFTING, 2, 1, 1, 9, 28, 28, 7, 2},
+        {EQUINV_CONV_TO_PLANE, 5, 2, 20, 3, 33, 40, 5, 1},
+        {EQUINV_CONV_TO_PLANE, 3, 1, 5, 9, 28, 28, 4, 2},
     };
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < sizeof table / sizeof *table; seed++) {
         rng r = {seed};
         equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+        d.kind = table[seed].kind;
         d.group = conv_groups[table[seed].group];
         d.batch = table[seed].batch;
         d.fields_in = table[seed].in, d.fields_out = table[seed].out;
@@ -187,8 +196,6 @@ START_TEST(says_why_it_declines)
         FAILS(EQUINV_ERR_UNSUPPORTED, word, equinv_conv_plan_create(ctx, &d, &plan));              \
     } while (0)
     DECLINED("f32", d.dtype = EQUINV_F64);
-    DECLINED("regular", d.kind = EQUINV_CONV_LIFTING);
-    DECLINED("regular", d.kind = EQUINV_CONV_TO_PLANE);
     DECLINED("one element", d.group = equinv_cyclic(1));
     DECLINED("channel group", d.channel_groups = 2);
     DECLINED("up to 16", d.kernel = 17, d.height = d.width = 20);
