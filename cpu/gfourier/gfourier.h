@@ -89,6 +89,14 @@ typedef struct eqi_gf_product {
     bool accumulate;
 } eqi_gf_product;
 
+/* sums[i columns + j] += rows i of a times rows j of b, summed over `vectors` vectors of pixels. */
+typedef struct eqi_gf_sums {
+    int64_t rows, columns;
+    const float *a, *b;
+    float *sums;
+    int64_t pitch, vectors;
+} eqi_gf_sums;
+
 /* Component c of output o stands at src + base[c] + o step[c]; element h of it goes to dst[h]. */
 typedef struct eqi_gf_inverse {
     const float *src;
@@ -114,6 +122,7 @@ typedef struct eqi_gf_kernels {
     /* The adjoint of the inverse: diff_dst -> diff_dst^. */
     void (*gradient[EQI_GF_KINDS])(const eqi_gf_transform *t);
     void (*product)(const eqi_gf_product *p);
+    void (*sums)(const eqi_gf_sums *s);
     void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);
     eqi_gf_copy_rows *copy_rows;
 } eqi_gf_kernels;

@@ -2,11 +2,10 @@
 
 #include <string.h>
 
-#include "cpu/gemm/gemm.h"
 #include "internal/rows.h"
 
 enum {
-    VECTORS = 12, /* of a row: a product's sums stay in registers for so long */
+    VECTORS = 24, /* of a row at most: sums stay in registers for so long */
     PARTS = 16,
     PART_BYTES = 32 << 20 /* of all parts together */
 };
@@ -37,7 +36,7 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch)
 {
     eqi_gf_weights w = {.pass = *forward};
     eqi_gf_pass *const p = &w.pass;
-    p->vectors = VECTORS;
+    p->vectors = smaller(VECTORS, divide_up(p->out_height * p->out_width, p->kernels->lanes));
     eqi_gf_pass_size(p);
     w.entries = (int64_t)(p->filter_size / sizeof(float));
     w.part = eqi_aligned((size_t)w.entries * sizeof(float)) +
@@ -47,7 +46,7 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch)
     w.part_tasks = divide_up(larger(1, w.tasks), most);
     w.parts = divide_up(w.tasks, w.part_tasks);
     w.slice = eqi_aligned(p->border_size) + eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) +
-              2 * rows_size(p, 1) + rows_size(p, p->fields_out) + EQI_GEMM_WORKSPACE;
+              rows_size(p, 1) + rows_size(p, p->fields_out);
     return w;
 }
 
@@ -73,11 +72,9 @@ size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardw
 typedef struct work {
     const eqi_gf_weights *w;
     eqi_gf_band band;
-    float *rows, *row_hat; /* [outputs][pitch] of one field, before and after the transform */
-    float *turned;         /* diff_dst^ of the tile, block by block [pixel][output, component] */
-    void *workspace;
-    const eqi_hardware *hardware;
-    float *entries; /* of the part */
+    float *rows;     /* [outputs][pitch] of one field of diff_dst */
+    float *gradient; /* diff_dst^ of the tile, laid out as dst^ is */
+    float *entries;  /* of the part */
     double *bias;
 } work;
 
@@ -99,77 +96,69 @@ static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
     }
 }
 
-/*
- * diff_dst^ of a tile, turned so that a pixel's numbers are neighbours: rows of the product's right
- * side. The transform of diff_dst is the adjoint of the inverse, up to factors that the filter holds.
- */
-static void turn_gradient(const work *k, int64_t pixel, int64_t pixels)
+/* diff_dst^ of a tile: the adjoint of the inverse, up to factors that the filter holds. */
+static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
-    int64_t in[EQI_GF_ORDER];
+    int64_t in[EQI_GF_ORDER], base[EQI_GF_ORDER], step[EQI_GF_ORDER];
     eqi_gf_transform t = {.src = k->rows,
                           .fields = 1,
                           .taps = 1,
                           .in = in,
-                          .out = k->row_hat,
+                          .out = k->gradient,
                           .vectors = divide_up(pixels, p->kernels->lanes)};
-    for (int c = 0; c < p->form->components; c++) { /* as many as outputs */
+    eqi_gf_places(p, p->fields_out, base, step);
+    for (int c = 0; c < p->form->components; c++) /* as many as outputs */
         in[c] = c * p->pitch;
-        t.base[c] = c * p->pitch;
-        t.step[c] = 0;
-    }
     for (int64_t o = 0; o < p->fields_out; o++) {
         fetch_rows(k, o, pixel, pixels);
+        for (int c = 0; c < p->form->components; c++)
+            t.base[c] = base[c] + o * step[c];
         p->kernels->gradient[p->kind](&t);
-        const float *component = k->row_hat;
-        float *block = k->turned;
-        for (int b = 0; b < p->form->blocks; b++) {
-            const int64_t size = p->form->block[b].size, columns = p->fields_out * size;
-            for (int outer = 0; outer < p->form->block[b].outer; outer++) {
-                for (int64_t j = 0; j < size; j++, component += p->pitch)
-                    for (int64_t i = 0; i < pixels; i++)
-                        block[i * columns + o * size + j] = component[i];
-                block += columns * p->pitch;
-            }
-        }
     }
+}
+
+/* Zeros behind the last pixel, up to a whole vector: whatever stands there must not be summed. */
+static void clear_tails(const eqi_gf_pass *p, float *rows, int64_t count, int64_t pixels)
+{
+    const int64_t end = divide_up(pixels, p->kernels->lanes) * p->kernels->lanes;
+    for (int64_t r = 0; r < count && end > pixels; r++)
+        for (int64_t i = pixels; i < end; i++)
+            rows[r * p->pitch + i] = 0;
 }
 
 /* The trivial component is the sum over the group. */
 static void add_bias(const work *k, int64_t pixels)
 {
-    const int64_t outputs = k->band.pass->fields_out;
-    for (int64_t o = 0; o < outputs; o++) {
-        float sum = 0;
+    const eqi_gf_pass *const p = k->band.pass;
+    for (int64_t o = 0; o < p->fields_out; o++) {
+        double sum = 0;
         for (int64_t i = 0; i < pixels; i++)
-            sum += k->turned[i * outputs + o];
-        k->bias[o] += (double)sum;
+            sum += (double)k->gradient[o * p->pitch + i];
+        k->bias[o] += sum;
     }
 }
 
 static void add_products(const work *k, int64_t first, int64_t fields, int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
-    const float *hat = k->band.hat, *turned = k->turned;
+    const float *hat = k->band.hat, *gradient = k->gradient;
     float *entries = k->entries;
     for (int b = 0; b < p->form->blocks; b++) {
         const int64_t size = p->form->block[b].size;
-        eqi_gemm_args product = {.m = fields * p->taps * size,
-                                 .n = p->fields_out * size,
-                                 .k = pixels,
-                                 .lda = p->pitch,
-                                 .ldb = p->fields_out * size,
-                                 .accumulate = true,
-                                 .ldc = p->fields_out * size};
-        product.c = entries + first * p->taps * size * product.ldc;
+        eqi_gf_sums s = {.rows = fields * p->taps * size,
+                         .columns = p->fields_out * size,
+                         .pitch = p->pitch,
+                         .vectors = divide_up(pixels, p->kernels->lanes)};
+        s.sums = entries + first * p->taps * size * s.columns;
         for (int outer = 0; outer < p->form->block[b].outer; outer++) {
-            product.a = hat;
-            product.b = turned;
-            eqi_gemm(k->hardware, EQUINV_F32, &product, k->workspace);
-            hat += product.m * p->pitch;
-            turned += product.n * p->pitch;
+            s.a = hat;
+            s.b = gradient;
+            p->kernels->sums(&s);
+            hat += s.rows * p->pitch;
+            gradient += s.columns * p->pitch;
         }
-        entries += p->fields_in * p->taps * size * product.ldc;
+        entries += p->fields_in * p->taps * size * s.columns;
     }
 }
 
@@ -183,7 +172,9 @@ static void add_band(const work *k)
         for (int64_t x = 0; x < pixels; x += p->pitch) {
             const int64_t some = smaller(p->pitch, pixels - x);
             eqi_gf_transform_tile(&k->band, fields, x, divide_up(some, p->kernels->lanes));
-            turn_gradient(k, x, some);
+            clear_tails(p, k->band.hat, fields * p->taps * p->form->components, some);
+            transform_gradient(k, x, some);
+            clear_tails(p, k->gradient, p->fields_out * p->form->components, some);
             if (first == 0)
                 add_bias(k, some);
             add_products(k, first, fields, some);
@@ -216,15 +207,13 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
     const job *const j = arg;
     const eqi_gf_pass *const p = &j->w->pass;
     char *memory = slice;
-    work k = {.w = j->w, .hardware = &j->ctx->hardware};
+    work k = {.w = j->w};
     k.band = (eqi_gf_band){.pass = p, .src = j->src, .dst = j->diff_dst};
     k.band.border = eqi_take(&memory, p->border_size);
     k.band.planes = eqi_take(&memory, p->planes_size);
     k.band.hat = eqi_take(&memory, p->hat_size);
     k.rows = eqi_take(&memory, rows_size(p, 1));
-    k.row_hat = eqi_take(&memory, rows_size(p, 1));
-    k.turned = eqi_take(&memory, rows_size(p, p->fields_out));
-    k.workspace = memory;
+    k.gradient = eqi_take(&memory, rows_size(p, p->fields_out));
     for (int64_t part = first; part < first + count; part++) {
         memset(part_entries(j, part), 0, j->w->part);
         k.entries = part_entries(j, part);

@@ -11,7 +11,7 @@
  *         fields, and every map stays a plane: nothing is ever turned.
  * Layout  P^ and dst^ are rows of pixels; the filter is in panels [k][ROWS].
  *
- * The includer sets ROWS, VECTORS and a header of cpu/simd/.
+ * The includer sets ROWS, VECTORS, SUM_ROWS, SUM_COLUMNS and a header of cpu/simd/.
  */
 #include "cpu/gfourier/gfourier.h"
 
@@ -312,6 +312,75 @@ static void product(const eqi_gf_product *p)
     }
 }
 
+/* ---- sums over pixels ------------------------------------------------------------------------------- */
+
+/* SUM_ROWS x SUM_COLUMNS sums in registers, lanes apart until the end. */
+INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float *to,
+                     const int rows, const int columns)
+{
+    const int64_t pitch = s->pitch;
+    vf32 acc[SUM_ROWS][SUM_COLUMNS];
+    UNROLL for (int i = 0; i < rows; i++)
+    {
+        UNROLL for (int j = 0; j < columns; j++)
+        {
+            acc[i][j] = vf32_broadcast(0);
+        }
+    }
+    for (int64_t x = 0; x < s->vectors * LANES; x += LANES) {
+        vf32 right[SUM_COLUMNS];
+        UNROLL for (int j = 0; j < columns; j++)
+        {
+            right[j] = vf32_load(b + j * pitch + x);
+        }
+        UNROLL for (int i = 0; i < rows; i++)
+        {
+            const vf32 left = vf32_load(a + i * pitch + x);
+            UNROLL for (int j = 0; j < columns; j++)
+            {
+                acc[i][j] = vf32_fma(left, right[j], acc[i][j]);
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < rows; i++)
+    {
+        UNROLL for (int j = 0; j < columns; j++)
+        {
+            to[i * s->columns + j] += vf32_sum(acc[i][j]);
+        }
+    }
+}
+
+#define EACH_SUM_ROW(DO_THIS, c)                                                                   \
+    DO_THIS(1, c) DO_THIS(2, c) DO_THIS(3, c) DO_THIS(4, c) DO_THIS(5, c) DO_THIS(6, c)
+#define EACH_SUM(DO_THIS)                                                                          \
+    EACH_SUM_ROW(DO_THIS, 1)                                                                       \
+    EACH_SUM_ROW(DO_THIS, 2) EACH_SUM_ROW(DO_THIS, 3) EACH_SUM_ROW(DO_THIS, 4)
+#define SUM_FUNCTION(r, c)                                                                         \
+    static __attribute__((noinline)) void sums_##r##x##c(const eqi_gf_sums *s, const float *a,     \
+                                                         const float *b, float *to)                \
+    {                                                                                              \
+        if ((r) <= SUM_ROWS && (c) <= SUM_COLUMNS)                                                 \
+            run_sums(s, a, b, to, (r) <= SUM_ROWS ? (r) : 0, (c) <= SUM_COLUMNS ? (c) : 0);        \
+    }
+#define SUM_ADDRESS(r, c) sums_##r##x##c,
+
+EACH_SUM(SUM_FUNCTION)
+
+static void sums(const eqi_gf_sums *s)
+{
+    static void (*const sizes[])(const eqi_gf_sums *, const float *, const float *,
+                                 float *) = {EACH_SUM(SUM_ADDRESS)};
+    for (int64_t i = 0; i < s->rows; i += SUM_ROWS) {
+        const int64_t rows = s->rows - i < SUM_ROWS ? s->rows - i : SUM_ROWS;
+        for (int64_t j = 0; j < s->columns; j += SUM_COLUMNS) {
+            const int64_t columns = s->columns - j < SUM_COLUMNS ? s->columns - j : SUM_COLUMNS;
+            sizes[6 * (columns - 1) + rows - 1](s, s->a + i * s->pitch, s->b + j * s->pitch,
+                                                s->sums + i * s->columns + j);
+        }
+    }
+}
+
 /* ---- planes ---------------------------------------------------------------------------------------- */
 
 static void copy_rows(const float *from, int64_t from_pitch, const float *end, float *to,
@@ -338,6 +407,7 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
     {transform_2, transform_d2, transform_c4, transform_d4, transform_same, transform_same,
      transform_same},
     product,
+    sums,
     {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_same, inverse_same,
      inverse_same},
     copy_rows,

@@ -61,4 +61,12 @@ static inline vf32 vf32_sub(vf32 a, vf32 b)
     return _mm256_sub_ps(a, b);
 }
 
+/* The sum of all lanes, always in the same order. */
+static inline float vf32_sum(vf32 v)
+{
+    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    const __m128 pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
+
 #endif

@@ -61,4 +61,10 @@ static inline vf32 vf32_sub(vf32 a, vf32 b)
     return _mm512_sub_ps(a, b);
 }
 
+/* The sum of all lanes, always in the same order. */
+static inline float vf32_sum(vf32 v)
+{
+    return _mm512_reduce_add_ps(v);
+}
+
 #endif

@@ -88,4 +88,10 @@ static inline vf32 vf32_sub(vf32 a, vf32 b)
     return a - b;
 }
 
+/* The sum of all lanes, always in the same order. */
+static inline float vf32_sum(vf32 v)
+{
+    return (v[0] + v[2]) + (v[1] + v[3]);
+}
+
 #endif

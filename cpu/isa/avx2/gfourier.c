@@ -1,4 +1,6 @@
 #include "cpu/simd/avx2.h"
 #define ROWS 4
 #define VECTORS 3
+#define SUM_ROWS 3
+#define SUM_COLUMNS 4
 #include "cpu/kernel/gfourier.inc.c"

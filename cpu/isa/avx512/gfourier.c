@@ -1,4 +1,6 @@
 #include "cpu/simd/avx512.h"
 #define ROWS 8
 #define VECTORS 3
+#define SUM_ROWS 6
+#define SUM_COLUMNS 4
 #include "cpu/kernel/gfourier.inc.c"
