@@ -25,6 +25,12 @@ static int64_t divide_up(int64_t a, int64_t b)
 
 /* ---- geometry ------------------------------------------------------------------------------------- */
 
+/* `all` in equal shares of at most `most`, at least 1. */
+static int64_t even_share(int64_t all, int64_t most)
+{
+    return divide_up(all, divide_up(all, smaller(all, larger(1, most))));
+}
+
 /* Tap rows of one residue modulo the stride: how far the last of them is, in rows of dst; -1: none. */
 static int64_t residue_reach(const eqi_gf_pass *p, int64_t residue)
 {
@@ -90,9 +96,8 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     p->element = copies_of(p, p->band, &p->copies);
     const int64_t plane_bytes = p->elements * p->element * (int64_t)sizeof(float);
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
-    p->chunk = smaller(p->fields_in,
-                       larger(1, smaller(PLANES_BYTES / plane_bytes, HAT_BYTES / hat_bytes)));
-    p->chunk = divide_up(p->fields_in, divide_up(p->fields_in, p->chunk));
+    p->chunk = even_share(p->fields_in, PLANES_BYTES / plane_bytes);
+    p->part = even_share(p->chunk, HAT_BYTES / hat_bytes);
     p->border_rows = p->stride * (p->band - 1) + reach + 1;
     p->border_columns = p->stride * (p->out_width - 1) + reach + 1;
 
@@ -100,7 +105,7 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
         p->chunk == p->fields_in ? 1 : divide_up(p->band * p->out_width, p->pitch);
     p->border_size = (size_t)(p->border_rows * p->border_columns + 2 * lanes) * sizeof(float);
     p->planes_size = (size_t)(p->chunk * p->elements * p->element + p->pitch) * sizeof(float);
-    p->hat_size = (size_t)(p->chunk * hat_bytes);
+    p->hat_size = (size_t)(p->part * hat_bytes);
     p->out_size = (size_t)(tiles * p->fields_out * p->form->components * p->pitch) * sizeof(float);
     p->filter_size = 0;
     for (int b = 0; b < p->form->blocks; b++) {
@@ -221,12 +226,12 @@ void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter
 
 /* ---- tiles ----------------------------------------------------------------------------------------- */
 
-/* dst^ of one tile gets the share of `fields` fields of src. */
-static void run_tile(const eqi_gf_band *b, int64_t first_field, int64_t fields, int64_t pixel,
-                     int64_t vectors, float *out)
+/* dst^ of one tile gets the share of fields of src, the first of which the planes hold as `held`. */
+static void run_part(const eqi_gf_band *b, int64_t first_field, int64_t held, int64_t fields,
+                     int64_t pixel, int64_t vectors, float *out)
 {
     const eqi_gf_pass *const p = b->pass;
-    eqi_gf_transform_tile(b, fields, pixel, vectors);
+    eqi_gf_transform_tile(b, held, fields, pixel, vectors);
     const float *filter = b->filter, *hat = b->hat;
     for (int block = 0; block < p->form->blocks; block++) {
         const int64_t size = p->form->block[block].size;
@@ -296,7 +301,9 @@ static void run_band(const eqi_gf_band *b)
         for (int64_t x = 0; x < pixels; x += p->pitch) {
             const int64_t some = smaller(p->pitch, pixels - x);
             float *const out = b->out + (whole ? 0 : x / p->pitch * tile);
-            run_tile(b, first, fields, x, divide_up(some, lanes), out);
+            for (int64_t i = 0; i < fields; i += p->part)
+                run_part(b, first + i, i, smaller(p->part, fields - i), x, divide_up(some, lanes),
+                         out);
             if (first + fields == p->fields_in)
                 finish_tile(b, x, some, out);
         }

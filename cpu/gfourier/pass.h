@@ -29,7 +29,8 @@ typedef struct eqi_gf_pass {
     bool circular, accumulate;
     int64_t kernel, taps, dilation;
     int64_t band, bands;                 /* rows of dst at a time */
-    int64_t chunk;                       /* fields of src at a time */
+    int64_t chunk;                       /* fields of src whose planes are held at a time .. */
+    int64_t part;                        /* .. and those that are transformed at a time */
     int64_t vectors, pitch;              /* of a row of P^ and dst^; pitch in floats */
     int64_t border_rows, border_columns; /* of a bordered plane */
     int64_t copies, element;             /* copies of a plane, floats of all of them */
@@ -55,8 +56,9 @@ void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields);
 /* Where the components of `fields` rows stand in P^ or dst^; returns the floats of all. */
 int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step);
 
-/* P^ of the fields that the planes hold, for pixels from `pixel` on. */
-void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t fields, int64_t pixel, int64_t vectors);
+/* P^ of fields that the planes hold, from `first` of them on, for pixels from `pixel` on. */
+void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, int64_t pixel,
+                           int64_t vectors);
 
 /* Sizes; tables get memory by eqi_gf_pass_fill. */
 void eqi_gf_pass_size(eqi_gf_pass *pass);

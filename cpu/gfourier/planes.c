@@ -108,10 +108,11 @@ int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64
     return start;
 }
 
-void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t fields, int64_t pixel, int64_t vectors)
+void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, int64_t pixel,
+                           int64_t vectors)
 {
     const eqi_gf_pass *const p = b->pass;
-    eqi_gf_transform t = {.src = b->planes + pixel,
+    eqi_gf_transform t = {.src = b->planes + first * p->elements * p->element + pixel,
                           .field = p->elements * p->element,
                           .fields = fields,
                           .taps = p->taps,

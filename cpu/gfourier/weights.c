@@ -171,13 +171,16 @@ static void add_band(const work *k)
         eqi_gf_fill_planes(&k->band, first, fields);
         for (int64_t x = 0; x < pixels; x += p->pitch) {
             const int64_t some = smaller(p->pitch, pixels - x);
-            eqi_gf_transform_tile(&k->band, fields, x, divide_up(some, p->kernels->lanes));
-            clear_tails(p, k->band.hat, fields * p->taps * p->form->components, some);
             transform_gradient(k, x, some);
             clear_tails(p, k->gradient, p->fields_out * p->form->components, some);
             if (first == 0)
                 add_bias(k, some);
-            add_products(k, first, fields, some);
+            for (int64_t i = 0; i < fields; i += p->part) {
+                const int64_t part = smaller(p->part, fields - i);
+                eqi_gf_transform_tile(&k->band, i, part, x, divide_up(some, p->kernels->lanes));
+                clear_tails(p, k->band.hat, part * p->taps * p->form->components, some);
+                add_products(k, first + i, part, some);
+            }
         }
     }
 }
