@@ -7,6 +7,12 @@ shift 3
 table=cuda/resources.txt
 version=$("$nvcc" --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')
 
+# "eqi_x<T<float> , 2>@sm_80 ..": nothing but the name, without spaces; then the rest.
+short_names() {
+    sed -e 's/(anonymous namespace):://g' -e 's/, */,/g' -e ':close' -e 's/> >/>>/g' -e 'tclose' \
+        -e ':join' -e 's/^\([^@]*\) \([^@]*@\)/\1_\2/' -e 'tjoin' -e 's/@/ /'
+}
+
 # kernel arch registers shared stack spills, sorted.
 measure() {
     awk '
@@ -18,8 +24,8 @@ measure() {
             for (i = 2; i <= NF; i++) if ($i ~ /^smem/) shared = $(i - 2)
             registers = $0; sub(/.*Used /, "", registers); sub(/ .*/, "", registers)
             if (arch == "sm_80" || arch == "sm_90a")
-                print name, arch, registers, shared, stack[name] + 0, spills[name] + 0
-        }' "$@" | c++filt -p | sed -e 's/(anonymous namespace):://g' -e 's/, */,/g' | LC_ALL=C sort -u
+                printf "%s@%s %d %d %d %d\n", name, arch, registers, shared, stack[name], spills[name]
+        }' "$@" | c++filt -p | short_names | LC_ALL=C sort -u
 }
 known() { sed '/^#/d' "$table" 2>/dev/null; }
 
