@@ -117,8 +117,8 @@ START_TEST(a_launch_is_refused)
     inject_error(LAUNCH_OUT_OF_RESOURCES, 0, false);
     FAILS(EQUINV_ERR_BACKEND, "CUDA says cudaErrorLaunchOutOfResources",
           equinv_relu_forward(ctx, 0, &t, &t));
-    ck_assert_ptr_nonnull(strstr(equinv_last_error(), ": eqi_")); /* the kernel */
-    OK(equinv_context_synchronize(ctx));                          /* told once */
+    ck_assert_ptr_nonnull(strstr(equinv_last_error(), "eqi_")); /* the kernel */
+    OK(equinv_context_synchronize(ctx));                        /* told once */
     OK(equinv_relu_forward(ctx, 0, &t, &t));
     OK(equinv_context_synchronize(ctx));
     equinv_tensor_destroy(ctx, &t);

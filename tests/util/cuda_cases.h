@@ -54,4 +54,16 @@ void cuda_case_assert_same(const cuda_case *a, const cuda_case *b);
 /* Whether the operation is one of those that CUDA does not have yet; fails for any other status. */
 bool cuda_case_missing(const cuda_case *c, equinv_status status);
 
+/* ---- for the operations' own create functions (cuda_operations.c) ---------------------------------- */
+
+/* One more tensor of the case: random values, labels 0 .. 9 for integers. */
+equinv_status cuda_give(cuda_case *c, int ndim, const int64_t *shape);
+equinv_status cuda_give_as(cuda_case *c, equinv_dtype dtype, int ndim, const int64_t *shape);
+/* Makes the newest tensor's values positive (variances) or below a bound (labels). */
+equinv_status cuda_give_bounds(cuda_case *c, double below);
+/* Bytes on the device; none for size 0. */
+equinv_status cuda_give_buffer(cuda_case *c, size_t size, equinv_tensor *buffer);
+/* Tensor i gets its first values again. */
+equinv_status cuda_case_to_device(const cuda_case *c, int i);
+
 #endif
