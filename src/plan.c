@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "internal/backend.h"
+
 bool eqi_supports_all(const void *problem, const eqi_hardware *hardware, const char **why)
 {
     (void)problem;
@@ -45,8 +47,9 @@ equinv_status eqi_choose(const equinv_context *ctx, const eqi_implementation *co
         eqi_log(ctx, EQUINV_LOG_DISPATCH, "%s: chosen by name", (*chosen)->name);
         return EQUINV_OK;
     }
+    const char *why = "there is none";
     for (; *list; list++) {
-        const char *why = "no reason given";
+        why = "no reason given";
         if ((*list)->supports(problem, &ctx->hardware, &why)) {
             eqi_log(ctx, EQUINV_LOG_DISPATCH, "%s: chosen", (*list)->name);
             *chosen = *list;
@@ -54,7 +57,8 @@ equinv_status eqi_choose(const equinv_context *ctx, const eqi_implementation *co
         }
         eqi_log(ctx, EQUINV_LOG_DISPATCH, "%s: declined, %s", (*list)->name, why);
     }
-    return eqi_fail(EQUINV_ERR_INTERNAL, "no implementation accepts this problem");
+    return eqi_fail(EQUINV_ERR_UNSUPPORTED, "no implementation of %s accepts this problem: %s",
+                    ctx->backend->name, why);
 }
 
 equinv_status eqi_plan_allocate(equinv_context *ctx, eqi_operation operation, size_t size,

@@ -15,7 +15,7 @@ typedef enum eqi_operation {
     EQI_OP_DENSE
 } eqi_operation;
 
-/* `supports` says why it declines by a static or formatted sentence; the last entry never does. */
+/* `supports` says why it declines by a static or formatted sentence; the last of the CPU never does. */
 typedef struct eqi_implementation {
     const char *name; /* "conv/gemm" */
     bool (*supports)(const void *problem, const eqi_hardware *hardware, const char **why);
@@ -34,7 +34,7 @@ static inline bool eqi_require(bool condition, const char **why, const char *rea
 
 /*
  * First entry of the NULL-terminated list that supports the problem, or the one that `forced` names
- * (after the slash). Logs the choice and every refusal at level dispatch.
+ * (after the slash); UNSUPPORTED if there is none. Logs the choice and every refusal at level dispatch.
  */
 equinv_status eqi_choose(const equinv_context *ctx, const eqi_implementation *const *list,
                          const void *problem, const char *forced,
