@@ -67,10 +67,21 @@ equinv_tensor cuda_copy(equinv_context *ctx, const equinv_tensor *t)
     return there;
 }
 
+/* For a moment's work: without threads, which would spin longer than the work takes. */
+static equinv_context *cpu_context(void)
+{
+    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
+    equinv_context *ctx = NULL;
+    desc.device = EQUINV_DEVICE_CPU;
+    desc.threads = 1;
+    OK(equinv_context_create(&desc, &ctx));
+    return ctx;
+}
+
 equinv_tensor cuda_strided_copy(equinv_context *ctx, rng *r, const equinv_tensor *t,
                                 equinv_tensor *storage)
 {
-    equinv_context *const cpu = context_new();
+    equinv_context *const cpu = cpu_context();
     equinv_tensor memory, view = tensor_strided_copy(cpu, r, t, &memory);
     *storage = cuda_copy(ctx, &memory);
     view.data = storage->data;
@@ -110,4 +121,46 @@ equinv_tensor cuda_back(equinv_context *ctx, const equinv_tensor *t)
     copy_values(&view, &back);
     equinv_tensor_destroy(ctx, &here);
     return back;
+}
+
+/* `here` in CPU memory, and all of its storage on the device. */
+static cuda_laid laid_on_device(equinv_context *ctx, laid here)
+{
+    cuda_laid l = {.here = here, .view = here.view, .storage = cuda_copy(ctx, &here.storage)};
+    const int64_t start = (char *)here.view.data - (char *)here.storage.data;
+    l.view.data = (char *)l.storage.data + start;
+    l.view.device = l.storage.device;
+    return l;
+}
+
+cuda_laid cuda_laid_new(equinv_context *ctx, rng *r, equinv_dtype dtype, int ndim,
+                        const int64_t *shape)
+{
+    equinv_context *const cpu = cpu_context();
+    const cuda_laid l = laid_on_device(ctx, laid_new(cpu, r, dtype, ndim, shape));
+    equinv_context_destroy(cpu);
+    return l;
+}
+
+cuda_laid cuda_laid_copy(equinv_context *ctx, rng *r, const equinv_tensor *values)
+{
+    equinv_context *const cpu = cpu_context();
+    const cuda_laid l = laid_on_device(ctx, laid_copy(cpu, r, values));
+    equinv_context_destroy(cpu);
+    return l;
+}
+
+void cuda_laid_fetch(equinv_context *ctx, cuda_laid *l)
+{
+    equinv_tensor back = cuda_back(ctx, &l->storage);
+    copy_values(&back, &l->here.storage);
+    equinv_tensor_destroy(ctx, &back);
+}
+
+void cuda_laid_free(equinv_context *ctx, cuda_laid *l)
+{
+    equinv_context *const cpu = cpu_context();
+    laid_free(cpu, &l->here);
+    equinv_context_destroy(cpu);
+    equinv_tensor_destroy(ctx, &l->storage);
 }

@@ -5,7 +5,7 @@
 #ifndef TESTS_UTIL_CUDA_H
 #define TESTS_UTIL_CUDA_H
 
-#include "tests/util/test.h"
+#include "tests/util/layout.h"
 
 /*
  * run_tests where there is a CUDA device; else prints SKIP with the reason and returns 77. The question
@@ -25,5 +25,20 @@ equinv_tensor cuda_strided_copy(equinv_context *ctx, rng *r, const equinv_tensor
 
 /* The device tensor's values, row-major in CPU memory; equinv_tensor_destroy(ctx, ..) releases it. */
 equinv_tensor cuda_back(equinv_context *ctx, const equinv_tensor *t);
+
+/*
+ * A tensor in a random layout (tests/util/layout.h) and the same on the device. What was done to `view`
+ * is seen in `here.view`, gaps included, after cuda_laid_fetch.
+ */
+typedef struct cuda_laid {
+    laid here;
+    equinv_tensor view, storage;
+} cuda_laid;
+
+cuda_laid cuda_laid_new(equinv_context *ctx, rng *r, equinv_dtype dtype, int ndim,
+                        const int64_t *shape);
+cuda_laid cuda_laid_copy(equinv_context *ctx, rng *r, const equinv_tensor *values);
+void cuda_laid_fetch(equinv_context *ctx, cuda_laid *l);
+void cuda_laid_free(equinv_context *ctx, cuda_laid *l);
 
 #endif
