@@ -1,36 +1,6 @@
 #include "internal/conv.h"
 #include "ref.h"
 
-/* Input position of window y and tap t on an axis; false where it lies in the zeros around. */
-static bool input_of(const equinv_conv_desc *d, int64_t y, int64_t t, int64_t size, int64_t *at)
-{
-    *at = d->stride * y + d->dilation * t - d->padding;
-    if (d->padding_mode == EQUINV_PAD_CIRCULAR)
-        *at = (*at % size + size) % size;
-    return *at >= 0 && *at < size;
-}
-
-/*
- * The windows y whose tap t reads input position z: s y = z + p - d t, up to multiples of the size where
- * the image repeats. Candidates for s y are first, first + step, ..
- */
-typedef struct candidates {
-    int64_t first, step;
-} candidates;
-
-static candidates candidates_of(const equinv_conv_desc *d, int64_t z, int64_t t, int64_t size)
-{
-    const int64_t first = z + d->padding - d->dilation * t;
-    if (d->padding_mode == EQUINV_PAD_CIRCULAR)
-        return (candidates){(first % size + size) % size, size};
-    return (candidates){first, INT64_MAX / 2};
-}
-
-static bool is_window(const equinv_conv_desc *d, int64_t candidate)
-{
-    return candidate >= 0 && candidate % d->stride == 0;
-}
-
 /* dst[n,o,g,y] = bias[o] + sum_{i,h,t} K[(o,g),(i,h)](t) src[n,i,h, s y + d t - p] */
 static double output_at(const eqi_conv_problem *p, const equinv_tensor *src,
                         const equinv_tensor *psi, int64_t n, int64_t o, int64_t g, int64_t y,
@@ -43,7 +13,8 @@ static double output_at(const eqi_conv_problem *p, const equinv_tensor *src,
         for (int64_t ty = 0; ty < d->kernel; ty++)
             for (int64_t tx = 0; tx < d->kernel; tx++) {
                 int64_t sy, sx;
-                if (!input_of(d, y, ty, d->height, &sy) || !input_of(d, x, tx, d->width, &sx))
+                if (!eqi_conv_input(d, y, ty, d->height, &sy) ||
+                    !eqi_conv_input(d, x, tx, d->width, &sx))
                     continue;
                 const eqi_conv_place at = eqi_conv_place_of(p, (int32_t)g, (int32_t)h, ty, tx);
                 for (int64_t i = 0; i < p->in_per_group; i++)
@@ -94,14 +65,14 @@ static double input_gradient_at(const eqi_conv_problem *p, const equinv_tensor *
     const int64_t s = d->stride;
     double sum = 0;
     for (int64_t ty = 0; ty < d->kernel; ty++) {
-        const candidates rows = candidates_of(d, z.y, ty, d->height);
+        const eqi_conv_candidates rows = eqi_conv_candidates_of(d, z.y, ty, d->height);
         for (int64_t sy = rows.first; sy <= s * (p->out_height - 1); sy += rows.step) {
-            if (!is_window(d, sy))
+            if (!eqi_conv_is_window(d, sy))
                 continue;
             for (int64_t tx = 0; tx < d->kernel; tx++) {
-                const candidates columns = candidates_of(d, z.x, tx, d->width);
+                const eqi_conv_candidates columns = eqi_conv_candidates_of(d, z.x, tx, d->width);
                 for (int64_t sx = columns.first; sx <= s * (p->out_width - 1); sx += columns.step)
-                    if (is_window(d, sx))
+                    if (eqi_conv_is_window(d, sx))
                         sum += from_window(p, diff_dst, psi, n, i, h, (eqi_pixel){ty, tx},
                                            (eqi_pixel){sy / s, sx / s});
             }
@@ -134,7 +105,8 @@ static double filter_gradient_at(const eqi_conv_problem *p, const equinv_tensor 
         for (int64_t y = 0; y < p->out_height; y++)
             for (int64_t x = 0; x < p->out_width; x++) {
                 int64_t sy, sx;
-                if (input_of(d, y, t.y, d->height, &sy) && input_of(d, x, t.x, d->width, &sx))
+                if (eqi_conv_input(d, y, t.y, d->height, &sy) &&
+                    eqi_conv_input(d, x, t.x, d->width, &sx))
                     sum += eqi_load(diff_dst, eqi_offset5(diff_dst, n, o, g, y, x)) *
                            eqi_load(src, eqi_offset5(src, n, i, h, sy, sx));
             }

@@ -90,4 +90,36 @@ EQI_INLINE eqi_conv_entry eqi_conv_entry_of(const eqi_conv_problem *p, int32_t u
     };
 }
 
+/* Input position of window y and tap t on an axis; false where it lies in the zeros around. */
+EQI_INLINE bool eqi_conv_input(const equinv_conv_desc *d, int64_t y, int64_t t, int64_t size,
+                               int64_t *at)
+{
+    *at = d->stride * y + d->dilation * t - d->padding;
+    if (d->padding_mode == EQUINV_PAD_CIRCULAR)
+        *at = (*at % size + size) % size;
+    return *at >= 0 && *at < size;
+}
+
+/*
+ * The windows y whose tap t reads input position z: s y = z + p - d t, up to multiples of the size where
+ * the image repeats. Candidates for s y are first, first + step, ..
+ */
+typedef struct eqi_conv_candidates {
+    int64_t first, step;
+} eqi_conv_candidates;
+
+EQI_INLINE eqi_conv_candidates eqi_conv_candidates_of(const equinv_conv_desc *d, int64_t z,
+                                                      int64_t t, int64_t size)
+{
+    const int64_t first = z + d->padding - d->dilation * t;
+    if (d->padding_mode == EQUINV_PAD_CIRCULAR)
+        return (eqi_conv_candidates){(first % size + size) % size, size};
+    return (eqi_conv_candidates){first, INT64_MAX / 2};
+}
+
+EQI_INLINE bool eqi_conv_is_window(const equinv_conv_desc *d, int64_t candidate)
+{
+    return candidate >= 0 && candidate % d->stride == 0;
+}
+
 #endif
