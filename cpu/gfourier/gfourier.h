@@ -110,11 +110,15 @@ typedef struct eqi_gf_inverse {
 } eqi_gf_inverse;
 
 /*
- * Copies rows of `columns` floats in ascending order. Writes beyond a row by less than a vector; does not
- * read at `end` or beyond.
+ * Rows of `columns` floats, without gaps: to[y][x] = from[y from_pitch + x] for first <= x < last, else 0.
+ * Reads nothing else; writes beyond the last row by less than a vector.
  */
-typedef void eqi_gf_copy_rows(const float *from, int64_t from_pitch, const float *end, float *to,
-                              int64_t to_pitch, int64_t rows, int64_t columns);
+typedef struct eqi_gf_shift {
+    const float *from;
+    int64_t from_pitch, first, last;
+    float *to;
+    int64_t rows, columns;
+} eqi_gf_shift;
 
 typedef struct eqi_gf_kernels {
     int lanes, rows, vectors; /* of the product's tile */
@@ -124,7 +128,7 @@ typedef struct eqi_gf_kernels {
     void (*product)(const eqi_gf_product *p);
     void (*sums)(const eqi_gf_sums *s);
     void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);
-    eqi_gf_copy_rows *copy_rows;
+    void (*shift)(const eqi_gf_shift *s);
 } eqi_gf_kernels;
 
 extern const eqi_gf_kernels eqi_gfourier_scalar;

@@ -3,9 +3,9 @@
 #include "internal/rows.h"
 
 enum {
-    PLANES_BYTES = 384 << 10, /* of all copies of a band: with P^ they should stay in L2 */
-    HAT_BYTES = 192 << 10,
-    BAND_ROWS = 4 /* fewer would be copied for their border alone */
+    PLANES_BYTES = 768 << 10, /* of all copies of a band: with P^ they should stay in L2 */
+    HAT_BYTES = 256 << 10,
+    BAND_ROWS = 4 /* fewer would be copied mostly for the taps above and below */
 };
 
 static int64_t larger(int64_t a, int64_t b)
@@ -84,7 +84,7 @@ static int64_t find_taps(const eqi_gf_pass *p, eqi_gf_tap *tap)
 
 void eqi_gf_pass_size(eqi_gf_pass *p)
 {
-    const int64_t lanes = p->kernels->lanes, reach = p->dilation * (p->kernel - 1);
+    const int64_t lanes = p->kernels->lanes;
     const int64_t planes = p->fields_in * p->elements;
     p->taps = find_taps(p, NULL);
     p->pitch = lanes * p->vectors;
@@ -98,12 +98,9 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
     p->chunk = even_share(p->fields_in, PLANES_BYTES / plane_bytes);
     p->part = even_share(p->chunk, HAT_BYTES / hat_bytes);
-    p->border_rows = p->stride * (p->band - 1) + reach + 1;
-    p->border_columns = p->stride * (p->out_width - 1) + reach + 1;
 
     const int64_t tiles =
         p->chunk == p->fields_in ? 1 : divide_up(p->band * p->out_width, p->pitch);
-    p->border_size = (size_t)(p->border_rows * p->border_columns + 2 * lanes) * sizeof(float);
     p->planes_size = (size_t)(p->chunk * p->elements * p->element + p->pitch) * sizeof(float);
     p->hat_size = (size_t)(p->part * hat_bytes);
     p->out_size = (size_t)(tiles * p->fields_out * p->form->components * p->pitch) * sizeof(float);
@@ -124,8 +121,7 @@ size_t eqi_gf_pass_table_size(const eqi_gf_pass *p)
 
 size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
 {
-    return eqi_aligned(p->border_size) + eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) +
-           eqi_aligned(p->out_size);
+    return eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + eqi_aligned(p->out_size);
 }
 
 /* The copy that taps of this column and row residue read. */
@@ -322,7 +318,6 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
     const eqi_gf_pass *const p = j->pass;
     char *memory = slice;
     eqi_gf_band b = {.pass = p, .src = j->src, .dst = j->dst, .filter = j->filter, .bias = j->bias};
-    b.border = eqi_take(&memory, p->border_size);
     b.planes = eqi_take(&memory, p->planes_size);
     b.hat = eqi_take(&memory, p->hat_size);
     b.out = eqi_take(&memory, p->out_size);

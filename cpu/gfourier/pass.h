@@ -6,7 +6,7 @@
 
 /* Every second row, every third column ..: what taps of one column and one residue of rows read. */
 typedef struct eqi_gf_copy {
-    int64_t row, column; /* first one of the bordered plane */
+    int64_t row, column; /* first row and column of src, less the padding */
     int64_t rows;        /* of a whole band */
     int64_t start;       /* floats from the field element's first one */
 } eqi_gf_copy;
@@ -28,17 +28,16 @@ typedef struct eqi_gf_pass {
     int64_t stride, padding; /* padding may be negative: then the border is cut off */
     bool circular, accumulate;
     int64_t kernel, taps, dilation;
-    int64_t band, bands;                 /* rows of dst at a time */
-    int64_t chunk;                       /* fields of src whose planes are held at a time .. */
-    int64_t part;                        /* .. and those that are transformed at a time */
-    int64_t vectors, pitch;              /* of a row of P^ and dst^; pitch in floats */
-    int64_t border_rows, border_columns; /* of a bordered plane */
-    int64_t copies, element;             /* copies of a plane, floats of all of them */
-    size_t border_size, planes_size, hat_size, out_size; /* bytes of a thread */
-    eqi_gf_tap *tap;                                     /* [taps] */
-    eqi_gf_copy *copy;                                   /* [copies] */
-    int64_t *in;                                         /* [taps][inputs] */
-    size_t filter_size;                                  /* bytes of the packed filter */
+    int64_t band, bands;                    /* rows of dst at a time */
+    int64_t chunk;                          /* fields of src whose planes are held at a time .. */
+    int64_t part;                           /* .. and those that are transformed at a time */
+    int64_t vectors, pitch;                 /* of a row of P^ and dst^; pitch in floats */
+    int64_t copies, element;                /* copies of a plane, floats of all of them */
+    size_t planes_size, hat_size, out_size; /* bytes of a thread */
+    eqi_gf_tap *tap;                        /* [taps] */
+    eqi_gf_copy *copy;                      /* [copies] */
+    int64_t *in;                            /* [taps][inputs] */
+    size_t filter_size;                     /* bytes of the packed filter */
 } eqi_gf_pass;
 
 /* A band of one image at work in one thread. */
@@ -47,7 +46,7 @@ typedef struct eqi_gf_band {
     const equinv_tensor *src, *dst;
     const float *filter, *bias;
     int64_t image, row, rows; /* of dst */
-    float *border, *planes, *hat, *out;
+    float *planes, *hat, *out;
 } eqi_gf_band;
 
 /* The copies of the planes of `fields` fields of src. */

@@ -45,8 +45,8 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch)
     const int64_t most = larger(1, smaller(PARTS, PART_BYTES / (int64_t)w.part));
     w.part_tasks = divide_up(larger(1, w.tasks), most);
     w.parts = divide_up(w.tasks, w.part_tasks);
-    w.slice = eqi_aligned(p->border_size) + eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) +
-              rows_size(p, 1) + rows_size(p, p->fields_out);
+    w.slice = eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + rows_size(p, 1) +
+              rows_size(p, p->fields_out);
     return w;
 }
 
@@ -212,7 +212,6 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
     char *memory = slice;
     work k = {.w = j->w};
     k.band = (eqi_gf_band){.pass = p, .src = j->src, .dst = j->diff_dst};
-    k.band.border = eqi_take(&memory, p->border_size);
     k.band.planes = eqi_take(&memory, p->planes_size);
     k.band.hat = eqi_take(&memory, p->hat_size);
     k.rows = eqi_take(&memory, rows_size(p, 1));

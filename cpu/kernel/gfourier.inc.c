@@ -383,16 +383,22 @@ static void sums(const eqi_gf_sums *s)
 
 /* ---- planes ---------------------------------------------------------------------------------------- */
 
-static void copy_rows(const float *from, int64_t from_pitch, const float *end, float *to,
-                      int64_t to_pitch, int64_t rows, int64_t columns)
+static int clamp(int64_t lane)
 {
-    for (int64_t y = 0; y < rows; y++, from += from_pitch, to += to_pitch)
-        for (int64_t x = 0; x < columns; x += LANES) {
-            if (end - from - x >= LANES)
-                vf32_store(to + x, vf32_load(from + x));
-            else
-                for (int64_t i = x; i < columns; i++)
-                    to[i] = from[i];
+    return lane < 0 ? 0 : lane > LANES ? LANES : (int)lane;
+}
+
+static void shift(const eqi_gf_shift *s)
+{
+    const float *from = s->from;
+    float *to = s->to;
+    for (int64_t y = 0; y < s->rows; y++, from += s->from_pitch, to += s->columns)
+        for (int64_t x = 0; x < s->columns; x += LANES) {
+            const int first = clamp(s->first - x), last = clamp(s->last - x);
+            const bool whole = first == 0 && last == LANES;
+            vf32_store(to + x, whole          ? vf32_load(from + x)
+                               : first < last ? vf32_load_part(from + x, first, last)
+                                              : vf32_broadcast(0));
         }
 }
 
@@ -410,5 +416,5 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
     sums,
     {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_same, inverse_same,
      inverse_same},
-    copy_rows,
+    shift,
 };

@@ -67,4 +67,11 @@ static inline float vf32_sum(vf32 v)
     return _mm512_reduce_add_ps(v);
 }
 
+/* Lanes first .. last - 1 of memory, the others 0; nothing else is read. */
+static inline vf32 vf32_load_part(const float *p, int first, int last)
+{
+    const __mmask16 mask = (__mmask16)(((1u << last) - 1u) & ~((1u << first) - 1u));
+    return _mm512_maskz_loadu_ps(mask, p);
+}
+
 #endif

@@ -94,4 +94,13 @@ static inline float vf32_sum(vf32 v)
     return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
+/* Lanes first .. last - 1 of memory, the others 0; nothing else is read. */
+static inline vf32 vf32_load_part(const float *p, int first, int last)
+{
+    vf32 v = {0};
+    for (int i = first; i < last; i++)
+        v[i] = p[i];
+    return v;
+}
+
 #endif
