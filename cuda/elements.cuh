@@ -5,12 +5,12 @@
 #ifndef EQI_CUDA_ELEMENTS_CUH
 #define EQI_CUDA_ELEMENTS_CUH
 
-#include "cuda/device.cuh"
+#include "cuda/divide.cuh"
 
 template <int TENSORS> struct eqi_elements {
     int32_t axes; /* innermost last; at least 1 */
     int64_t count;
-    int64_t shape[EQUINV_MAX_DIMS];
+    eqi_divisor shape[EQUINV_MAX_DIMS];
     int64_t strides[TENSORS][EQUINV_MAX_DIMS];
 
     /* Offsets of element `index` in every tensor. */
@@ -24,7 +24,8 @@ template <int TENSORS> struct eqi_elements {
         for (int t = 0; t < TENSORS; t++)
             at[t] = 0;
         for (int32_t axis = axes - 1; axis >= 0; axis--) {
-            const int64_t rest = index / shape[axis], place = index - rest * shape[axis];
+            const int64_t rest = shape[axis].quotient(index);
+            const int64_t place = index - rest * shape[axis].by;
             for (int t = 0; t < TENSORS; t++)
                 at[t] += place * strides[t][axis];
             index = rest;
@@ -38,7 +39,12 @@ eqi_elements<TENSORS> eqi_elements_of(const equinv_tensor *const (&tensors)[TENS
 {
     eqi_elements<TENSORS> e = {};
     const equinv_tensor *const first = tensors[0];
+    /* Nothing is joined of an empty shape: the other extents' product may overflow. */
+    for (int32_t i = 0; i < first->ndim; i++)
+        if (first->shape[i] == 0)
+            return e;
     int32_t order[EQUINV_MAX_DIMS], axes = 0;
+    int64_t shape[EQUINV_MAX_DIMS] = {1}; /* a single element has one axis too */
     e.count = 1;
     for (int32_t i = 0; i < first->ndim; i++) {
         e.count *= first->shape[i];
@@ -56,15 +62,14 @@ eqi_elements<TENSORS> eqi_elements_of(const equinv_tensor *const (&tensors)[TENS
         for (int t = 0; joins && t < TENSORS; t++)
             joins = e.strides[t][e.axes - 1] == tensors[t]->strides[axis] * first->shape[axis];
         if (!joins)
-            e.shape[e.axes++] = 1;
-        e.shape[e.axes - 1] *= first->shape[axis];
+            shape[e.axes++] = 1;
+        shape[e.axes - 1] *= first->shape[axis];
         for (int t = 0; t < TENSORS; t++)
             e.strides[t][e.axes - 1] = tensors[t]->strides[axis];
     }
-    if (e.axes == 0) { /* a single element */
-        e.axes = 1;
-        e.shape[0] = 1;
-    }
+    e.axes += e.axes == 0;
+    for (int32_t i = 0; i < e.axes; i++)
+        e.shape[i] = eqi_divisor_of(shape[i]);
     return e;
 }
 
