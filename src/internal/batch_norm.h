@@ -34,14 +34,14 @@ typedef struct eqi_batch_norm_implementation {
 
 extern const eqi_implementation *const eqi_batch_norm_list[];
 
-static inline double eqi_at(const equinv_tensor *vector, int64_t f)
+EQI_INLINE double eqi_at(const equinv_tensor *vector, int64_t f)
 {
     return eqi_load(vector, f * vector->strides[0]);
 }
 
 /* The statistics of one training batch enter the running ones: the variance unbiased. */
-static inline void eqi_batch_norm_run(const eqi_batch_norm_problem *p, const eqi_batch_norm_args *a,
-                                      int64_t f, double mean, double squares)
+EQI_INLINE void eqi_batch_norm_run(const eqi_batch_norm_problem *p, const eqi_batch_norm_args *a,
+                                   int64_t f, double mean, double squares)
 {
     if (!a->running_mean)
         return;
@@ -54,8 +54,8 @@ static inline void eqi_batch_norm_run(const eqi_batch_norm_problem *p, const eqi
 }
 
 /* diff_gamma and diff_beta of one field, where they are wanted. */
-static inline void eqi_batch_norm_put(const eqi_batch_norm_problem *p, const eqi_batch_norm_args *a,
-                                      int64_t f, double diff_gamma, double diff_beta)
+EQI_INLINE void eqi_batch_norm_put(const eqi_batch_norm_problem *p, const eqi_batch_norm_args *a,
+                                   int64_t f, double diff_gamma, double diff_beta)
 {
     if (a->diff_gamma)
         eqi_put(a->diff_gamma, f * a->diff_gamma->strides[0], diff_gamma, p->accumulate);

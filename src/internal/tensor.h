@@ -85,13 +85,13 @@ EQI_INLINE int64_t eqi_offset5(const equinv_tensor *t, int64_t n, int64_t f, int
 }
 
 /* Element access of the reference code: F32 and F64, always seen as double. */
-static inline double eqi_load(const equinv_tensor *t, int64_t offset)
+EQI_INLINE double eqi_load(const equinv_tensor *t, int64_t offset)
 {
     return t->dtype == EQUINV_F32 ? (double)((const float *)t->data)[offset]
                                   : ((const double *)t->data)[offset];
 }
 
-static inline void eqi_store(const equinv_tensor *t, int64_t offset, double value)
+EQI_INLINE void eqi_store(const equinv_tensor *t, int64_t offset, double value)
 {
     if (t->dtype == EQUINV_F32)
         ((float *)t->data)[offset] = (float)value;
@@ -100,7 +100,7 @@ static inline void eqi_store(const equinv_tensor *t, int64_t offset, double valu
 }
 
 /* eqi_store, or adding to what is there. */
-static inline void eqi_put(const equinv_tensor *t, int64_t offset, double value, bool accumulate)
+EQI_INLINE void eqi_put(const equinv_tensor *t, int64_t offset, double value, bool accumulate)
 {
     eqi_store(t, offset, accumulate ? eqi_load(t, offset) + value : value);
 }
