@@ -44,10 +44,12 @@ $(BUILD)/obj/cuda/%.o: cuda/%.cu $(CUDA_FLAGS_FILE)
 	$(Q)$(NVCC) $(CUDA_FLAGS) -MMD -MP -MF $(@:.o=.d) -c $< -o $@ 2> $(@:.o=.usage); code=$$?; \
 	    grep -vE '^ptxas info|^ +[0-9]+ bytes stack frame' $(@:.o=.usage) >&2; exit $$code
 
-# cuBLAS stands beside nvcc, often in no folder that the loader knows.
-CUDA_LIBRARY = $(firstword $(wildcard $(dir $(NVCC))../lib64 $(dir $(NVCC))../targets/x86_64-linux/lib))
+# cuBLAS stands beside nvcc (which may be a link), often in no folder that linker and loader know.
+CUDA_ROOTS = $(dir $(NVCC)).. $(dir $(realpath $(NVCC)))..
+CUDA_LIBRARY = $(abspath $(dir $(firstword $(wildcard $(foreach root,$(CUDA_ROOTS),$(root)/lib64/libcublas.so* \
+    $(root)/targets/*/lib/libcublas.so* $(root)/lib/libcublas.so*)))))
 $(PLUGIN): $(CUDA_OBJECTS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(NVCC) -shared -cudart static -o $@ $(CUDA_OBJECTS) -lcublas \
-	    -Xlinker -soname,libequinv-cuda.so -Xlinker --exclude-libs,ALL -Xlinker -rpath,$(abspath $(CUDA_LIBRARY))
+	$(Q)$(NVCC) -shared -cudart static -o $@ $(CUDA_OBJECTS) $(if $(CUDA_LIBRARY),-L$(CUDA_LIBRARY) -Xlinker -rpath=$(CUDA_LIBRARY)) -lcublas \
+	    -Xlinker -soname,libequinv-cuda.so -Xlinker --exclude-libs,ALL
