@@ -46,6 +46,8 @@ static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *h
                         .fields_in = d->fields_in,
                         .fields_out = d->fields_out,
                         .elements = p->elements_in,
+                        .batch = d->batch,
+                        .threads = hardware->threads,
                         .height = d->height,
                         .width = d->width,
                         .out_height = p->out_height,
@@ -93,7 +95,7 @@ static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hard
     gfourier_plan g = {.forward = forward_pass(p, hardware), .has_backward = adjoint_is_conv(p)};
     if (g.has_backward)
         g.backward = backward_pass(p, hardware);
-    g.weights = eqi_gf_weights_of(&g.forward, p->desc.batch);
+    g.weights = eqi_gf_weights_of(&g.forward);
     return g;
 }
 

@@ -64,7 +64,8 @@ bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind);
 void eqi_gf_filter(eqi_gf_kind kind, const double *phi, double *entries);
 
 /*
- * Rows of a tile are `pitch` floats apart. in[v inputs + h]: offset of P_v(h) from a field's base; component c of row k stands at out + base[c] + k step[c].
+ * Rows of a tile are `pitch` floats apart. in[v inputs + h]: offset of P_v(h) from a field's base, where
+ * the pixels of `runs` images stand `run` floats apart; in a row they follow each other without gaps; component c of row k stands at out + base[c] + k step[c].
  */
 typedef struct eqi_gf_transform {
     const float *src;
@@ -73,7 +74,7 @@ typedef struct eqi_gf_transform {
     const int64_t *in;
     float *out;
     int64_t base[EQI_GF_ORDER], step[EQI_GF_ORDER];
-    int64_t vectors;
+    int64_t runs, run, pixels; /* pixels of each run; the last one's row gets whole vectors */
 } eqi_gf_transform;
 
 /*

@@ -5,7 +5,10 @@
 enum {
     PLANES_BYTES = 768 << 10, /* of all copies of a band: with P^ they should stay in L2 */
     HAT_BYTES = 256 << 10,
-    BAND_ROWS = 4 /* fewer would be copied mostly for the taps above and below */
+    BAND_ROWS = 4,               /* fewer would be copied mostly for the taps above and below */
+    SMALL_PIXELS = 160,          /* images of fewer leave much of their last tile empty .. */
+    RUN_PIXELS = 384,            /* .. so that several are taken together, up to about these */
+    RUN_MOST = SMALL_PIXELS + 16 /* pixels of one image in a tile, in whole vectors */
 };
 
 static int64_t larger(int64_t a, int64_t b)
@@ -82,18 +85,37 @@ static int64_t find_taps(const eqi_gf_pass *p, eqi_gf_tap *tap)
     return taps;
 }
 
+/* How many small images fit a run; 1: each is taken by itself. */
+static int64_t images_together(const eqi_gf_pass *p)
+{
+    const int64_t pixels = p->out_height * p->out_width;
+    int64_t copies;
+    const int64_t bytes =
+        p->fields_in * p->elements * copies_of(p, p->out_height, &copies) * (int64_t)sizeof(float);
+    const int64_t fair = p->batch / larger(1, p->threads);
+    if (pixels >= SMALL_PIXELS)
+        return 1;
+    return larger(1, smaller(smaller(fair, RUN_PIXELS / pixels), PLANES_BYTES / bytes));
+}
+
 void eqi_gf_pass_size(eqi_gf_pass *p)
 {
     const int64_t lanes = p->kernels->lanes;
     const int64_t planes = p->fields_in * p->elements;
     p->taps = find_taps(p, NULL);
-    p->pitch = lanes * p->vectors;
     p->band = p->out_height;
-    while (p->band > BAND_ROWS &&
-           planes * copies_of(p, p->band, &p->copies) * (int64_t)sizeof(float) > PLANES_BYTES)
+    p->images = images_together(p);
+    while (p->band > BAND_ROWS && p->images == 1 &&
+           (planes * copies_of(p, p->band, &p->copies) * (int64_t)sizeof(float) > PLANES_BYTES ||
+            p->batch * divide_up(p->out_height, p->band) < p->threads))
         p->band = divide_up(p->band, 2);
     p->bands = divide_up(p->out_height, p->band);
-    p->element = copies_of(p, p->band, &p->copies);
+    p->run = copies_of(p, p->band, &p->copies);
+    p->element = p->images * p->run;
+    /* Images that share a row need room for the last vector of the last one. */
+    p->pitch = p->images == 1
+                   ? lanes * p->vectors
+                   : divide_up(p->images * p->out_height * p->out_width, lanes) * lanes + lanes;
     const int64_t plane_bytes = p->elements * p->element * (int64_t)sizeof(float);
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
     p->chunk = even_share(p->fields_in, PLANES_BYTES / plane_bytes);
@@ -124,21 +146,18 @@ size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
     return eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + eqi_aligned(p->out_size);
 }
 
-/* The copy that taps of this column and row residue read. */
-static const eqi_gf_copy *find_copy(const eqi_gf_pass *p, int64_t column, int64_t residue)
+/* Where a tap reads, from the first copy on. */
+static int64_t tap_start(const eqi_gf_pass *p, eqi_pixel tap)
 {
+    const int64_t row = p->dilation * tap.y, column = p->dilation * tap.x;
     const eqi_gf_copy *c = p->copy;
-    while (c->column != column || c->row != residue)
+    while (c->column != column || c->row != row % p->stride)
         c++;
-    return c;
+    return c->start + row / p->stride * p->out_width;
 }
 
-void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
+static void fill_copies(const eqi_gf_pass *p)
 {
-    p->tap = eqi_take(&tables, (size_t)p->taps * sizeof *p->tap);
-    find_taps(p, p->tap);
-    p->copy = eqi_take(&tables, (size_t)p->copies * sizeof *p->copy);
-    p->in = eqi_take(&tables, (size_t)(p->taps * p->form->inputs) * sizeof *p->in);
     int64_t start = 0;
     eqi_gf_copy *c = p->copy;
     for (int64_t residue = 0; residue < smaller(p->stride, p->dilation * p->kernel); residue++) {
@@ -148,15 +167,22 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
             start += c->rows * p->out_width;
         }
     }
+}
+
+void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
+{
+    p->tap = eqi_take(&tables, (size_t)p->taps * sizeof *p->tap);
+    find_taps(p, p->tap);
+    p->copy = eqi_take(&tables, (size_t)p->copies * sizeof *p->copy);
+    p->in = eqi_take(&tables, (size_t)(p->taps * p->form->inputs) * sizeof *p->in);
+    fill_copies(p);
     /* P_v(h) reads plane h at the tap h v. */
     for (int64_t v = 0; v < p->taps; v++)
         for (int32_t h = 0; h < p->form->inputs; h++) {
             const eqi_pixel t = eqi_move(eqi_motion_of(p->group, h), p->tap[v].at.y, p->tap[v].at.x,
                                          p->kernel, p->kernel);
-            const int64_t row = p->dilation * t.y;
-            const eqi_gf_copy *const from = find_copy(p, p->dilation * t.x, row % p->stride);
-            p->in[v * p->form->inputs + h] = (p->elements > 1 ? h * p->element : 0) + from->start +
-                                             row / p->stride * p->out_width;
+            p->in[v * p->form->inputs + h] =
+                (p->elements > 1 ? h * p->element : 0) + tap_start(p, t);
         }
 }
 
@@ -224,10 +250,10 @@ void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter
 
 /* dst^ of one tile gets the share of fields of src, the first of which the planes hold as `held`. */
 static void run_part(const eqi_gf_band *b, int64_t first_field, int64_t held, int64_t fields,
-                     int64_t pixel, int64_t vectors, float *out)
+                     int64_t pixel, int64_t pixels, float *out)
 {
     const eqi_gf_pass *const p = b->pass;
-    eqi_gf_transform_tile(b, held, fields, pixel, vectors);
+    eqi_gf_transform_tile(b, held, fields, pixel, pixels);
     const float *filter = b->filter, *hat = b->hat;
     for (int block = 0; block < p->form->blocks; block++) {
         const int64_t size = p->form->block[block].size;
@@ -237,7 +263,7 @@ static void run_part(const eqi_gf_band *b, int64_t first_field, int64_t held, in
                                   .all_k = p->fields_in * p->taps * size,
                                   .filter = filter,
                                   .pitch = p->pitch,
-                                  .vectors = vectors,
+                                  .vectors = divide_up(pixels, p->kernels->lanes),
                                   .accumulate = first_field > 0};
         for (int outer = 0; outer < p->form->block[block].outer; outer++) {
             product.src = hat;
@@ -250,12 +276,13 @@ static void run_part(const eqi_gf_band *b, int64_t first_field, int64_t held, in
     }
 }
 
-/* Pixels of the tile into dst, whatever its strides are. */
-static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, const float *out)
+/* Pixels of one image into dst, whatever its strides are: `pixel` is the first one's in the band. */
+static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64_t pixels,
+                       const float *out)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
-    float *const dst = (float *)b->dst->data + b->image * s[0] + b->row * s[3];
+    float *const dst = (float *)b->dst->data + image * s[0] + b->row * s[3];
     eqi_gf_inverse v = {.src = out, .bias = b->bias, .pixels = pixels};
     eqi_gf_places(p, p->fields_out, v.base, v.step);
     if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
@@ -267,9 +294,9 @@ static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, con
         p->kernels->inverse[p->kind](&v);
         return;
     }
-    float rows[EQI_GF_ORDER * 64];
+    float rows[EQI_GF_ORDER * RUN_MOST];
     v.dst = rows;
-    v.element = p->pitch;
+    v.element = RUN_MOST;
     v.outputs = 1;
     for (int64_t o = 0; o < p->fields_out; o++) {
         v.bias = b->bias ? b->bias + o : NULL;
@@ -278,17 +305,27 @@ static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, con
             for (int64_t i = 0; i < pixels; i++) {
                 float *const to = dst + o * s[1] + g * s[2] + (pixel + i) / p->out_width * s[3] +
                                   (pixel + i) % p->out_width * s[4];
-                *to = p->accumulate ? *to + rows[g * p->pitch + i] : rows[g * p->pitch + i];
+                *to = p->accumulate ? *to + rows[g * RUN_MOST + i] : rows[g * RUN_MOST + i];
             }
         for (int c = 0; c < p->form->components; c++)
             v.base[c] += v.step[c];
     }
 }
 
+static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, const float *out)
+{
+    const int64_t image = b->rows * b->pass->out_width, end = pixel + pixels;
+    for (int64_t x = pixel; x < end;) {
+        const int64_t some = smaller(end - x, image - x % image);
+        finish_run(b, b->image + x / image, x % image, some, out + x - pixel);
+        x += some;
+    }
+}
+
 static void run_band(const eqi_gf_band *b)
 {
     const eqi_gf_pass *const p = b->pass;
-    const int64_t pixels = b->rows * p->out_width, lanes = p->kernels->lanes;
+    const int64_t pixels = b->images * b->rows * p->out_width;
     const bool whole = p->chunk == p->fields_in;
     const int64_t tile = p->fields_out * p->form->components * p->pitch;
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
@@ -298,8 +335,7 @@ static void run_band(const eqi_gf_band *b)
             const int64_t some = smaller(p->pitch, pixels - x);
             float *const out = b->out + (whole ? 0 : x / p->pitch * tile);
             for (int64_t i = 0; i < fields; i += p->part)
-                run_part(b, first + i, i, smaller(p->part, fields - i), x, divide_up(some, lanes),
-                         out);
+                run_part(b, first + i, i, smaller(p->part, fields - i), x, some, out);
             if (first + fields == p->fields_in)
                 finish_tile(b, x, some, out);
         }
@@ -322,9 +358,7 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
     b.hat = eqi_take(&memory, p->hat_size);
     b.out = eqi_take(&memory, p->out_size);
     for (int64_t i = first; i < first + count; i++) {
-        b.image = i / p->bands;
-        b.row = i % p->bands * p->band;
-        b.rows = smaller(p->band, p->out_height - b.row);
+        eqi_gf_band_set(&b, i);
         run_band(&b);
     }
 }
@@ -335,7 +369,6 @@ void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *p, const equi
 {
     const job j = {p, src, dst, filter, bias ? bias->data : NULL};
     const double work = (double)p->fields_in * (double)p->fields_out * (double)p->taps *
-                        (double)(p->form->inputs * p->band * p->out_width);
-    eqi_parallel_rows(ctx, src->shape[0] * p->bands, work, 1, run_bands, &j, scratch,
-                      eqi_gf_pass_slice(p));
+                        (double)(p->form->inputs * p->images * p->band * p->out_width);
+    eqi_parallel_rows(ctx, eqi_gf_tasks(p), work, 1, run_bands, &j, scratch, eqi_gf_pass_slice(p));
 }

@@ -4,7 +4,10 @@
 
 #include "gfourier.h"
 
-/* Every second row, every third column ..: what taps of one column and one residue of rows read. */
+/*
+ * A plane as the taps of one column and one residue of rows (modulo the stride) read it: every stride-th
+ * pixel, from different rows on.
+ */
 typedef struct eqi_gf_copy {
     int64_t row, column; /* first row and column of src, less the padding */
     int64_t rows;        /* of a whole band */
@@ -24,15 +27,18 @@ typedef struct eqi_gf_pass {
     eqi_gf_kind kind;
     int64_t fields_in, fields_out;
     int64_t elements; /* of a field of src: |G|, or 1 (lifting) */
-    int64_t height, width, out_height, out_width;
+    int64_t batch, height, width, out_height, out_width;
     int64_t stride, padding; /* padding may be negative: then the border is cut off */
     bool circular, accumulate;
     int64_t kernel, taps, dilation;
-    int64_t band, bands;                    /* rows of dst at a time */
-    int64_t chunk;                          /* fields of src whose planes are held at a time .. */
-    int64_t part;                           /* .. and those that are transformed at a time */
+    int64_t threads;     /* that should find work */
+    int64_t images;      /* at a time, if they are small: then one tile holds all their pixels .. */
+    int64_t band, bands; /* .. or rows of dst of one, and how many such bands */
+    int64_t chunk;       /* fields of src whose planes are held at a time .. */
+    int64_t part;        /* .. and those that are transformed at a time */
     int64_t vectors, pitch;                 /* of a row of P^ and dst^; pitch in floats */
-    int64_t copies, element;                /* copies of a plane, floats of all of them */
+    int64_t copies, run;                    /* copies of a plane, floats of all of them .. */
+    int64_t element;                        /* .. and for all images */
     size_t planes_size, hat_size, out_size; /* bytes of a thread */
     eqi_gf_tap *tap;                        /* [taps] */
     eqi_gf_copy *copy;                      /* [copies] */
@@ -40,12 +46,12 @@ typedef struct eqi_gf_pass {
     size_t filter_size;                     /* bytes of the packed filter */
 } eqi_gf_pass;
 
-/* A band of one image at work in one thread. */
+/* A band of one image, or several images, at work in one thread. */
 typedef struct eqi_gf_band {
     const eqi_gf_pass *pass;
     const equinv_tensor *src, *dst;
     const float *filter, *bias;
-    int64_t image, row, rows; /* of dst */
+    int64_t image, images, row, rows; /* of dst */
     float *planes, *hat, *out;
 } eqi_gf_band;
 
@@ -55,9 +61,13 @@ void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields);
 /* Where the components of `fields` rows stand in P^ or dst^; returns the floats of all. */
 int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step);
 
-/* P^ of fields that the planes hold, from `first` of them on, for pixels from `pixel` on. */
+/* P^ of fields that the planes hold, from `first` of them on, for some pixels from `pixel` on. */
 void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, int64_t pixel,
-                           int64_t vectors);
+                           int64_t pixels);
+
+/* Task number i: which images and rows. */
+void eqi_gf_band_set(eqi_gf_band *b, int64_t task);
+int64_t eqi_gf_tasks(const eqi_gf_pass *p);
 
 /* Sizes; tables get memory by eqi_gf_pass_fill. */
 void eqi_gf_pass_size(eqi_gf_pass *pass);

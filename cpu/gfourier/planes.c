@@ -61,25 +61,45 @@ static void gather_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_
     }
 }
 
-void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
+int64_t eqi_gf_tasks(const eqi_gf_pass *p)
+{
+    return (p->batch + p->images - 1) / p->images * p->bands;
+}
+
+void eqi_gf_band_set(eqi_gf_band *b, int64_t task)
+{
+    const eqi_gf_pass *const p = b->pass;
+    b->image = task / p->bands * p->images;
+    b->images = smaller(p->images, p->batch - b->image);
+    b->row = task % p->bands * p->band;
+    b->rows = smaller(p->band, p->out_height - b->row);
+}
+
+/* All copies of one plane of src, image by image: what is written beyond one is overwritten by the next. */
+static void fill_element(const eqi_gf_band *b, int64_t field, int64_t element, float *to)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
     const bool shifts = p->stride == 1 && !p->circular && (s[4] == 1 || p->width == 1);
-    for (int64_t i = 0; i < fields; i++)
-        for (int64_t h = 0; h < p->elements; h++) {
-            const float *const plane =
-                (const float *)b->src->data + b->image * s[0] + (first + i) * s[1] + h * s[2];
-            float *const planes = b->planes + (i * p->elements + h) * p->element;
-            for (int64_t k = 0; k < p->copies; k++) {
-                const eqi_gf_copy *const c = &p->copy[k];
-                const int64_t rows = c->rows - (p->band - b->rows);
-                (shifts ? shift_plane : gather_plane)(b, plane, c, rows, planes + c->start);
-            }
+    for (int64_t n = 0; n < b->images; n++, to += p->run) {
+        const float *const plane =
+            (const float *)b->src->data + (b->image + n) * s[0] + field * s[1] + element * s[2];
+        for (int64_t k = 0; k < p->copies; k++) {
+            const eqi_gf_copy *const c = &p->copy[k];
+            const int64_t rows = c->rows - (p->band - b->rows);
+            (shifts ? shift_plane : gather_plane)(b, plane, c, rows, to + c->start);
         }
+    }
 }
 
-/* Where the components of `fields` rows stand; returns the floats of all. */
+void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
+{
+    const eqi_gf_pass *const p = b->pass;
+    for (int64_t i = 0; i < fields; i++)
+        for (int64_t h = 0; h < p->elements; h++)
+            fill_element(b, first + i, h, b->planes + (i * p->elements + h) * p->element);
+}
+
 int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step)
 {
     int64_t start = 0;
@@ -98,7 +118,7 @@ int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64
 }
 
 void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, int64_t pixel,
-                           int64_t vectors)
+                           int64_t pixels)
 {
     const eqi_gf_pass *const p = b->pass;
     eqi_gf_transform t = {.src = b->planes + first * p->elements * p->element + pixel,
@@ -107,7 +127,9 @@ void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, 
                           .taps = p->taps,
                           .in = p->in,
                           .out = b->hat,
-                          .vectors = vectors};
+                          .runs = p->images == 1 ? 1 : b->images,
+                          .run = p->run};
+    t.pixels = pixels / t.runs;
     eqi_gf_places(p, fields * p->taps, t.base, t.step);
     p->kernels->transform[p->kind](&t);
 }

@@ -32,16 +32,17 @@ static size_t rows_size(const eqi_gf_pass *p, int64_t outputs)
     return eqi_aligned((size_t)(outputs * p->form->components * p->pitch) * sizeof(float));
 }
 
-eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch)
+eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
 {
     eqi_gf_weights w = {.pass = *forward};
     eqi_gf_pass *const p = &w.pass;
-    p->vectors = smaller(VECTORS, divide_up(p->out_height * p->out_width, p->kernels->lanes));
+    p->threads = 1; /* the order of the sum must not depend on them */
+    p->vectors = VECTORS;
     eqi_gf_pass_size(p);
     w.entries = (int64_t)(p->filter_size / sizeof(float));
     w.part = eqi_aligned((size_t)w.entries * sizeof(float)) +
              eqi_aligned((size_t)p->fields_out * sizeof(double));
-    w.tasks = batch * p->bands;
+    w.tasks = eqi_gf_tasks(p);
     const int64_t most = larger(1, smaller(PARTS, PART_BYTES / (int64_t)w.part));
     w.part_tasks = divide_up(larger(1, w.tasks), most);
     w.parts = divide_up(w.tasks, w.part_tasks);
@@ -78,22 +79,33 @@ typedef struct work {
     double *bias;
 } work;
 
-/* diff_dst of one output: its elements' pixels as rows. */
+/* Pixels of one image and element as a row. */
+static void fetch_run(const eqi_gf_pass *p, const int64_t *s, const float *from, int64_t pixel,
+                      int64_t pixels, float *to)
+{
+    if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
+        memcpy(to, from + pixel, (size_t)pixels * sizeof(float));
+        return;
+    }
+    for (int64_t i = 0; i < pixels; i++)
+        to[i] = from[(pixel + i) / p->out_width * s[3] + (pixel + i) % p->out_width * s[4]];
+}
+
+/* diff_dst of one field: its elements' pixels as rows. */
 static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
 {
-    const eqi_gf_pass *const p = k->band.pass;
-    const int64_t *const s = k->band.dst->strides;
-    for (int64_t g = 0; g < p->form->outputs; g++) {
-        const float *const from = (const float *)k->band.dst->data + k->band.image * s[0] +
-                                  o * s[1] + g * s[2] + k->band.row * s[3];
-        float *const to = k->rows + g * p->pitch;
-        if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
-            memcpy(to, from + pixel, (size_t)pixels * sizeof(float));
-            continue;
+    const eqi_gf_band *const b = &k->band;
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->dst->strides;
+    const int64_t image = b->rows * p->out_width, end = pixel + pixels;
+    for (int64_t g = 0; g < p->form->outputs; g++)
+        for (int64_t x = pixel; x < end;) {
+            const int64_t some = smaller(end - x, image - x % image);
+            const float *const from = (const float *)b->dst->data + (b->image + x / image) * s[0] +
+                                      o * s[1] + g * s[2] + b->row * s[3];
+            fetch_run(p, s, from, x % image, some, k->rows + g * p->pitch + x - pixel);
+            x += some;
         }
-        for (int64_t i = 0; i < pixels; i++)
-            to[i] = from[(pixel + i) / p->out_width * s[3] + (pixel + i) % p->out_width * s[4]];
-    }
 }
 
 /* diff_dst^ of a tile: the adjoint of the inverse, up to factors that the filter holds. */
@@ -106,7 +118,8 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
                           .taps = 1,
                           .in = in,
                           .out = k->gradient,
-                          .vectors = divide_up(pixels, p->kernels->lanes)};
+                          .runs = 1,
+                          .pixels = pixels};
     eqi_gf_places(p, p->fields_out, base, step);
     for (int c = 0; c < p->form->components; c++) /* as many as outputs */
         in[c] = c * p->pitch;
@@ -165,7 +178,7 @@ static void add_products(const work *k, int64_t first, int64_t fields, int64_t p
 static void add_band(const work *k)
 {
     const eqi_gf_pass *const p = k->band.pass;
-    const int64_t pixels = k->band.rows * p->out_width;
+    const int64_t pixels = k->band.images * k->band.rows * p->out_width;
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
         const int64_t fields = smaller(p->chunk, p->fields_in - first);
         eqi_gf_fill_planes(&k->band, first, fields);
@@ -177,7 +190,7 @@ static void add_band(const work *k)
                 add_bias(k, some);
             for (int64_t i = 0; i < fields; i += p->part) {
                 const int64_t part = smaller(p->part, fields - i);
-                eqi_gf_transform_tile(&k->band, i, part, x, divide_up(some, p->kernels->lanes));
+                eqi_gf_transform_tile(&k->band, i, part, x, some);
                 clear_tails(p, k->band.hat, part * p->taps * p->form->components, some);
                 add_products(k, first + i, part, some);
             }
@@ -222,9 +235,7 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
         k.bias = part_bias(j, part);
         const int64_t end = smaller(j->w->tasks, (part + 1) * j->w->part_tasks);
         for (int64_t task = part * j->w->part_tasks; task < end; task++) {
-            k.band.image = task / p->bands;
-            k.band.row = task % p->bands * p->band;
-            k.band.rows = smaller(p->band, p->out_height - k.band.row);
+            eqi_gf_band_set(&k.band, task);
             add_band(&k);
         }
     }
@@ -298,7 +309,8 @@ void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
 {
     job j = {ctx, w, src, diff_dst, diff_psi, diff_bias, scratch};
     const eqi_gf_pass *const p = &w->pass;
-    const double each = (double)w->entries * (double)(p->band * p->out_width * w->part_tasks);
+    const double each =
+        (double)w->entries * (double)(p->images * p->band * p->out_width * w->part_tasks);
     eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j,
                       (char *)scratch + (size_t)w->parts * w->part, w->slice);
     eqi_parallel_if_worth(ctx, p->fields_out, (double)w->entries * (double)(w->parts + 8),

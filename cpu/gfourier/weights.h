@@ -19,7 +19,7 @@ typedef struct eqi_gf_weights {
 } eqi_gf_weights;
 
 /* From the forward pass, with tables of its own. */
-eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward, int64_t batch);
+eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward);
 void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables);
 size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardware);
 

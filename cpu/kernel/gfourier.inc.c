@@ -155,16 +155,19 @@ INLINE void transform(const eqi_gf_transform *t, butterfly *forward, const int i
             {
                 from[h] = src + in[v * inputs + h];
             }
-            for (int64_t x = 0; x < t->vectors; x++) {
-                vf32 f[EQI_GF_ORDER], hat[EQI_GF_ORDER];
-                UNROLL for (int h = 0; h < inputs; h++)
-                {
-                    f[h] = vf32_load(from[h] + x * LANES);
-                }
-                forward(f, hat);
-                UNROLL for (int c = 0; c < components; c++)
-                {
-                    vf32_store(out[c] + x * LANES, hat[c]);
+            for (int64_t run = 0; run < t->runs; run++) {
+                for (int64_t x = 0; x < t->pixels; x += LANES) {
+                    const int64_t at = run * t->run + x, to = run * t->pixels + x;
+                    vf32 f[EQI_GF_ORDER], hat[EQI_GF_ORDER];
+                    UNROLL for (int h = 0; h < inputs; h++)
+                    {
+                        f[h] = vf32_load(from[h] + at);
+                    }
+                    forward(f, hat);
+                    UNROLL for (int c = 0; c < components; c++)
+                    {
+                        vf32_store(out[c] + to, hat[c]);
+                    }
                 }
             }
             UNROLL for (int c = 0; c < components; c++)
@@ -305,10 +308,14 @@ static void product(const eqi_gf_product *p)
 {
     static void (*const sizes[])(const eqi_gf_product *, const float *, const float *,
                                  float *) = {EACH_SIZE(ADDRESS)};
-    for (int64_t r = 0; r < p->rows; r += ROWS) {
-        const int64_t rows = p->rows - r < ROWS ? p->rows - r : ROWS;
-        const float *const filter = p->filter + r * p->all_k + p->first * rows;
-        sizes[8 * (p->vectors - 1) + rows - 1](p, filter, p->src, p->dst + r * p->pitch);
+    for (int64_t v = 0; v < p->vectors; v += VECTORS) {
+        const int64_t vectors = p->vectors - v < VECTORS ? p->vectors - v : VECTORS;
+        for (int64_t r = 0; r < p->rows; r += ROWS) {
+            const int64_t rows = p->rows - r < ROWS ? p->rows - r : ROWS;
+            const float *const filter = p->filter + r * p->all_k + p->first * rows;
+            sizes[8 * (vectors - 1) + rows - 1](p, filter, p->src + v * LANES,
+                                                p->dst + r * p->pitch + v * LANES);
+        }
     }
 }
 
