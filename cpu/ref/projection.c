@@ -25,8 +25,8 @@ static void reduce(equinv_projection_kind kind, const double *v, int32_t order, 
     case EQUINV_PROJECT_MAX: {
         double most = v[0];
         int32_t at = 0;
-        for (int32_t g = 1; g < order && most == most; g++)
-            if (!(v[g] <= most)) {
+        for (int32_t g = 1; g < order; g++)
+            if (eqi_orbit_exceeds(v[g], most)) {
                 most = v[g];
                 at = g;
             }
@@ -50,13 +50,8 @@ static void reduce(equinv_projection_kind kind, const double *v, int32_t order, 
     default: break;
     }
     double sum = 0;
-    for (int32_t g = 0; g < order; g++) {
-        const double x = v[g];
-        sum += kind == EQUINV_PROJECT_MEAN_RELU     ? (x <= 0 ? 0 : x)
-               : kind == EQUINV_PROJECT_MEAN_ABS    ? (x < 0 ? -x : x)
-               : kind == EQUINV_PROJECT_MEAN_SQUARE ? x * x
-                                                    : x;
-    }
+    for (int32_t g = 0; g < order; g++)
+        sum += eqi_orbit_term(kind, v[g]);
     dst[0] = sum / order;
 }
 
@@ -65,13 +60,10 @@ static void reduce_backward(equinv_projection_kind kind, const double *diff_dst,
 {
     const double d = diff_dst[0], mean = d / order;
     for (int32_t g = 0; g < order; g++)
-        switch (kind) {
-        case EQUINV_PROJECT_ORBIT: c[g] = diff_dst[g]; break;
-        case EQUINV_PROJECT_MEAN_RELU: c[g] = v[g] > 0 ? mean : 0; break;
-        case EQUINV_PROJECT_MEAN_ABS: c[g] = v[g] > 0 ? mean : v[g] < 0 ? -mean : 0; break;
-        case EQUINV_PROJECT_MEAN_SQUARE: c[g] = 2 * mean * v[g]; break;
-        case EQUINV_PROJECT_MEAN: c[g] = mean; break;
-        default: c[g] = 0; break;
+        switch (eqi_projection_saved_kind(kind)) {
+        case EQI_SAVED_INDEX: c[g] = 0; break;
+        case EQI_SAVED_VALUE: c[g] = eqi_orbit_slope(kind, v[g], mean); break;
+        default: c[g] = kind == EQUINV_PROJECT_ORBIT ? diff_dst[g] : mean; break;
         }
     if (kind == EQUINV_PROJECT_MAX && element[0] >= 0 && element[0] < order)
         c[element[0]] = d;

@@ -49,6 +49,33 @@ typedef enum eqi_saved_kind { EQI_SAVED_NONE, EQI_SAVED_INDEX, EQI_SAVED_VALUE }
 
 eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind);
 
+/* Whether v takes the place of the maximum so far, of a lower element: NaN wins and stays. */
+EQI_INLINE bool eqi_orbit_exceeds(double v, double most)
+{
+    return most == most && !(v <= most);
+}
+
+/* What the mean kinds sum over the orbit, and `mean` times its derivative by x. */
+EQI_INLINE double eqi_orbit_term(equinv_projection_kind kind, double x)
+{
+    switch (kind) {
+    case EQUINV_PROJECT_MEAN_RELU: return x <= 0 ? 0 : x;
+    case EQUINV_PROJECT_MEAN_ABS: return x < 0 ? -x : x;
+    case EQUINV_PROJECT_MEAN_SQUARE: return x * x;
+    default: return x;
+    }
+}
+
+EQI_INLINE double eqi_orbit_slope(equinv_projection_kind kind, double x, double mean)
+{
+    switch (kind) {
+    case EQUINV_PROJECT_MEAN_RELU: return x > 0 ? mean : 0;
+    case EQUINV_PROJECT_MEAN_ABS: return x > 0 ? mean : x < 0 ? -mean : 0;
+    case EQUINV_PROJECT_MEAN_SQUARE: return 2 * mean * x;
+    default: return mean;
+    }
+}
+
 /* Extents of dst, at most 3; returns how many. */
 int32_t eqi_projection_shape(const equinv_projection *p, int64_t batch, int64_t shape[3]);
 
