@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-static const double mark = 77.25;
+static const double mark = 77; /* every type has it, random values do not */
 
 static void fill_with_mark(const equinv_tensor *t)
 {
