@@ -1,7 +1,93 @@
+/* dst[t, ..] = random template number first + t. One thread four coordinates: a Philox call. */
 #include "cuda/operations.cuh"
 
-equinv_status eqi_cuda_templates(const equinv_context *, equinv_template_kind, uint64_t, uint64_t,
-                                 const equinv_tensor *)
+#include "internal/templates.h"
+
+enum { BLOCK = 256 };
+
+/* The coordinates of one template: row-major number to offset, neighbouring axes joined. */
+struct eqi_coordinates {
+    int32_t axes; /* at least 1 */
+    int64_t count, shape[EQUINV_MAX_DIMS], strides[EQUINV_MAX_DIMS];
+
+    __device__ __forceinline__ int64_t offset(int64_t index) const
+    {
+        int64_t at = 0;
+        for (int32_t axis = axes - 1; axis > 0; axis--) {
+            const int64_t rest = index / shape[axis];
+            at += (index - rest * shape[axis]) * strides[axis];
+            index = rest;
+        }
+        return at + index * strides[0];
+    }
+};
+
+static eqi_coordinates coordinates_of(const equinv_tensor *dst)
 {
-    return eqi_fail(EQUINV_ERR_UNSUPPORTED, "templates is not there on CUDA yet");
+    eqi_coordinates c = {};
+    c.count = 1;
+    for (int32_t i = 1; i < dst->ndim; i++) {
+        c.count *= dst->shape[i];
+        if (dst->shape[i] == 1)
+            continue;
+        if (c.axes == 0 || c.strides[c.axes - 1] != dst->strides[i] * dst->shape[i])
+            c.shape[c.axes++] = 1;
+        c.shape[c.axes - 1] *= dst->shape[i];
+        c.strides[c.axes - 1] = dst->strides[i];
+    }
+    c.axes = c.axes ? c.axes : 1;
+    return c;
+}
+
+static __device__ __forceinline__ void store_quad(float *to, const float (&z)[4])
+{
+    eqi_store_vector(to, float4{z[0], z[1], z[2], z[3]});
+}
+
+static __device__ __forceinline__ void store_quad(double *to, const float (&z)[4])
+{
+    eqi_store_vector(to, double2{z[0], z[1]});
+    eqi_store_vector(to + 2, double2{z[2], z[3]});
+}
+
+/* quads: whether four coordinates are always neighbours at an aligned address. */
+template <typename T>
+__global__ void eqi_templates(eqi_coordinates c, int64_t rows, int64_t row_stride, bool quads,
+                              equinv_template_kind kind, uint64_t seed, uint64_t first, T *dst)
+{
+    const int64_t blocks = c.count / 4 + (c.count % 4 != 0);
+    EQI_FOR_EACH(i, rows * blocks)
+    {
+        const int64_t row = i / blocks, block = i - row * blocks;
+        float z[4];
+        eqi_template_values(kind, seed, first + (uint64_t)row, (uint64_t)block, z);
+        T *const to = dst + row * row_stride;
+        if (quads) {
+            store_quad(to + 4 * block, z);
+            continue;
+        }
+        for (int lane = 0; lane < 4; lane++)
+            if (4 * block + lane < c.count)
+                to[c.offset(4 * block + lane)] = z[lane];
+    }
+}
+
+template <typename T>
+static equinv_status launch(const equinv_context *ctx, equinv_template_kind kind, uint64_t seed,
+                            uint64_t first, const equinv_tensor *dst)
+{
+    const eqi_coordinates c = coordinates_of(dst);
+    const int64_t rows = dst->shape[0], blocks = c.count / 4 + (c.count % 4 != 0);
+    const bool quads = c.axes == 1 && c.strides[0] == 1 && c.count % 4 == 0 &&
+                       (rows == 1 || dst->strides[0] % 4 == 0) && (uintptr_t)dst->data % 16 == 0;
+    EQI_LAUNCH(eqi_templates<T>, eqi_blocks(rows * blocks, BLOCK), BLOCK, 0, eqi_stream(ctx), c,
+               rows, dst->strides[0], quads, kind, seed, first, (T *)dst->data);
+    return EQUINV_OK;
+}
+
+equinv_status eqi_cuda_templates(const equinv_context *ctx, equinv_template_kind kind,
+                                 uint64_t seed, uint64_t first, const equinv_tensor *dst)
+{
+    return dst->dtype == EQUINV_F32 ? launch<float>(ctx, kind, seed, first, dst)
+                                    : launch<double>(ctx, kind, seed, first, dst);
 }
