@@ -57,9 +57,9 @@ equinv_status eqi_cuda_act(const equinv_context *ctx, equinv_group group, int32_
                            const equinv_tensor *src, const equinv_tensor *dst)
 {
     const int32_t inverse = eqi_inverse(group, element);
-    switch (equinv_dtype_size(src->dtype)) {
-    case 1: return launch<uint8_t>(ctx, group, inverse, src, dst);
-    case 4: return launch<uint32_t>(ctx, group, inverse, src, dst);
-    default: return launch<uint64_t>(ctx, group, inverse, src, dst);
+    switch (src->dtype) {
+    case EQUINV_U8: return launch<uint8_t>(ctx, group, inverse, src, dst);
+    case EQUINV_F64: return launch<uint64_t>(ctx, group, inverse, src, dst);
+    default: return launch<uint32_t>(ctx, group, inverse, src, dst);
     }
 }

@@ -303,7 +303,8 @@ EQUINV_API equinv_status equinv_tensor_as_fields(const equinv_tensor *tensor, in
 /*
  * dst = src * scale + shift with change of element type (computed in fp64, rounded once; into an
  * integer type: round to nearest, ARG if a value does not fit). Equal shapes. In place if the views
- * are identical.
+ * are identical. On CUDA, where the call does not wait for values, one that does not fit becomes the
+ * nearest that does, and NaN becomes 0.
  */
 EQUINV_API equinv_status equinv_tensor_convert(equinv_context *ctx, const equinv_tensor *src,
                                                double scale, double shift,
@@ -765,7 +766,9 @@ EQUINV_API equinv_status equinv_init_he(equinv_context *ctx, uint64_t seed, uint
  * logits are safe. Infinite logits are limits: +Inf takes all (several share it), -Inf gets
  * nothing; a NaN makes the loss and its own row of diff_logits NaN.
  *
- * logits  [N, C], F32 or F64; labels [N], I32 or U8, in 0 .. C-1 (ARG names the first that is not)
+ * logits  [N, C], F32 or F64; labels [N], I32 or U8, in 0 .. C-1 (ARG names the first that is not;
+ *         CUDA cannot look at them before it returns: there such a label makes the loss and its own
+ *         row of diff_logits NaN)
  * loss    [1], same dtype as logits; 0 for an empty batch
  * diff_logits  [N, C], gradient of loss; NULL: not wanted; in place on logits allowed
  */
