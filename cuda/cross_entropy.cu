@@ -61,7 +61,7 @@ static __device__ double row(const eqi_classification<T> &p, int64_t n, int lane
 }
 
 template <typename T>
-__global__ void __launch_bounds__(BLOCK) eqi_cross_entropy(eqi_classification<T> p)
+__global__ void __launch_bounds__(BLOCK, 1) eqi_cross_entropy(eqi_classification<T> p)
 {
     EQI_SHARED(double, shared, WARPS);
     const int warp = threadIdx.x / EQI_WARP, lane = threadIdx.x % EQI_WARP;

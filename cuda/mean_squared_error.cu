@@ -11,7 +11,7 @@ enum { BLOCK = 512, WARPS = BLOCK / EQI_WARP };
 enum { SRC, TARGET, DIFF, TENSORS };
 
 template <typename T>
-__global__ void __launch_bounds__(BLOCK)
+__global__ void __launch_bounds__(BLOCK, 1)
     eqi_mean_squared_error(eqi_elements<TENSORS> e, const T *src, const T *target, T *loss,
                            T *diff_src)
 {

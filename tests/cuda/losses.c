@@ -4,7 +4,7 @@
 #include "cpu/ref/ref.h"
 #include "tests/util/cuda_layout.h"
 
-enum { ROUNDS = 30 };
+enum { ROUNDS = 200 };
 
 static const double inf = (double)INFINITY;
 

@@ -4,7 +4,7 @@
 #include "cpu/ref/ref.h"
 #include "tests/util/cuda_layout.h"
 
-enum { ROUNDS = 8, STEPS = 4, PARAMETERS = 3 };
+enum { ROUNDS = 60, STEPS = 4, PARAMETERS = 3 };
 
 static const char *const kinds[] = {"sgd", "momentum", "adam"};
 

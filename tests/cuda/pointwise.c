@@ -4,7 +4,7 @@
 #include "cpu/ref/ref.h"
 #include "tests/util/cuda_layout.h"
 
-enum { ROUNDS = 50 };
+enum { ROUNDS = 200 };
 
 static const equinv_dtype dtypes[] = {EQUINV_U8, EQUINV_I32, EQUINV_U32, EQUINV_F32, EQUINV_F64};
 

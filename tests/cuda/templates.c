@@ -19,7 +19,7 @@ static uint64_t random_first(rng *r, int64_t rows)
 START_TEST(bits_of_the_cpu)
 {
     equinv_context *const gpu = cuda_context_new(), *const cpu = context_new();
-    for (uint64_t i = 0; i < 120; i++) {
+    for (uint64_t i = 0; i < 300; i++) {
         rng r = {i};
         equinv_tensor here = random_shaped(cpu, &r, i % 2 ? EQUINV_F64 : EQUINV_F32, 1, false);
         placed there = placed_copy(gpu, cpu, &r, &here);
@@ -62,7 +62,7 @@ END_TEST
 START_TEST(bits_of_the_initialisation)
 {
     equinv_context *const gpu = cuda_context_new(), *const cpu = context_new();
-    for (uint64_t i = 0; i < 60; i++) {
+    for (uint64_t i = 0; i < 200; i++) {
         rng r = {i + 1000};
         equinv_tensor here = random_shaped(cpu, &r, i % 2 ? EQUINV_F64 : EQUINV_F32, 0, false);
         placed there = placed_copy(gpu, cpu, &r, &here);
