@@ -217,5 +217,5 @@ int main(void)
         {squared_error_equals_the_reference, 1},
         {squared_error_of_many, 1},
     };
-    return run_cuda_tests("cuda losses", tests, sizeof tests / sizeof *tests);
+    return run_cuda_tests("cuda/losses", tests, sizeof tests / sizeof *tests);
 }

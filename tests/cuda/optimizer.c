@@ -113,5 +113,5 @@ int main(void)
     const test_entry tests[] = {
         {steps_have_the_bits_of_the_reference, 3},
     };
-    return run_cuda_tests("cuda optimizer", tests, sizeof tests / sizeof *tests);
+    return run_cuda_tests("cuda/optimizer", tests, sizeof tests / sizeof *tests);
 }

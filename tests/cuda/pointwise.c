@@ -340,5 +340,5 @@ int main(void)
         {act_equals_the_reference, 1},  {convert_equals_the_reference, 1},
         {copies_keep_all_bits, 1},      {convert_saturates_what_does_not_fit, 1},
     };
-    return run_cuda_tests("cuda pointwise", tests, sizeof tests / sizeof *tests);
+    return run_cuda_tests("cuda/pointwise", tests, sizeof tests / sizeof *tests);
 }

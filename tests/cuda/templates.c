@@ -88,5 +88,5 @@ int main(void)
         {bits_of_long_templates, 1},
         {bits_of_the_initialisation, 1},
     };
-    return run_cuda_tests("cuda templates", tests, sizeof tests / sizeof *tests);
+    return run_cuda_tests("cuda/templates", tests, sizeof tests / sizeof *tests);
 }
