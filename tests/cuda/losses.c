@@ -12,7 +12,7 @@ static const double inf = (double)INFINITY;
 typedef struct problem {
     equinv_context *gpu, *cpu;
     equinv_tensor x, y, loss, diff; /* loss and diff by the reference */
-    placed dx, dy, ddiff;
+    cuda_laid dx, dy, ddiff;
     equinv_tensor dloss;
 } problem;
 
@@ -32,16 +32,16 @@ static void put(problem *p, rng *r)
 {
     p->loss = tensor_new(p->cpu, p->x.dtype, 1, 1);
     p->diff = tensor_like(p->cpu, &p->x);
-    p->dx = placed_copy(p->gpu, p->cpu, r, &p->x);
-    p->dy = placed_copy(p->gpu, p->cpu, r, &p->y);
-    p->ddiff = placed_copy(p->gpu, p->cpu, r, &p->diff);
+    p->dx = cuda_laid_copy(p->gpu, r, &p->x);
+    p->dy = cuda_laid_copy(p->gpu, r, &p->y);
+    p->ddiff = cuda_laid_copy(p->gpu, r, &p->diff);
     p->dloss = cuda_copy(p->gpu, &p->loss);
 }
 
 static void drop(problem *p)
 {
-    placed_free(p->gpu, p->cpu, &p->dx), placed_free(p->gpu, p->cpu, &p->dy);
-    placed_free(p->gpu, p->cpu, &p->ddiff);
+    cuda_laid_free(p->gpu, &p->dx), cuda_laid_free(p->gpu, &p->dy);
+    cuda_laid_free(p->gpu, &p->ddiff);
     equinv_tensor_destroy(p->gpu, &p->dloss);
     equinv_tensor_destroy(p->cpu, &p->x), equinv_tensor_destroy(p->cpu, &p->y);
     equinv_tensor_destroy(p->cpu, &p->loss), equinv_tensor_destroy(p->cpu, &p->diff);
@@ -68,7 +68,7 @@ static void check(problem *p, loss_function f, double tolerance, uint64_t seed)
     ck_assert_msg(loss == expected || (isnan(loss) && isnan(expected)) ||
                       fabs(loss - expected) <= tolerance * fabs(expected),
                   "loss %.17g, expected %.17g, seed %d", loss, expected, (int)seed);
-    equinv_tensor first = tensor_copy(p->cpu, placed_fetch(p->gpu, p->cpu, &p->ddiff));
+    equinv_tensor first = tensor_copy(p->cpu, cuda_laid_values(p->gpu, &p->ddiff));
     const double error = tensor_error(&first, &p->diff, NULL);
     ck_assert_msg(error <= tolerance, "diff differs by %g, seed %d", error, (int)seed);
     OK(f(p->gpu, &p->dx.view, &p->dy.view, &p->dloss, NULL));
@@ -78,7 +78,7 @@ static void check(problem *p, loss_function f, double tolerance, uint64_t seed)
     const double in_place = device_loss(p);
     ck_assert_msg(memcmp(&loss, &in_place, sizeof loss) == 0, "in place, seed %d", (int)seed);
     int64_t where = -1;
-    ck_assert_msg(tensor_same(placed_fetch(p->gpu, p->cpu, &p->dx), &first, &where),
+    ck_assert_msg(tensor_same(cuda_laid_values(p->gpu, &p->dx), &first, &where),
                   "diff in place at %d, seed %d", (int)where, (int)seed);
     equinv_tensor_destroy(p->cpu, &first);
 }
@@ -161,7 +161,7 @@ START_TEST(what_is_wrong_stays_in_its_row)
         put(&p, &r);
         OK(equinv_cross_entropy(p.gpu, &p.dx.view, &p.dy.view, &p.dloss, &p.ddiff.view));
         ck_assert_msg(isnan(device_loss(&p)), "case %d", i);
-        const equinv_tensor *const diff = placed_fetch(p.gpu, p.cpu, &p.ddiff);
+        const equinv_tensor *const diff = cuda_laid_values(p.gpu, &p.ddiff);
         for (int64_t k = 0; k < BATCH * CLASSES; k++) {
             const double got = tensor_get(diff, k), want = tensor_get(&good, k);
             ck_assert_msg(k / CLASSES == bad ? isnan(got) : fabs(got - want) <= 1e-7,

@@ -23,7 +23,7 @@ static equinv_optimizer_desc desc_of(rng *r, int kind)
 
 /* A parameter on the device, and its state for the reference. */
 typedef struct trained {
-    placed value, gradient;
+    cuda_laid value, gradient;
     eqi_parameter_state state; /* row-major, in CPU memory */
 } trained;
 
@@ -38,14 +38,14 @@ static trained trained_new(equinv_context *gpu, equinv_context *cpu, rng *r, int
         t.state.first = tensor_like(cpu, &t.state.value);
     if (kind > 1)
         t.state.second = tensor_like(cpu, &t.state.value);
-    t.value = placed_copy(gpu, cpu, r, &t.state.value);
-    t.gradient = placed_copy(gpu, cpu, r, &t.state.gradient);
+    t.value = cuda_laid_copy(gpu, r, &t.state.value);
+    t.gradient = cuda_laid_copy(gpu, r, &t.state.gradient);
     return t;
 }
 
 static void trained_free(equinv_context *gpu, equinv_context *cpu, trained *t)
 {
-    placed_free(gpu, cpu, &t->value), placed_free(gpu, cpu, &t->gradient);
+    cuda_laid_free(gpu, &t->value), cuda_laid_free(gpu, &t->gradient);
     equinv_tensor *const all[] = {&t->state.value, &t->state.gradient, &t->state.first,
                                   &t->state.second};
     for (int i = 0; i < 4; i++)
@@ -92,11 +92,11 @@ START_TEST(steps_have_the_bits_of_the_reference)
         }
         for (int p = 0; p < PARAMETERS; p++) {
             int64_t at = -1;
-            ck_assert_msg(tensor_same(placed_fetch(gpu, cpu, &t[p].value), &t[p].state.value, &at),
+            ck_assert_msg(tensor_same(cuda_laid_values(gpu, &t[p].value), &t[p].state.value, &at),
                           "%s: parameter %d differs at %d, seed %d", kinds[kind], p, (int)at,
                           (int)seed);
             ck_assert_msg(
-                tensor_same(placed_fetch(gpu, cpu, &t[p].gradient), &t[p].state.gradient, &at),
+                tensor_same(cuda_laid_values(gpu, &t[p].gradient), &t[p].state.gradient, &at),
                 "%s: gradient %d was changed, seed %d", kinds[kind], p, (int)seed);
         }
         equinv_optimizer_destroy(o);

@@ -23,26 +23,26 @@ static void end(void)
     equinv_context_destroy(cpu);
 }
 
-static placed put(rng *r, const equinv_tensor *values)
+static cuda_laid put(rng *r, const equinv_tensor *values)
 {
-    return placed_copy(gpu, cpu, r, values);
+    return cuda_laid_copy(gpu, r, values);
 }
 
-static void drop(placed *l)
+static void drop(cuda_laid *l)
 {
-    placed_free(gpu, cpu, l);
+    cuda_laid_free(gpu, l);
 }
 
 #define ASSERT_NEAR(l, expected, tolerance, what, seed)                                            \
     do {                                                                                           \
-        const double error_ = tensor_error(placed_fetch(gpu, cpu, (l)), (expected), NULL);         \
+        const double error_ = tensor_error(cuda_laid_values(gpu, (l)), (expected), NULL);          \
         ck_assert_msg(error_ <= (tolerance), "%s: error %g, seed %d", what, error_, (int)(seed));  \
     } while (0)
 
 #define ASSERT_BITS(l, expected, what, seed)                                                       \
     do {                                                                                           \
         int64_t at_ = -1;                                                                          \
-        ck_assert_msg(tensor_same(placed_fetch(gpu, cpu, (l)), (expected), &at_),                  \
+        ck_assert_msg(tensor_same(cuda_laid_values(gpu, (l)), (expected), &at_),                   \
                       "%s: [%d], seed %d", what, (int)at_, (int)(seed));                           \
     } while (0)
 
@@ -61,8 +61,8 @@ START_TEST(relu_equals_the_reference)
         tensor_fill_random(&r, &diff_dst);
         if (equinv_tensor_count(&src) > 0)
             tensor_set(&diff_dst, 0, (double)INFINITY);
-        placed a = put(&r, &src), b = put(&r, &src);
-        placed c = put(&r, &diff_dst), d = put(&r, &diff_dst);
+        cuda_laid a = put(&r, &src), b = put(&r, &src);
+        cuda_laid c = put(&r, &diff_dst), d = put(&r, &diff_dst);
         eqi_ref_relu_forward(slope, &src, &expected);
         OK(equinv_relu_forward(gpu, slope, &a.view, &b.view));
         ASSERT_NEAR(&b, &expected, tolerance, "forward", seed);
@@ -72,7 +72,7 @@ START_TEST(relu_equals_the_reference)
         OK(equinv_relu_backward(gpu, slope, &a.view, &d.view, &d.view));
         ASSERT_NEAR(&d, &expected, tolerance, "backward in place", seed);
         OK(equinv_relu_forward(gpu, slope, &a.view, &a.view));
-        ASSERT_BITS(&a, placed_fetch(gpu, cpu, &b), "in place", seed);
+        ASSERT_BITS(&a, cuda_laid_values(gpu, &b), "in place", seed);
         drop(&a), drop(&b), drop(&c), drop(&d);
         equinv_tensor_destroy(cpu, &src), equinv_tensor_destroy(cpu, &diff_dst);
         equinv_tensor_destroy(cpu, &expected);
@@ -91,7 +91,7 @@ START_TEST(add_equals_the_reference)
         equinv_tensor a = random_shaped(cpu, &r, seed % 2 ? EQUINV_F64 : EQUINV_F32, 0, true);
         equinv_tensor b = tensor_like(cpu, &a), expected = tensor_like(cpu, &a);
         tensor_fill_random(&r, &b);
-        placed la = put(&r, &a), lb = put(&r, &b), dst = put(&r, &b);
+        cuda_laid la = put(&r, &a), lb = put(&r, &b), dst = put(&r, &b);
         eqi_ref_add(&a, &b, &expected);
         OK(equinv_add(gpu, &la.view, &lb.view, &dst.view));
         ASSERT_NEAR(&dst, &expected, 0, "add", seed);
@@ -145,14 +145,14 @@ START_TEST(dropout_equals_the_reference)
         const uint64_t seed = rng_next(&r), step = rng_next(&r);
         equinv_tensor src = random_shaped(cpu, &r, round % 2 ? EQUINV_F64 : EQUINV_F32, 2, true);
         equinv_tensor expected = tensor_like(cpu, &src);
-        placed a = put(&r, &src), b = put(&r, &src);
+        cuda_laid a = put(&r, &src), b = put(&r, &src);
         if (equinv_tensor_count(&src) > 0)
             eqi_ref_dropout(p, seed, step, &src, &expected);
         OK(equinv_dropout(gpu, p, seed, step, &a.view, &b.view));
         ASSERT_NEAR(&b, p > 0 ? &expected : &src, p > 0 ? tolerance : 0, "dropout", round);
         OK(equinv_dropout(gpu, p, seed, step, &a.view, &a.view));
-        ASSERT_BITS(&a, placed_fetch(gpu, cpu, &b), "in place", round);
-        const equinv_tensor *const got = placed_fetch(gpu, cpu, &b);
+        ASSERT_BITS(&a, cuda_laid_values(gpu, &b), "in place", round);
+        const equinv_tensor *const got = cuda_laid_values(gpu, &b);
         for (int64_t i = 0; p > 0 && i < equinv_tensor_count(&src); i++, elements++) {
             ck_assert_msg(!tensor_get(got, i) == !tensor_get(&expected, i), "mask, round %d",
                           (int)round);
@@ -194,7 +194,7 @@ START_TEST(act_equals_the_reference)
             tensor_random(cpu, &r, dtype, 5, batch, fields, elements, height, width);
         equinv_tensor dst = tensor_new(cpu, dtype, 5, batch, fields, elements,
                                        quarter ? width : height, quarter ? height : width);
-        placed a = put(&r, &src), b = put(&r, &dst);
+        cuda_laid a = put(&r, &src), b = put(&r, &dst);
         eqi_ref_act(group, g, &src, &dst);
         OK(equinv_act(gpu, group, g, &a.view, &b.view));
         ASSERT_BITS(&b, &dst, "act", seed);
@@ -238,12 +238,12 @@ START_TEST(convert_equals_the_reference)
             shift = 1;
         equinv_tensor src = random_shaped(cpu, &r, from, 0, special), dst;
         OK(equinv_tensor_create(cpu, to, src.ndim, src.shape, &dst));
-        placed a = put(&r, &src), b = put(&r, &dst);
+        cuda_laid a = put(&r, &src), b = put(&r, &dst);
         OK(eqi_ref_convert(&src, scale, shift, &dst));
         OK(equinv_tensor_convert(gpu, &a.view, scale, shift, &b.view));
         /* bits of a NaN are nobody's promise */
         ASSERT_NEAR(&b, &dst, 0, "convert", seed);
-        const equinv_tensor *const got = placed_fetch(gpu, cpu, &b);
+        const equinv_tensor *const got = cuda_laid_values(gpu, &b);
         for (int64_t i = 0; i < equinv_tensor_count(&dst); i++)
             ck_assert_msg(isnan(tensor_get(&dst, i)) ||
                               signbit(tensor_get(got, i)) == signbit(tensor_get(&dst, i)),
@@ -316,7 +316,7 @@ START_TEST(copies_keep_all_bits)
         rng r = {seed + 5000};
         equinv_tensor src = random_shaped(cpu, &r, dtypes[seed % 5], 0, true);
         equinv_tensor zeros = tensor_like(cpu, &src);
-        placed a = put(&r, &src), b = put(&r, &zeros);
+        cuda_laid a = put(&r, &src), b = put(&r, &zeros);
         OK(equinv_tensor_copy(gpu, &a.view, &b.view));
         ASSERT_BITS(&b, &src, "on the device", seed);
         equinv_tensor dense = cuda_copy(gpu, &zeros), back = tensor_like(cpu, &src);

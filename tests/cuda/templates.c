@@ -22,15 +22,15 @@ START_TEST(bits_of_the_cpu)
     for (uint64_t i = 0; i < 300; i++) {
         rng r = {i};
         equinv_tensor here = random_shaped(cpu, &r, i % 2 ? EQUINV_F64 : EQUINV_F32, 1, false);
-        placed there = placed_copy(gpu, cpu, &r, &here);
+        cuda_laid there = cuda_laid_copy(gpu, &r, &here);
         const equinv_template_kind kind = kinds[rng_range(&r, 0, 2) == 0];
         const uint64_t seed = rng_next(&r), first = random_first(&r, here.shape[0]);
         OK(equinv_templates(cpu, kind, seed, first, &here));
         OK(equinv_templates(gpu, kind, seed, first, &there.view));
         int64_t at = -1;
-        ck_assert_msg(tensor_same(placed_fetch(gpu, cpu, &there), &here, &at),
+        ck_assert_msg(tensor_same(cuda_laid_values(gpu, &there), &here, &at),
                       "differs at %d, seed %d", (int)at, (int)i);
-        placed_free(gpu, cpu, &there);
+        cuda_laid_free(gpu, &there);
         equinv_tensor_destroy(cpu, &here);
     }
     equinv_context_destroy(gpu);
@@ -65,15 +65,15 @@ START_TEST(bits_of_the_initialisation)
     for (uint64_t i = 0; i < 200; i++) {
         rng r = {i + 1000};
         equinv_tensor here = random_shaped(cpu, &r, i % 2 ? EQUINV_F64 : EQUINV_F32, 0, false);
-        placed there = placed_copy(gpu, cpu, &r, &here);
+        cuda_laid there = cuda_laid_copy(gpu, &r, &here);
         const uint64_t seed = rng_next(&r), stream = rng_next(&r);
         const int64_t fan_in = rng_range(&r, 1, 1000);
         OK(equinv_init_he(cpu, seed, stream, fan_in, &here));
         OK(equinv_init_he(gpu, seed, stream, fan_in, &there.view));
         int64_t at = -1;
-        ck_assert_msg(tensor_same(placed_fetch(gpu, cpu, &there), &here, &at),
+        ck_assert_msg(tensor_same(cuda_laid_values(gpu, &there), &here, &at),
                       "differs at %d, seed %d", (int)at, (int)i);
-        placed_free(gpu, cpu, &there);
+        cuda_laid_free(gpu, &there);
         equinv_tensor_destroy(cpu, &here);
     }
     equinv_context_destroy(gpu);
