@@ -8,18 +8,11 @@
 
 static const equinv_dtype dtypes[] = {EQUINV_F32, EQUINV_F64};
 
-/* A case that has run once; false where CUDA does not have the operation yet. */
-static bool run_once(equinv_context *ctx, int operation, equinv_dtype dtype, cuda_case *c)
+static cuda_case run_once(equinv_context *ctx, int operation, equinv_dtype dtype)
 {
-    equinv_status status = cuda_case_create(ctx, &cuda_operations[operation], dtype, false, c);
-    if (status == EQUINV_OK)
-        status = cuda_case_enqueue(c);
-    if (status == EQUINV_OK)
-        status = equinv_context_synchronize(ctx);
-    if (!cuda_case_missing(c, status))
-        return true;
-    cuda_case_destroy(c);
-    return false;
+    const cuda_case c = cuda_case_new(ctx, operation, dtype, false);
+    cuda_case_run(&c);
+    return c;
 }
 
 /* Into a graph, which is the proof that nothing allocates or waits; then the graph once or twice. */
@@ -47,10 +40,8 @@ START_TEST(graphs)
     equinv_context *const ctx = cuda_context_new();
     void *const stream = stream_new(0);
     for (int i = 0; i < cuda_operation_count; i++) {
-        cuda_case first, second;
-        if (!run_once(ctx, i, dtypes[_i], &first))
-            continue;
-        OK(cuda_case_create(ctx, &cuda_operations[i], dtypes[_i], false, &second));
+        cuda_case first = run_once(ctx, i, dtypes[_i]);
+        cuda_case second = cuda_case_new(ctx, i, dtypes[_i], false);
         replay(&first, &second, stream);
         cuda_case_destroy(&second);
         cuda_case_destroy(&first);
@@ -64,10 +55,8 @@ START_TEST(again_and_with_own_scratch)
 {
     equinv_context *const ctx = cuda_context_new();
     for (int i = 0; i < cuda_operation_count; i++) {
-        cuda_case first, second;
-        if (!run_once(ctx, i, dtypes[_i], &first))
-            continue;
-        OK(cuda_case_create(ctx, &cuda_operations[i], dtypes[_i], true, &second));
+        cuda_case first = run_once(ctx, i, dtypes[_i]);
+        cuda_case second = cuda_case_new(ctx, i, dtypes[_i], true);
         for (int run = 0; run < (first.operation->once ? 1 : 2); run++) {
             cuda_case_reset(&second);
             cuda_case_run(&second);
@@ -82,7 +71,7 @@ END_TEST
 
 /* ---- several streams --------------------------------------------------------------------------- */
 
-enum { LANES = 3 };
+enum { LANES = 3, RUNS = 3 };
 
 START_TEST(contexts_side_by_side)
 {
@@ -94,11 +83,9 @@ START_TEST(contexts_side_by_side)
         OK(equinv_context_set_stream(ctx[k], k ? stream[k] : NULL)); /* one on its own stream */
     }
     for (int i = 0; i < cuda_operation_count; i++) {
-        cuda_case c[LANES], first;
-        if (!run_once(ctx[0], i, EQUINV_F32, &first))
-            continue;
+        cuda_case c[LANES], first = run_once(ctx[0], i, EQUINV_F32);
         for (int k = 0; k < LANES; k++)
-            OK(cuda_case_create(ctx[k], &cuda_operations[i], EQUINV_F32, false, &c[k]));
+            c[k] = cuda_case_new(ctx[k], i, EQUINV_F32, false);
         for (int k = 0; k < LANES; k++)
             OK(cuda_case_enqueue(&c[k]));
         for (int k = LANES - 1; k >= 0; k--) {
@@ -126,7 +113,6 @@ typedef struct worker {
 
 static void *work(void *arg)
 {
-    enum { RUNS = 3 };
     worker *const w = arg;
     for (int run = 0; run < RUNS && w->status == EQUINV_OK; run++)
         w->status = cuda_case_enqueue(&w->c);
@@ -141,27 +127,24 @@ START_TEST(threads_on_one_context)
 {
     equinv_context *const ctx = cuda_context_new();
     for (int i = 0; i < cuda_operation_count; i++) {
-        worker w[LANES] = {{0}};
-        cuda_case first;
-        if (cuda_operations[i].once || !run_once(ctx, i, EQUINV_F32, &first))
+        if (cuda_operations[i].once)
             continue;
-        /* What is in place or reads its outputs gives other values in its next run. */
-        cuda_case second;
-        OK(cuda_case_create(ctx, &cuda_operations[i], EQUINV_F32, true, &second));
-        for (int run = 0; run < 3; run++)
-            cuda_case_run(&second);
+        worker w[LANES] = {{0}};
+        /* As often as the threads do: running statistics move with every run. */
+        cuda_case alone = cuda_case_new(ctx, i, EQUINV_F32, true);
+        for (int run = 0; run < RUNS; run++)
+            cuda_case_run(&alone);
         for (int k = 0; k < LANES; k++)
-            OK(cuda_case_create(ctx, &cuda_operations[i], EQUINV_F32, true, &w[k].c));
+            w[k].c = cuda_case_new(ctx, i, EQUINV_F32, true);
         for (int k = 0; k < LANES; k++)
             ck_assert_int_eq(pthread_create(&w[k].thread, NULL, work, &w[k]), 0);
         for (int k = 0; k < LANES; k++) {
             pthread_join(w[k].thread, NULL);
-            ck_assert_msg(w[k].status == EQUINV_OK, "%s: %s", first.operation->name, w[k].text);
-            cuda_case_assert_same(&second, &w[k].c);
+            ck_assert_msg(w[k].status == EQUINV_OK, "%s: %s", alone.operation->name, w[k].text);
+            cuda_case_assert_same(&alone, &w[k].c);
             cuda_case_destroy(&w[k].c);
         }
-        cuda_case_destroy(&second);
-        cuda_case_destroy(&first);
+        cuda_case_destroy(&alone);
     }
     equinv_context_destroy(ctx);
 }

@@ -43,6 +43,9 @@ equinv_status cuda_case_create(equinv_context *ctx, const cuda_operation *operat
                                equinv_dtype dtype, bool own_scratch, cuda_case *c);
 void cuda_case_destroy(cuda_case *c);
 
+/* The same of an operation's number; the test fails where that is refused. */
+cuda_case cuda_case_new(equinv_context *ctx, int operation, equinv_dtype dtype, bool own_scratch);
+
 /* Enqueues the operation; enqueues and waits; gives the tensors their first values again. */
 equinv_status cuda_case_enqueue(const cuda_case *c);
 void cuda_case_run(const cuda_case *c);
@@ -50,9 +53,6 @@ void cuda_case_reset(const cuda_case *c);
 
 /* The bits of all tensors, those that are only read included. */
 void cuda_case_assert_same(const cuda_case *a, const cuda_case *b);
-
-/* Whether the operation is one of those that CUDA does not have yet; fails for any other status. */
-bool cuda_case_missing(const cuda_case *c, equinv_status status);
 
 /* ---- for the operations' own create functions (cuda_operations.c) ---------------------------------- */
 
