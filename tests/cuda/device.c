@@ -224,7 +224,7 @@ START_TEST(scratch_and_saved_in_the_wrong_place)
     const char *const name = _i == 0 ? "scratch" : "saved";
     equinv_tensor *const buffer = _i == 0 ? &c.scratch : &c.saved;
     const equinv_tensor right = *buffer;
-    char *const memory = aligned_alloc(256, (size_t)right.shape[0] + 256);
+    char *const memory = aligned_alloc(256, (size_t)(right.shape[0] + 255) / 256 * 256);
     ck_assert_ptr_nonnull(memory);
     buffer->data = (char *)right.data + 64;
     FAILS(EQUINV_ERR_SCRATCH, "expected an address aligned to 256", cuda_case_enqueue(&c));
