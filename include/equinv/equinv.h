@@ -45,6 +45,9 @@
  *               took part may be touched again, after equinv_context_synchronize. Errors of such
  *               work appear there, or in the next call. _create, _load, files, models and
  *               extraction may wait for the device; executing a plan never does.
+ *     devices   the tensors of a call are on its context's device, else DEVICE; nothing is copied
+ *               between devices unless a function says so. Scratch, saved and packed buffers are
+ *               memory of that device, aligned to 64 bytes, to 256 on CUDA.
  *     memory    caller's buffers are never kept unless said; objects come from the context's
  *               allocator and are released by their _destroy, which accepts NULL. All objects of a
  *               context must be destroyed before it.
@@ -418,7 +421,7 @@ EQUINV_API equinv_status equinv_act(equinv_context *ctx, equinv_group group, int
  * equinv_<op>_plan_create and the executing functions that take the plan first.
  *
  * Every execute ends in (void *scratch, size_t scratch_size): at least equinv_plan_scratch_size
- * bytes aligned to 64 (256 on CUDA), or NULL, 0 for the context's arena. `impl` in a description
+ * bytes, or NULL, 0 for the context's arena. `impl` in a description
  * forces an implementation by name ("ref", "gemm"); NULL lets the dispatch choose. A name that does
  * not exist is ARG, one that declines the problem UNSUPPORTED with its reason.
  */
@@ -519,7 +522,7 @@ EQUINV_API equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, i
 
 /*
  * Transforms psi once into the form that execute reads; the caller's buffer `packed` has
- * equinv_plan_packed_size bytes aligned to 64. Pack again after every change of psi.
+ * equinv_plan_packed_size bytes. Pack again after every change of psi.
  */
 EQUINV_API equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi,
                                           void *packed, size_t packed_size);
@@ -622,7 +625,7 @@ EQUINV_API equinv_status equinv_batch_norm_plan_create(equinv_context *ctx,
 
 /*
  * Training: uses the statistics of this batch, updates running_mean and running_var (both may be
- * NULL), fills saved (equinv_plan_saved_size bytes, aligned 64; NULL, 0 if no backward follows).
+ * NULL), fills saved (equinv_plan_saved_size bytes; NULL, 0 if no backward follows).
  * gamma, beta, running_*: [F]. An empty batch leaves the running statistics as they are.
  */
 EQUINV_API equinv_status equinv_batch_norm_forward_train(
@@ -694,7 +697,7 @@ EQUINV_API equinv_status equinv_pool_plan_create(equinv_context *ctx, const equi
 EQUINV_API equinv_status equinv_pool_output_shape(const equinv_pool_desc *desc, int64_t shape[5]);
 
 /*
- * dst = pool(src). Max kinds fill saved (equinv_plan_saved_size bytes, aligned 64; NULL, 0 if no
+ * dst = pool(src). Max kinds fill saved (equinv_plan_saved_size bytes; NULL, 0 if no
  * backward follows) with the winner's index: the lowest in row-major order on ties; a NaN wins.
  */
 EQUINV_API equinv_status equinv_pool_forward(const equinv_plan *plan, const equinv_tensor *src,
@@ -972,7 +975,7 @@ EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *project
  * mask   S only: U8 or I32 [B, n], non-zero = row present; NULL: all present. Absent rows are not
  *        read and stand as `fill` at the end.
  * dst    equinv_projection_output_shape; SORT of one channel also [B, n]
- * saved  equinv_projection_saved_size bytes aligned to 64, or NULL, 0 if no backward follows
+ * saved  equinv_projection_saved_size bytes, or NULL, 0 if no backward follows
  * order  -0 and +0 sort as equal (the lower index first), NaN after +inf and before the fill values
  */
 EQUINV_API equinv_status equinv_project_forward(const equinv_projection *projection,
