@@ -898,7 +898,7 @@ typedef struct equinv_projection_desc {
     equinv_dtype dtype;    /* of latents, templates and dst: F32, F64 */
     int64_t fields;        /* C_n, D_n: latents are [B, fields, |G|, height, width] */
     int64_t height, width; /* 1, 1: no space left */
-    int64_t rows;          /* S: latents are [B, rows, channels] */
+    int64_t rows;          /* S: latents are [B, rows, channels]; CUDA: at most 64 */
     int64_t channels;
     int64_t k; /* number of templates, >= 1; ignored by SORT */
     uint64_t seed;
@@ -1010,7 +1010,8 @@ EQUINV_API equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group gro
  * the quotient.
  *
  * x, y      [A, fields, |G|, H, W], [B, ..], same dtype F32 or F64; S: [A, n, c] with c = 1
- *           (several channels: UNSUPPORTED), where it is the distance of the sorted rows
+ *           (several channels: UNSUPPORTED; CUDA: n above 64 too), where it is the distance of the
+ *           sorted rows
  * distance  [A, B], same dtype
  * element   I32 [A, B], the g that attains it (lowest index on ties); NULL: not wanted; S: NULL
  */
