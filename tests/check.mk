@@ -7,7 +7,7 @@ check: ## run the whole test suite (installs what is missing first)
 	@$(MAKE) --no-print-directory -j$(JOBS) check-run
 
 check-run: all $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS) $(CUDA_HOST_PLUGIN) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols \
-           check-isa-leak check-header
+           check-isa-leak check-header check-curand
 	$(if $(CUDA_HOST_SKIP),@echo "$(CUDA_HOST_SKIP)")
 	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS)
 

@@ -21,6 +21,17 @@ check-cuda-resources: $(BUILT_PLUGIN) ## registers, shared memory, stack and spi
 cuda-resources: $(BUILT_PLUGIN) ## accept what kernels cost now: writes cuda/resources.txt
 	@$(if $(BUILT_PLUGIN),tests/cuda/resources.sh write $(BUILD)/obj/cuda $(NVCC) $(CUDA_OBJECTS:.o=.usage),$(NO_NVCC))
 
+CURAND_TEST := $(BUILD)/tests/cuda/curand
+$(CURAND_TEST): tests/cuda/curand.cu $(STATIC) $(CUDA_FLAGS_FILE)
+	$(call say,NVCC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(NVCC) -std=c++17 -O2 -Iinclude $(if $(filter 1,$(WERROR)),-Werror all-warnings) -Xcompiler=-pthread,-Wall,-Wextra $(LINK_FLAGS:%=-Xcompiler=%) \
+	    -o $@ $< $(STATIC) $(LIB_LIBS)
+
+.PHONY: check-curand
+check-curand: $(if $(BUILT_PLUGIN),$(CURAND_TEST)) ## Philox against cuRAND's; needs nvcc, no GPU
+	@$(if $(BUILT_PLUGIN),$(CURAND_TEST),$(NO_NVCC))
+
 # ---- what needs a GPU ----------------------------------------------------------------------------
 # Built apart and for this machine's GPU; needs gcc, make, the CUDA Toolkit and a driver, nothing else.
 RESULTS ?= bench/results
