@@ -36,8 +36,7 @@ template <typename T>
 static equinv_status launch(const equinv_context *ctx, equinv_group group, int32_t inverse,
                             const equinv_tensor *src, const equinv_tensor *dst)
 {
-    const eqi_motion stay = {false, 0};
-    const eqi_motion back = eqi_on_grid(group, inverse) ? eqi_motion_of(group, inverse) : stay;
+    const eqi_motion back = eqi_motion_of(group, inverse); /* off the grid: of one pixel */
     equinv_tensor turned = *dst, element = *dst;
     for (int axis = 0; axis < 5; axis++) {
         turned.strides[axis] = axis < 2 ? src->strides[axis] : 0;

@@ -132,6 +132,36 @@ START_TEST(add_broadcasts_inputs)
 }
 END_TEST
 
+/* Dense tensors that start at any element, as slices do. */
+START_TEST(add_at_any_address)
+{
+    begin();
+    for (int k = 0; k < 4 * 4 * 4; k++) {
+        rng r = {(uint64_t)k};
+        const int start[3] = {k % 4, k / 4 % 4, k / 16};
+        equinv_tensor here[3], storage[3], there[3];
+        for (int t = 0; t < 3; t++) {
+            here[t] = tensor_random(cpu, &r, EQUINV_F32, 1, 40);
+            storage[t] = cuda_copy(gpu, &here[t]);
+            OK(equinv_tensor_rows(&storage[t], start[t], 36, &there[t]));
+        }
+        OK(equinv_add(gpu, &there[0], &there[1], &there[2]));
+        equinv_tensor back = cuda_back(gpu, &storage[2]);
+        for (int i = 0; i < 40; i++) {
+            const int at = i - start[2];
+            const double want = at < 0 || at >= 36 ? tensor_get(&here[2], i)
+                                                   : tensor_get(&here[0], start[0] + at) +
+                                                         tensor_get(&here[1], start[1] + at);
+            ck_assert_msg(tensor_get(&back, i) == (double)(float)want, "[%d], case %d", i, k);
+        }
+        equinv_tensor_destroy(gpu, &back);
+        for (int t = 0; t < 3; t++)
+            equinv_tensor_destroy(cpu, &here[t]), equinv_tensor_destroy(gpu, &storage[t]);
+    }
+    end();
+}
+END_TEST
+
 /* ---- dropout --------------------------------------------------------------------------------- */
 
 START_TEST(dropout_equals_the_reference)
@@ -335,10 +365,15 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {relu_equals_the_reference, 1}, {add_equals_the_reference, 1},
-        {add_broadcasts_inputs, 1},     {dropout_equals_the_reference, 1},
-        {act_equals_the_reference, 1},  {convert_equals_the_reference, 1},
-        {copies_keep_all_bits, 1},      {convert_saturates_what_does_not_fit, 1},
+        {relu_equals_the_reference, 1},
+        {add_equals_the_reference, 1},
+        {add_broadcasts_inputs, 1},
+        {add_at_any_address, 1},
+        {dropout_equals_the_reference, 1},
+        {act_equals_the_reference, 1},
+        {convert_equals_the_reference, 1},
+        {copies_keep_all_bits, 1},
+        {convert_saturates_what_does_not_fit, 1},
     };
     return run_cuda_tests("cuda/pointwise", tests, sizeof tests / sizeof *tests);
 }

@@ -41,17 +41,20 @@ END_TEST
 /* Rows that are quads at aligned addresses, quads at others, and no quads; many values of each. */
 START_TEST(bits_of_long_templates)
 {
-    static const int lengths[] = {8192, 8190, 8191};
+    static const int lengths[] = {8192, 8190, 8191}, starts[] = {0, 1, 2};
     equinv_context *const gpu = cuda_context_new(), *const cpu = context_new();
-    for (int k = 0; k < 6; k++) {
-        const equinv_dtype dtype = k / 3 ? EQUINV_F64 : EQUINV_F32;
-        equinv_tensor here = tensor_new(cpu, dtype, 2, 4, lengths[k % 3]);
-        equinv_tensor there = tensor_new(gpu, dtype, 2, 4, lengths[k % 3]);
+    for (int k = 0; k < 18; k++) {
+        const equinv_dtype dtype = k / 9 ? EQUINV_F64 : EQUINV_F32;
+        const int length = lengths[k % 3], start = starts[k / 3 % 3];
+        equinv_tensor here = tensor_new(cpu, dtype, 2, 4, length);
+        equinv_tensor storage = tensor_new(gpu, dtype, 1, start + 4 * length), there = here;
+        there.data = (char *)storage.data + (size_t)start * equinv_dtype_size(dtype);
+        there.device = storage.device;
         OK(equinv_templates(cpu, EQUINV_TEMPLATE_GAUSSIAN, 7, UINT64_C(1) << 33, &here));
         OK(equinv_templates(gpu, EQUINV_TEMPLATE_GAUSSIAN, 7, UINT64_C(1) << 33, &there));
         equinv_tensor back = cuda_back(gpu, &there);
         ASSERT_SAME(&back, &here);
-        equinv_tensor_destroy(gpu, &there), equinv_tensor_destroy(gpu, &back);
+        equinv_tensor_destroy(gpu, &storage), equinv_tensor_destroy(gpu, &back);
         equinv_tensor_destroy(cpu, &here);
     }
     equinv_context_destroy(gpu);
