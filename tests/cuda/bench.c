@@ -46,18 +46,6 @@ static outcome perf(const char *cases)
     return o;
 }
 
-/* Until CUDA has every operation: the sentence about a row says so. */
-static bool is_missing(const char *err, int row)
-{
-    char name[32];
-    snprintf(name, sizeof name, "row-%d, batch ", row);
-    const char *const at = strstr(err, name);
-    const char *const end = at ? strchr(at, '\n') : NULL;
-    const char *const yet = at ? strstr(at, "on CUDA yet") : NULL;
-    const char *const none = at ? strstr(at, "no implementation") : NULL;
-    return end && ((yet && yet < end) || (none && none < end));
-}
-
 static void check_row(const char *object, int i)
 {
     const char *const name = rows[i].arguments;
@@ -74,7 +62,6 @@ static void check_row(const char *object, int i)
 START_TEST(every_operation_has_a_row)
 {
     char cases[ROWS * 128] = "", line[128];
-    int found = 0;
     for (int i = 0; i < ROWS; i++) {
         snprintf(line, sizeof line, "row-%d %s\n", i, rows[i].arguments);
         strcat(cases, line);
@@ -83,17 +70,12 @@ START_TEST(every_operation_has_a_row)
     for (int i = 0; i < ROWS; i++) {
         snprintf(line, sizeof line, "{\"case\": \"row-%d\"", i);
         const char *const object = strstr(o.out, line);
-        found += object != NULL;
-        if (object)
-            check_row(object, i);
-        else if (is_missing(o.err, i))
-            SKIP("%s is not there on CUDA yet", rows[i].arguments);
-        else
-            ck_abort_msg("%s", o.err);
+        ck_assert_msg(object, "%s: %s", rows[i].arguments, o.err);
+        check_row(object, i);
     }
-    ck_assert_int_eq(count_of(o.out, "\"device\": \"cuda\""), found);
-    ck_assert_int_eq(count_of(o.out, "\"peer\": \"cpu\""), found);
-    GIVES(o, found == ROWS ? 0 : 1);
+    ck_assert_int_eq(count_of(o.out, "\"device\": \"cuda\""), ROWS);
+    ck_assert_int_eq(count_of(o.out, "\"peer\": \"cpu\""), ROWS);
+    GIVES(o, 0);
 }
 END_TEST
 
