@@ -40,7 +40,8 @@ ISA_LEVELS := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)
 LIB_SOURCES += $(foreach level,$(ISA_LEVELS),$(sort $(wildcard cpu/isa/$(level)/*.c)))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/*.c)))
-BENCH_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard bench/*.c)) tools/options.c tools/json.c)
+BENCH_SOURCES := $(filter-out $(BENCH_ABSENT),$(sort $(wildcard bench/*.c))) tools/options.c tools/json.c
+BENCH_OBJECTS := $(BENCH_SOURCES:%.c=$(BUILD)/obj/%.o) $(if $(HAVE_CXX),$(BUILD)/obj/bench/peer_std_cxx.o)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/*.c)))
 TEST_UTIL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/util/*.c)))
 TEST_SOURCES := $(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/capi/*.c tests/cuda/*.c))
@@ -62,7 +63,7 @@ program: $(BUILD)/bin/equinv $(BUILD)/bin/equinv-bench
 examples: $(EXAMPLES)
 
 # Objects depend on this file, which changes only when the flags do.
-FLAGS_TEXT := $(CC) $(CFLAGS) $(CPPFLAGS) $(BASE_FLAGS) $(LDFLAGS) $(LINK_FLAGS) $(LIB_DEFINES) $(TEST_DEFINES) $(LIB_LIBS) $(foreach level,$(ISA_LEVELS),$(ISA_FLAGS_$(level)))
+FLAGS_TEXT := $(CC) $(CFLAGS) $(CPPFLAGS) $(BASE_FLAGS) $(LDFLAGS) $(LINK_FLAGS) $(LIB_DEFINES) $(TEST_DEFINES) $(LIB_LIBS) $(BENCH_DEFINES) $(BENCH_LIBS) $(foreach level,$(ISA_LEVELS),$(ISA_FLAGS_$(level)))
 FLAGS_FILE := $(BUILD)/flags
 $(shell mkdir -p $(BUILD) && printf '%s' '$(FLAGS_TEXT)' | cmp -s - $(FLAGS_FILE) || printf '%s' '$(FLAGS_TEXT)' > $(FLAGS_FILE))
 
@@ -97,7 +98,7 @@ $(BUILD)/bin/equinv: $(TOOL_OBJECTS) $(STATIC)
 $(BUILD)/bin/equinv-bench: $(BENCH_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(link) $(BENCH_OBJECTS) $(STATIC) $(LIB_LIBS)
+	$(link) $(BENCH_OBJECTS) $(STATIC) $(BENCH_LIBS) $(LIB_LIBS)
 
 $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	$(call say,LD,$@)
@@ -164,4 +165,4 @@ help: ## this list
 	@printf 'make            build libraries, program and examples into $(BUILD)/\n'
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort -u | awk -F'\t' '{printf "make %-16s %s\n", $$1, $$2}'
 	@printf '\nVariables: CC, CFLAGS, BUILD, JOBS, prefix, DESTDIR, V=1, WERROR=1, SANITIZE=address|undefined,\n'
-	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK CUDA = auto|0|1, CUDA_ARCHS=native, GOLDEN=dir\n'
+	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK ONEDNN CUDA = auto|0|1, CUDA_ARCHS=native, GOLDEN=dir\n'

@@ -38,3 +38,22 @@ DEFINES :=
 $(eval $(call optional,CHECK,$(call pkg_found,check),$(call pkg_flags,check,cflags),$(call pkg_flags,check,libs),the tests run on a small stand-in))
 TEST_LIBS := $(LIBS)
 TEST_DEFINES := $(DEFINES)
+
+# What equinv-bench alone is compared with; `make bench-build` installs it.
+LIBS :=
+DEFINES :=
+ONEDNN ?= auto
+# Version 2 of its interface, and the library beside the header.
+onednn_2 = $(shell printf '\#include <dnnl.h>\n\#if DNNL_VERSION_MAJOR != 2\n\#error\n\#endif\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
+library_found = $(filter /%,$(shell $(CC) -print-file-name=lib$(1).so 2>/dev/null))
+$(eval $(call optional,ONEDNN,$(and $(onednn_2),$(call library_found,dnnl)),,-ldnnl -lgomp,no oneDNN beside equinv-bench))
+ifeq ($(origin CXX),default)
+CXX := $(if $(findstring clang,$(notdir $(CC))),clang++,g++)
+endif
+HAVE_CXX := $(shell command -v $(CXX) 2>/dev/null)
+BENCH_LIBS := $(LIBS)
+BENCH_DEFINES := $(DEFINES) $(if $(HAVE_CXX),-DEQI_HAVE_STD=1)
+# Their C files; bench/peer_<name>* of the others are not compiled.
+BENCH_ABSENT := $(if $(findstring EQI_HAVE_ONEDNN,$(DEFINES)),,bench/peer_onednn.c) \
+                $(if $(findstring EQI_HAVE_OPENBLAS,$(LIB_DEFINES)),,$(wildcard bench/peer_openblas*.c)) \
+                $(if $(HAVE_CXX),,bench/peer_std.c)

@@ -103,7 +103,9 @@ typedef struct bench_runner {
     equinv_status (*run)(problem *p);    /* one call; on CUDA it may still be under way */
     void (*destroy)(problem *p);         /* of `own`; may be NULL */
     equinv_status (*run_on_host)(
-        problem *p); /* run on host_input and host_output; NULL: by copies */
+        problem *p);                     /* run on host_input and host_output; NULL: by copies */
+    equinv_status (*finish)(problem *p); /* a peer's, not timed: its result into output; or NULL */
+    bool incomparable;                   /* other output than ours by nature: random streams */
 } bench_runner;
 
 /*
@@ -151,6 +153,7 @@ struct operation {
     double (*least)(const bench_case *c);    /* those of the group Fourier form; or NULL */
     double limit;                            /* largest max_err in f32 */
     const char *missing;                     /* why there is no such operation yet; or NULL */
+    const char *const *impls;                /* names for --impl all; or NULL */
 };
 
 extern const operation conv_operation, conv_lift_operation, conv_plane_operation;
@@ -165,7 +168,7 @@ const operation *operation_find(const char *name);
 void operations_print(FILE *out);
 extern const word pass_words[];
 
-/* ---- peers (peers.c) ------------------------------------------------------------------------- */
+/* ---- peers (peers.c, peer_*.c) ---------------------------------------------------------------- */
 
 typedef struct peer {
     const char *name, *purpose;
@@ -176,7 +179,12 @@ typedef struct peer {
 
 /* NULL after a message, with *code. */
 const peer *peer_find(const char *name, int *code);
+/* Those that are compared by `--peer all`: other software in this program; at most `most`. */
+int peers_all(const peer **list, int most);
 void peers_print(FILE *out);
+/* Tells the peers how many threads a run has, before anything is created; then their versions. */
+void peers_begin(int32_t threads);
+void peers_describe(FILE *out);
 
 /* ---- timing (timing.c) ----------------------------------------------------------------------- */
 
@@ -224,6 +232,7 @@ typedef struct bench_row {
     int samples;
     int64_t batch, check_batch; /* timed, compared */
     double time, copies_time, peer_time, error, peer_error, dense_gflops, peak_share;
+    const char *peer_impl; /* which of its kernels; may be NULL */
 } bench_row;
 
 void table_head(FILE *out);

@@ -46,6 +46,7 @@ void header_print(FILE *out, equinv_context *cpu, equinv_context *cuda, machine 
             equinv_context_threads(cpu), equinv_context_description(cpu));
     fprintf(out, "FMA peak of one core (%s, f32): %.1f GFLOP/s; copy: %.1f GB/s read and written\n",
             m->fma_isa, m->fma_peak, m->copy_bandwidth);
+    peers_describe(out);
     if (cuda)
         print_gpu(out, cuda, m);
     fputs("time: median of interleaved calls; copies: with copies in and out; *: compared at a "

@@ -129,28 +129,71 @@ static double dense_to_plane(const bench_case *c)
     return dense(c, case_order(c), 1);
 }
 
-/* One product a block of the group's Fourier transform: sum of d^3 over its representations. */
-static double least_regular(const bench_case *c)
+/* Products of one block of the group's Fourier transform: sum of d^3 over its representations. */
+static double group_products(const bench_case *c)
 {
     const bool mirrors = c->group.kind == EQUINV_GROUP_DIHEDRAL;
     const double n = c->group.n, order = mirrors ? 2 * n : n;
     const double lines = n == 4 ? (mirrors ? 4 : 2) : order; /* one-dimensional over the reals */
     const double planes = n != 4 ? 0 : mirrors ? 8 : 4;      /* D4: 2^3; C4: a complex product */
-    return dense_regular(c) * (lines + planes) / (order * order);
+    return lines + planes;
 }
 
-#define CONV(word, text, kind, in, least_of)                                                       \
+static double least_regular(const bench_case *c)
+{
+    const double order = (double)case_order(c);
+    return dense_regular(c) * group_products(c) / (order * order);
+}
+
+/* The trivial representation alone. */
+static double least_to_plane(const bench_case *c)
+{
+    return dense_to_plane(c) / (double)case_order(c);
+}
+
+/* Elements that leave a tap where it is; positions from the centre, doubled to be whole. */
+static int64_t stabiliser(const bench_case *c, int64_t ky, int64_t kx)
+{
+    const double x = (double)(2 * kx - (c->kernel - 1)), y = (double)(c->kernel - 1 - 2 * ky);
+    int64_t count = 0;
+    double m[4];
+    for (int32_t g = 0; g < case_order(c); g++)
+        if (equinv_group_plane(c->group, g, m) == EQUINV_OK && m[0] * x + m[1] * y == x &&
+            m[2] * x + m[3] * y == y)
+            count++;
+    return count;
+}
+
+/*
+ * The Fourier form over orbits of taps: a tap with stabiliser S shares 1 / |S| of a block's products, one
+ * that all elements leave has one product, with |G| / |S| taps in an orbit.
+ */
+static double least_lifting(const bench_case *c)
+{
+    const double order = (double)case_order(c);
+    double products = 0;
+    for (int64_t ky = 0; ky < c->kernel; ky++)
+        for (int64_t kx = 0; kx < c->kernel; kx++) {
+            const double fixing = (double)stabiliser(c, ky, kx);
+            const double of_orbit = fixing == order ? 1 : group_products(c) / fixing;
+            products += of_orbit * fixing / order;
+        }
+    return dense_lifting(c) * products / (order * (double)(c->kernel * c->kernel));
+}
+
+static const char *const impls[] = {"gfourier", "gemm", "ref", NULL};
+
+#define CONV(word, text, kind, in)                                                                 \
     {                                                                                              \
-        .name = word, .purpose = text, .runner = {create_##kind, run, NULL, NULL},                 \
+        .name = word, .purpose = text, .runner = {.create = create_##kind, .run = run},            \
         .passes = PASS_FORWARD | PASS_BACKWARD_DATA | PASS_BACKWARD_WEIGHTS,                       \
         .uses = USES_GROUP | USES_OUT | USES_KERNEL | USES_SIZE | USES_IMPL, .batch_power = 1,     \
         .fields_in = in, .size = 14, .kernel = 3, .stride = 1, .dense = dense_##kind,              \
-        .least = least_of, .limit = 1e-5                                                           \
+        .least = least_##kind, .limit = 1e-5, .impls = impls                                       \
     }
 
-const operation conv_operation =
-    CONV("conv", "regular fields to regular fields", regular, 16, least_regular);
+const operation conv_operation = CONV("conv", "regular fields to regular fields", regular, 16);
 const operation conv_lift_operation =
-    CONV("conv-lift", "plain channels to regular fields", lifting, 1, NULL);
+    CONV("conv-lift", "plain channels to regular fields", lifting, 1);
 const operation conv_plane_operation =
-    CONV("conv-plane", "regular fields to plain channels", to_plane, 16, NULL);
+    CONV("conv-plane", "regular fields to plain channels", to_plane, 16);

@@ -41,7 +41,7 @@ static equinv_status act_run(problem *p)
 const operation act_operation = {
     .name = "act",
     .purpose = "the first turn or mirror of feature maps",
-    .runner = {act_create, act_run, NULL, NULL},
+    .runner = {.create = act_create, .run = act_run},
     .passes = PASS_FORWARD,
     MAPS(0),
     .limit = 0,
@@ -67,7 +67,7 @@ static equinv_status relu_run(problem *p)
 const operation relu_operation = {
     .name = "relu",
     .purpose = "ReLU of feature maps",
-    .runner = {relu_create, relu_run, NULL, NULL},
+    .runner = {.create = relu_create, .run = relu_run},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
     MAPS(0),
     .limit = 1e-7,
@@ -120,7 +120,7 @@ static equinv_status batch_norm_run(problem *p)
 const operation batch_norm_operation = {
     .name = "batch-norm",
     .purpose = "batch normalisation in training",
-    .runner = {batch_norm_create, batch_norm_run, NULL, NULL},
+    .runner = {.create = batch_norm_create, .run = batch_norm_run},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
     MAPS(USES_IMPL),
     .limit = 1e-4,
@@ -183,7 +183,7 @@ static equinv_status pool_run(problem *p)
 const operation pool_operation = {
     .name = "pool",
     .purpose = "pooling over windows, the image or the group",
-    .runner = {pool_create, pool_run, NULL, NULL},
+    .runner = {.create = pool_create, .run = pool_run},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
     MAPS(USES_IMPL),
     .kinds = pool_words,
@@ -234,7 +234,7 @@ static double dense_products(const bench_case *c)
 const operation dense_operation = {
     .name = "dense",
     .purpose = "dense layer",
-    .runner = {dense_create, dense_run, NULL, NULL},
+    .runner = {.create = dense_create, .run = dense_run},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA | PASS_BACKWARD_WEIGHTS,
     .uses = USES_OUT | USES_IMPL,
     .batch_power = 1,

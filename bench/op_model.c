@@ -150,7 +150,7 @@ const operation extract_operation = {
 const operation train_step_operation = {
     .name = "train-step",
     .purpose = "forward, loss, backward and Adam's step of that network",
-    .runner = {train_create, train_run, NULL, NULL},
+    .runner = {.create = train_create, .run = train_run},
     MODEL,
     .limit = 1e-3,
 };

@@ -113,10 +113,12 @@ static double project_products(const bench_case *c)
     return (double)c->batch * dimension * (double)c->k * (linear ? 1 : (double)case_order(c));
 }
 
+static const char *const impls[] = {"gemm", "ref", NULL};
+
 const operation project_operation = {
     .name = "project",
     .purpose = "invariant projection of latents",
-    .runner = {project_create, project_run, NULL, NULL},
+    .runner = {.create = project_create, .run = project_run},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
     .uses = USES_GROUP | USES_K | USES_SIZE | USES_IMPL,
     .batch_power = 1,
@@ -125,12 +127,13 @@ const operation project_operation = {
     .size = 1,
     .dense = project_products,
     .limit = 1e-5,
+    .impls = impls,
 };
 
 const operation rowsort_operation = {
     .name = "rowsort",
     .purpose = "every channel sorted over its rows",
-    .runner = {rowsort_create, project_run, NULL, NULL},
+    .runner = {.create = rowsort_create, .run = project_run},
     .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
     .uses = USES_IMPL | USES_ROWS,
     .batch_power = 1,
@@ -158,7 +161,7 @@ static equinv_status templates_run(problem *p)
 const operation templates_operation = {
     .name = "templates",
     .purpose = "random templates",
-    .runner = {templates_create, templates_run, NULL, NULL},
+    .runner = {.create = templates_create, .run = templates_run},
     .passes = PASS_FORWARD,
     .uses = USES_K,
     .kinds = template_words,
@@ -192,7 +195,7 @@ static double distance_products(const bench_case *c)
 const operation orbit_distance_operation = {
     .name = "orbit-distance",
     .purpose = "distances between the orbits of two batches",
-    .runner = {distance_create, distance_run, NULL, NULL},
+    .runner = {.create = distance_create, .run = distance_run},
     .passes = PASS_FORWARD,
     .uses = USES_GROUP | USES_SIZE,
     .batch_power = 2,

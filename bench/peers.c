@@ -3,9 +3,12 @@
  * runner of its own, which `find` chooses for a case: NULL says that it has nothing to set against it.
  * A new peer is a file peer_<name>.c with its runners, and its line here.
  */
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "bench/bench.h"
+#include "bench/peer.h"
 
 static const bench_runner *own_runner(const bench_case *c)
 {
@@ -18,19 +21,36 @@ static const bench_runner *reference_runner(const bench_case *c)
     return c->op->uses & USES_IMPL ? &c->op->runner : NULL;
 }
 
-static const char not_built[] = "this program was built without it";
+/* FOUND: of this program, as deps.mk found it; a peer that is not in it keeps its sentence. */
+#define NOT_BUILT                                                                                  \
+    NULL, "this program was built without it; `make bench-build` installs it and builds again"
+#ifdef EQI_HAVE_ONEDNN
+#define ONEDNN(find) find, NULL
+#else
+#define ONEDNN(find) NOT_BUILT
+#endif
+#ifdef EQI_HAVE_OPENBLAS
+#define OPENBLAS(find) find, NULL
+#else
+#define OPENBLAS(find) NOT_BUILT
+#endif
+#ifdef EQI_HAVE_STD
+#define STD(find) find, NULL
+#else
+#define STD(find) NOT_BUILT
+#endif
 
 static const peer peers[] = {
     {"cpu", "the library itself on the CPU, beside --device cuda", own_runner, NULL, NULL},
     {"ref", "the library's reference implementation on the CPU", reference_runner, NULL, "ref"},
-    {"onednn-direct", "oneDNN's direct convolution", NULL, not_built, NULL},
-    {"onednn-auto", "oneDNN, Winograd allowed", NULL, not_built, NULL},
-    {"onednn-reorder", "oneDNN, reorders timed", NULL, not_built, NULL},
-    {"openblas", "OpenBLAS on the expanded matrix", NULL, not_built, NULL},
-    {"openblas-fold", "sum over the group, then OpenBLAS", NULL, not_built, NULL},
-    {"std", "the C++ standard library", NULL, not_built, NULL},
+    {"onednn-direct", "oneDNN's direct convolution", ONEDNN(onednn_direct), NULL},
+    {"onednn-auto", "oneDNN, Winograd allowed", ONEDNN(onednn_auto), NULL},
+    {"onednn-reorder", "oneDNN, reorders timed", ONEDNN(onednn_reorder), NULL},
+    {"openblas", "OpenBLAS on the expanded matrix", OPENBLAS(openblas_expanded), NULL},
+    {"openblas-fold", "sum over the group, then OpenBLAS", OPENBLAS(openblas_fold), NULL},
+    {"std", "the C++ standard library", STD(std_runner), NULL},
 };
-enum { PEERS = sizeof peers / sizeof *peers };
+enum { PEERS = sizeof peers / sizeof *peers, OTHERS = 2 /* the first that is other software */ };
 
 const peer *peer_find(const char *name, int *code)
 {
@@ -47,8 +67,17 @@ const peer *peer_find(const char *name, int *code)
                           peers[i].missing);
         return NULL;
     }
-    *code = tool_misused("--peer is \"%s\", expected one of: %s", name, words);
+    *code = tool_misused("--peer is \"%s\", expected all or one of: %s", name, words);
     return NULL;
+}
+
+int peers_all(const peer **list, int most)
+{
+    int count = 0;
+    for (size_t i = OTHERS; i < PEERS && count < most; i++)
+        if (!peers[i].missing)
+            list[count++] = &peers[i];
+    return count;
 }
 
 void peers_print(FILE *out)
@@ -56,4 +85,79 @@ void peers_print(FILE *out)
     for (size_t i = 0; i < PEERS; i++)
         fprintf(out, "  %-16s %s%s\n", peers[i].name, peers[i].purpose,
                 peers[i].missing ? " (not in this program)" : "");
+}
+
+void peers_begin(int32_t threads)
+{
+    (void)threads;
+#ifdef EQI_HAVE_ONEDNN
+    onednn_begin(threads);
+#endif
+#ifdef EQI_HAVE_OPENBLAS
+    openblas_begin(threads);
+#endif
+}
+
+void peers_describe(FILE *out)
+{
+    (void)out;
+#ifdef EQI_HAVE_ONEDNN
+    onednn_describe(out);
+#endif
+#ifdef EQI_HAVE_OPENBLAS
+    openblas_describe(out);
+#endif
+}
+
+/* ---- what they share --------------------------------------------------------------------------------- */
+
+static char failure[256];
+
+equinv_status peer_failed(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(failure, sizeof failure, format, arguments);
+    va_end(arguments);
+    return EQUINV_ERR_BACKEND;
+}
+
+const char *peer_error_take(void)
+{
+    static char taken[sizeof failure];
+    if (!*failure)
+        return equinv_last_error();
+    strcpy(taken, failure);
+    *failure = '\0';
+    return taken;
+}
+
+float *peer_floats(int64_t count)
+{
+    const size_t line = 64, bytes = (size_t)count * sizeof(float);
+    return aligned_alloc(line, (bytes / line + 1) * line);
+}
+
+equinv_status peer_fastest(problem *p, int count, equinv_status (*run)(problem *p, int way),
+                           int *fastest)
+{
+    enum { MOST_WAYS = 16, ROUNDS = 9 };
+    const double budget = 1; /* seconds; slow problems get by with two rounds */
+    double best[MOST_WAYS];
+    equinv_status status = EQUINV_OK;
+    for (int i = 0; i < count; i++)
+        best[i] = (double)INFINITY;
+    const double begin = bench_seconds();
+    for (int round = 0; round < ROUNDS && (round < 2 || bench_seconds() - begin < budget); round++)
+        for (int i = 0; i < count && count > 1; i++) {
+            const double start = bench_seconds();
+            if ((status = run(p, i)))
+                return status;
+            best[i] = fmin(best[i], bench_seconds() - start);
+        }
+    *fastest = 0;
+    for (int i = 1; i < count; i++)
+        if (best[i] < best[*fastest])
+            *fastest = i;
+    return status;
 }

@@ -122,7 +122,9 @@ void problem_destroy(problem *p)
 
 equinv_status problem_run(problem *p)
 {
-    const equinv_status status = p->runner->run(p);
+    equinv_status status = p->runner->run(p);
+    if (!status && p->runner->finish)
+        status = p->runner->finish(p);
     return status ? status : equinv_context_synchronize(p->ctx);
 }
 

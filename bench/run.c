@@ -1,158 +1,11 @@
-/* Commands over cases: the reference, the check, the timing, the rows. */
+/* Commands over cases: their selection, the timing, the rows. */
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 
-#include "bench/bench.h"
+#include "bench/run.h"
 
-typedef struct run {
-    const run_options *options;
-    bool timing;
-    equinv_context *cpu, *cuda; /* cuda NULL: rows are for the CPU */
-    const peer *peers[MOST_PEERS];
-    FILE *table, *json;
-    machine machine;
-    int argc;
-    char **argv;
-    bool headed;
-    int code, found;
-    bool seen[MOST_NAMES]; /* which of the named cases there are */
-} run;
-
-static equinv_context *device_of(const run *r)
-{
-    return r->cuda ? r->cuda : r->cpu;
-}
-
-/* Rows go on after a case that fails; the exit code remembers it. */
-static void case_failed(run *r, const bench_case *c, const char *what)
-{
-    r->code =
-        tool_fail("%s, batch %" PRId64 ": %s: %s", c->name, c->batch, what, equinv_last_error());
-}
-
-/* ---- reference -------------------------------------------------------------------------------------- */
-
-/*
- * The reference at the case's batch, or at a smaller one where that would take longer than
- * --check-seconds, judged by one sample. Operations without a list of implementations run as they are in
- * double precision.
- */
-static equinv_status reference_run(const run *r, const bench_case *c, problem *reference)
-{
-    bench_case small = *c;
-    const int power = c->op->batch_power;
-    if (power > 0 && c->batch > 1)
-        small.batch = 1;
-    for (;;) {
-        equinv_status status =
-            problem_create(&small, &c->op->runner, r->cpu, EQUINV_F64, "ref", reference);
-        if (status)
-            return status;
-        const double start = bench_seconds();
-        status = problem_run(reference);
-        const double seconds = bench_seconds() - start;
-        if (status) {
-            problem_destroy(reference);
-            return status;
-        }
-        if (small.batch == c->batch || small.batch > 1)
-            return EQUINV_OK;
-        const double fit = r->options->check_seconds / fmax(seconds, 1e-7);
-        const double batch = fmin(floor(power == 2 ? sqrt(fit) : fit), (double)c->batch);
-        if (batch < 2)
-            return EQUINV_OK;
-        problem_destroy(reference);
-        small.batch = (int64_t)batch;
-    }
-}
-
-/* ---- check ------------------------------------------------------------------------------------------ */
-
-/* Runs the timed problem, or a smaller one of its kind, and compares. */
-static equinv_status check(problem *timed, const problem *reference, double *error)
-{
-    problem small = {.ctx = NULL}, *p = timed;
-    equinv_status status = EQUINV_OK;
-    if (reference->what.batch != timed->what.batch) {
-        status = problem_create(&reference->what, timed->runner, timed->ctx, timed->dtype,
-                                timed->impl, &small);
-        p = &small;
-    }
-    if (!status)
-        status = problem_run(p);
-    if (!status)
-        status = problem_error(p, reference, error);
-    if (p == &small && small.ctx)
-        problem_destroy(&small);
-    return status;
-}
-
-static double limit_of(const bench_case *c)
-{
-    return c->dtype == EQUINV_F64 ? fmin(c->op->limit, 1e-11) : c->op->limit;
-}
-
-/* ---- one case at one batch ---------------------------------------------------------------------------- */
-
-typedef struct contest {
-    problem own, others[MOST_PEERS];
-    double own_error, errors[MOST_PEERS];
-    int64_t check_batch;
-} contest;
-
-static void contest_end(contest *k)
-{
-    problem_destroy(&k->own);
-    for (int i = 0; i < MOST_PEERS; i++)
-        if (k->others[i].ctx)
-            problem_destroy(&k->others[i]);
-}
-
-/* Problems of all sides, each checked. */
-static bool contest_begin(run *r, const bench_case *c, contest *k)
-{
-    problem reference;
-    *k = (contest){.check_batch = 0};
-    if (problem_create(c, &c->op->runner, device_of(r), c->dtype, *c->impl ? c->impl : NULL,
-                       &k->own)) {
-        case_failed(r, c, "refused");
-        return false;
-    }
-    bool good = true;
-    if (reference_run(r, c, &reference)) {
-        case_failed(r, c, "reference");
-        contest_end(k);
-        return false;
-    }
-    k->check_batch = reference.what.batch;
-    if (check(&k->own, &reference, &k->own_error)) {
-        case_failed(r, c, "check");
-        good = false;
-    }
-    for (int i = 0; good && r->timing && i < r->options->peer_count; i++) {
-        const peer *const p = r->peers[i];
-        const bench_runner *const runner = p->find(c);
-        if (!runner) {
-            r->code = tool_fail("%s: peer \"%s\" has nothing for --op %s with this pass and kind",
-                                c->name, p->name, c->op->name);
-            good = false;
-        } else if (problem_create(c, runner, r->cpu, c->dtype, p->impl, &k->others[i]) ||
-                   check(&k->others[i], &reference, &k->errors[i])) {
-            case_failed(r, c, p->name);
-            good = false;
-        }
-    }
-    problem_destroy(&reference);
-    if (good && !(k->own_error <= limit_of(c))) {
-        r->code = tool_fail("%s, batch %" PRId64 ": max_err is %.1e, expected at most %.1e",
-                            c->name, c->batch, k->own_error, limit_of(c));
-        good = false;
-    }
-    if (!good)
-        contest_end(k);
-    return good;
-}
+/* ---- one case at one batch -------------------------------------------------------------------------- */
 
 /* The executed multiplications of the group Fourier form, against one core's peak for each thread. */
 static double peak_share(const run *r, const bench_case *c, double seconds)
@@ -202,7 +55,7 @@ static bench_row own_row(const run *r, const bench_case *c, const contest *k)
 /* Times everybody and prints a row for each peer, or one without. */
 static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
 {
-    const int peers = r->options->peer_count;
+    const int peers = k->count;
     racer list[MOST_PEERS + 2] = {{.problem = &k->own}};
     int count = 1;
     for (int i = 0; i < peers; i++)
@@ -223,7 +76,8 @@ static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
     row.peak_share = peak_share(r, c, row.time);
     for (int i = 0; i == 0 || i < peers; i++) {
         if (peers > 0) {
-            row.peer = r->peers[i]->name;
+            row.peer = k->peers[i]->name;
+            row.peer_impl = k->others[i].impl_name;
             row.peer_time = list[1 + i].median;
             row.peer_error = k->errors[i];
         }
@@ -234,26 +88,14 @@ static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
     return true;
 }
 
-static void print_checked(run *r, const bench_case *c, const contest *k)
-{
-    if (!r->headed)
-        fprintf(r->table, "%-34s %7s %-20s %9s %9s\n", "case", "batch", "impl", "max_err",
-                "allowed");
-    r->headed = true;
-    fprintf(r->table, "%-34s %7" PRId64 " %-20s %9.1e %9.1e\n", c->name, k->check_batch,
-            k->own.impl_name ? k->own.impl_name : "-", k->own_error, limit_of(c));
-}
-
 static bool run_batch(run *r, const bench_case *c, bench_row *row)
 {
     contest k;
+    if (!r->timing)
+        return check_case(r, c);
     if (!contest_begin(r, c, &k))
         return false;
-    bool good = true;
-    if (r->timing)
-        good = time_case(r, c, &k, row);
-    else
-        print_checked(r, c, &k);
+    const bool good = time_case(r, c, &k, row);
     contest_end(&k);
     return good;
 }
@@ -298,7 +140,7 @@ static void run_case(run *r, bench_case *c)
             c->batch = c->batches[i];
         count += run_batch(r, c, &rows[count]);
     }
-    if (r->timing && r->cuda && batches > 0 && count > 0 && r->options->peer_count > 0 &&
+    if (r->timing && r->cuda && batches > 0 && count > 0 && r->peer_count > 0 &&
         strcmp(r->peers[0]->name, "cpu") == 0)
         print_overtaking(r, c->name, rows, count);
 }
@@ -383,6 +225,25 @@ static int run_selected(run *r)
 
 /* ---- commands ----------------------------------------------------------------------------------------- */
 
+static int open_peers(run *r)
+{
+    const run_options *const o = r->options;
+    r->every_peer = o->peer_count == 1 && strcmp(o->peers[0], "all") == 0;
+    if (r->every_peer) {
+        r->peer_count = peers_all(r->peers, MOST_PEERS);
+        return -1;
+    }
+    for (; r->peer_count < o->peer_count; r->peer_count++) {
+        const char *const name = o->peers[r->peer_count];
+        int code = TOOL_FAILED;
+        if (!(r->peers[r->peer_count] = peer_find(name, &code)))
+            return code;
+        if (strcmp(name, "cpu") == 0 && o->context.device == EQUINV_DEVICE_CPU)
+            return tool_misused("--peer is \"cpu\", which needs --device cuda");
+    }
+    return -1;
+}
+
 static int open_run(run *r)
 {
     const run_options *const o = r->options;
@@ -391,13 +252,9 @@ static int open_run(run *r)
                             o->cases ? o->cases : o->names[0]);
     if (!o->op_given && o->name_count == 0 && !o->cases)
         return tool_misused("nothing to run: expected --op, a case's name or --cases");
-    for (int i = 0; i < o->peer_count; i++) {
-        int code = TOOL_FAILED;
-        if (!(r->peers[i] = peer_find(o->peers[i], &code)))
-            return code;
-        if (strcmp(o->peers[i], "cpu") == 0 && o->context.device == EQUINV_DEVICE_CPU)
-            return tool_misused("--peer is \"cpu\", which needs --device cuda");
-    }
+    const int code = open_peers(r);
+    if (code >= 0)
+        return code;
     equinv_context_desc desc = o->context;
     desc.device = EQUINV_DEVICE_CPU;
     if (equinv_context_create(&desc, &r->cpu))
@@ -405,6 +262,7 @@ static int open_run(run *r)
     desc.device = EQUINV_DEVICE_CUDA;
     if (o->context.device == EQUINV_DEVICE_CUDA && equinv_context_create(&desc, &r->cuda))
         return tool_refused();
+    peers_begin(equinv_context_threads(r->cpu));
     r->table = stdout;
     if (o->json && strcmp(o->json, "-") == 0) {
         r->table = stderr;

@@ -86,6 +86,7 @@ void json_row(FILE *out, const bench_row *r)
     json_integer(&j, "samples", r->samples);
     json_text(&j, "pass", word_name(pass_words, (int)r->what->pass));
     json_text(&j, "dtype", equinv_dtype_name(r->what->dtype));
+    text_or_null(&j, "peer_impl", r->peer_impl);
     json_close(&j);
     fflush(out);
 }

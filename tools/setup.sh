@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what is missing from Debian's packages: as root, or by sudo where it needs no password.
-# Otherwise prints the one command to run and stops. --quiet says nothing when nothing is missing.
+# Otherwise prints the one command to run and stops. --quiet says nothing when nothing is missing; --bench
+# adds what the benchmark is compared with.
 set -eu
 missing=
 need() { # package, test that succeeds when it is there
@@ -18,6 +19,7 @@ need libcjson-dev "pkg-config --exists libcjson"
 need zlib1g-dev "pkg-config --exists zlib"
 need check "pkg-config --exists check"
 need gnuplot-nox "command -v gnuplot"
+[ "${1:-}" != --bench ] || need libdnnl-dev "$(header dnnl.h)"
 if [ -z "$missing" ]; then
     [ "${1:-}" = --quiet ] || echo "setup: nothing is missing"
     exit 0

@@ -1,9 +1,4 @@
 # The CUDA plugin for the host: cuda/*.cu as plain C++ on the stand-in in tests/cuda_host.
-ifeq ($(origin CXX),default)
-CXX := $(if $(findstring clang,$(notdir $(CC))),clang++,g++)
-endif
-HAVE_CXX := $(shell command -v $(CXX) 2>/dev/null)
-
 CUDA_HOST_FLAGS := -std=c++17 -DEQI_CUDA_ON_HOST -fPIC -fvisibility=hidden -ffp-contract=off -fno-strict-aliasing \
                    -fstack-clash-protection -pthread -Wall -Wextra
 ifneq ($(SANITIZE),)

@@ -43,8 +43,6 @@ static const struct {
     {"perf --op conv --colour red", 2, {"unrecognized option", "colour"}},
     {"perf no-such-case", 2, {"\"no-such-case\" is no case", "list"}},
     {"perf conv-c4-16 --op conv", 2, {"--op", "\"conv-c4-16\""}},
-    {"perf --op conv --peer onednn-auto", 1, {"--peer is \"onednn-auto\"", "missing"}},
-    {"perf --op conv --peer ref,openblas", 1, {"--peer is \"openblas\"", "missing"}},
     {"perf --op bispectrum", 1, {"UNSUPPORTED", "bispectrum"}},
     {"perf --op conv --group C8", 1, {"order 8", "C1, C2, C4"}},
     {"perf --op conv --impl conv/none", 1, {"conv/none", "refused"}},
@@ -214,6 +212,180 @@ START_TEST(a_peer_gives_a_ratio)
 }
 END_TEST
 
+/* ---- other software: what this program was built with -------------------------------------------- */
+
+static const char *const other_software[] = {"onednn-direct", "onednn-auto",   "onednn-reorder",
+                                             "openblas",      "openblas-fold", "std"};
+enum { OTHER_SOFTWARE = sizeof other_software / sizeof *other_software };
+
+static bool is_built(const char *help, const char *peer)
+{
+    char name[40];
+    snprintf(name, sizeof name, "\n  %s ", peer);
+    const char *const line = strstr(help, name);
+    ck_assert_msg(line != NULL, "--help does not name %s", peer);
+    char text[128];
+    snprintf(text, sizeof text, "%.*s", (int)strcspn(line + 1, "\n"), line + 1);
+    return strstr(text, "(not in this program)") == NULL;
+}
+
+START_TEST(a_missing_peer_says_how_to_get_it)
+{
+    bool built[OTHER_SOFTWARE];
+    outcome o = bench("--help");
+    for (int i = 0; i < OTHER_SOFTWARE; i++)
+        built[i] = is_built(o.out, other_software[i]);
+    for (int i = 0; i < OTHER_SOFTWARE; i++) {
+        char line[80];
+        snprintf(line, sizeof line, "perf --op relu --peer %s", other_software[i]);
+        o = bench(line);
+        GIVES(o, 1);
+        SAYS(o.err, other_software[i]);
+        SAYS(o.err, built[i] ? "has nothing for --op relu" : "make bench-build");
+    }
+}
+END_TEST
+
+/* Every kind of convolution in every pass, odd shapes; every kind of projection; sorts. */
+static const char *const compared[] = {
+    "--op conv --group D4 --fields-in 3 --fields-out 5 --size 9x11",
+    "--op conv --group C4 --fields-in 4 --fields-out 4 --size 12x10 --kernel 4 --stride 2",
+    "--op conv --group D1 --fields-in 3 --fields-out 2 --size 8x8 --dilation 2 --padding 4",
+    "--op conv --group C1 --fields-in 8 --fields-out 8 --size 7x7 --stride 3 --padding 0",
+    "--op conv-lift --group D2 --fields-in 2 --fields-out 4 --size 12x10 --kernel 5",
+    "--op conv-plane --group D4 --fields-in 2 --fields-out 4 --size 12x10 --kernel 1",
+    "--op conv-plane --group C4 --fields-in 2 --fields-out 4 --size 6x6",
+    "--op project --kind linear --fields-in 5 --size 3x3 --k 9",
+    "--op project --kind mean --group D8 --fields-in 5 --k 9",
+    "--op project --kind linear --group D4 --fields-in 5 --size 4x4 --k 9 --pass backward-data",
+    "--op project --kind max --group D4 --fields-in 5 --size 4x4 --k 9",
+    "--op project --kind mean-relu --group D5 --fields-in 5 --k 9",
+    "--op project --kind mean-abs --group C8 --fields-in 5 --k 9",
+    "--op project --kind mean-square --group C3 --fields-in 5 --k 9",
+    "--op project --kind sorted --group C7 --fields-in 5 --k 9",
+    "--op project --kind orbit --group C7 --fields-in 5 --k 9",
+    "--op project --kind sort --rows 7 --channels 3",
+    "--op project --kind project-sort --rows 7 --channels 3 --k 5",
+    "--op rowsort --rows 27",
+};
+enum { COMPARED = sizeof compared / sizeof *compared };
+
+static void add_compared(bytes *text, int i, const char *pass)
+{
+    char line[256];
+    snprintf(line, sizeof line, "case-%d-%s %s --batch 3 %s%s\n", i, pass, compared[i],
+             *pass ? "--pass " : "", pass);
+    bytes_add(text, line, strlen(line));
+}
+
+START_TEST(peers_compute_the_same)
+{
+    temp_folder folder = temp_folder_new();
+    bytes text = {0};
+    for (int i = 0; i < COMPARED; i++) {
+        add_compared(&text, i, "");
+        if (strstr(compared[i], "conv")) {
+            add_compared(&text, i, "backward-data");
+            add_compared(&text, i, "backward-weights");
+        }
+    }
+    bytes_add(&text, "normals --op templates --k 8 --channels 33\n", 43);
+    file_write(temp_path(&folder, "cases"), text.at, text.size);
+    const outcome o = program_run(&folder, "equinv-bench", "",
+                                  "perf --cases cases --peer all --json rows --seconds 0.001 "
+                                  "--check-seconds 0.2 --threads 1");
+    ck_assert_msg(o.code == 0, "exit code %d, stderr \"%.500s\"", o.code, o.err);
+    size_t size;
+    char *const rows_text = file_read(temp_path(&folder, "rows"), &size);
+    temp_folder_free(&folder);
+    int rows_of[OTHER_SOFTWARE] = {0};
+    for (const char *row = strchr(rows_text, '{'); row; row = strchr(row + 1, '{')) {
+        int which = -1;
+        char key[64], object[1024];
+        snprintf(object, sizeof object, "%.*s", (int)strcspn(row, "}"), row);
+        for (int i = 0; i < OTHER_SOFTWARE; i++) {
+            snprintf(key, sizeof key, "\"peer\": \"%s\"", other_software[i]);
+            if (strstr(object, key))
+                which = i;
+        }
+        if (which < 0)
+            continue;
+        rows_of[which]++;
+        if (strstr(object, "\"normals\"")) {
+            SAYS(object, "\"peer_max_err\": null");
+            continue;
+        }
+        const double error = json_value(object, "peer_max_err");
+        ck_assert_msg(error >= 0 && error < 1e-5, "%.90s: peer_max_err is %g", object, error);
+        ck_assert(json_value(object, "ratio") > 0);
+    }
+    free(rows_text);
+    const outcome help = bench("--help");
+    for (int i = 0; i < OTHER_SOFTWARE; i++)
+        ck_assert_msg((rows_of[i] > 0) == is_built(help.out, other_software[i]), "%s has %d rows",
+                      other_software[i], rows_of[i]);
+}
+END_TEST
+
+START_TEST(all_implementations_can_be_checked)
+{
+    outcome o = bench("check --op conv --fields-in 2 --fields-out 2 --size 6x6 --impl all" QUICK);
+    GIVES(o, 0);
+    SAYS(o.out, " conv/gfourier ");
+    SAYS(o.out, " conv/gemm ");
+    SAYS(o.out, " conv/ref ");
+    o = bench("check --op conv --group C1 --fields-in 2 --size 6x6 --impl all" QUICK);
+    GIVES(o, 0);
+    ck_assert(strstr(o.out, "conv/gfourier") == NULL);
+    SAYS(o.out, " conv/gemm ");
+}
+END_TEST
+
+/* Shares of the peak are products of the Fourier form over dense ones: 13 of 36 for C4, 3x3. */
+START_TEST(lifting_counts_products_by_orbits_of_taps)
+{
+    static const struct {
+        const char *arguments;
+        double share;
+    } counted[] = {
+        {"--op conv-lift --group C4 --kernel 3", 13.0 / 36},
+        {"--op conv-lift --group C4 --kernel 5", 37.0 / 100},
+        {"--op conv-lift --group C4 --kernel 7", 73.0 / 196},
+        {"--op conv-lift --group D4 --kernel 3", 13.0 / 72},
+        {"--op conv-lift --group D4 --kernel 7", 73.0 / 392},
+        {"--op conv-lift --group D2 --kernel 3", 9.0 / 36},
+        {"--op conv-plane --group D4 --kernel 3", 1.0 / 8},
+        {"--op conv --group C4 --kernel 3", 6.0 / 16},
+        {"--op conv --group D4 --kernel 3", 12.0 / 64},
+        {"--op conv --group D2 --kernel 3", 4.0 / 16},
+        {"--op conv --group D1 --kernel 3", 2.0 / 4},
+    };
+    enum { COUNTED = sizeof counted / sizeof *counted };
+    temp_folder folder = temp_folder_new();
+    bytes text = {0};
+    char line[128];
+    for (int i = 0; i < COUNTED; i++) {
+        snprintf(line, sizeof line, "row-%d %s --size 6x6 --batch 2\n", i, counted[i].arguments);
+        bytes_add(&text, line, strlen(line));
+    }
+    file_write(temp_path(&folder, "cases"), text.at, text.size);
+    const outcome o = program_run(&folder, "equinv-bench", "", "perf --cases cases --json -" QUICK);
+    temp_folder_free(&folder);
+    GIVES(o, 0);
+    double peak = 0; /* the same of every row, whatever it is */
+    for (int i = 0; i < COUNTED; i++) {
+        snprintf(line, sizeof line, "{\"case\": \"row-%d\"", i);
+        const char *const object = strstr(o.out, line);
+        ck_assert_ptr_nonnull(object);
+        const double rate = json_value(object, "gflops_dense_equiv") * counted[i].share /
+                            json_value(object, "fma_peak_share");
+        peak = i == 0 ? rate : peak;
+        ck_assert_msg(rate > peak * (1 - 1e-6) && rate < peak * (1 + 1e-6), "%s",
+                      counted[i].arguments);
+    }
+}
+END_TEST
+
 START_TEST(an_implementation_can_be_forced)
 {
     const outcome o =
@@ -365,6 +537,10 @@ int main(void)
         {json_has_its_keys_in_order, 1},
         {json_files_grow, 1},
         {a_peer_gives_a_ratio, 1},
+        {a_missing_peer_says_how_to_get_it, 1},
+        {peers_compute_the_same, 1},
+        {all_implementations_can_be_checked, 1},
+        {lifting_counts_products_by_orbits_of_taps, 1},
         {an_implementation_can_be_forced, 1},
         {large_cases_are_checked_at_a_smaller_batch, 1},
         {list_shows_every_case_once, 1},

@@ -39,7 +39,7 @@ static void keep_plugin(void)
 outcome program_run(const temp_folder *folder, const char *name, const char *variables,
                     const char *arguments)
 {
-    static char out[32768], err[32768];
+    static char out[65536], err[65536];
     char line[PATH_MAX + 1024];
     snprintf(line, sizeof line,
              "cd '%s' && env -u EQUINV_BACKEND -u EQUINV_VERBOSE %s '%s' %s >out 2>err </dev/null",

@@ -7,7 +7,7 @@
 
 typedef struct outcome {
     int code;
-    const char *out, *err; /* overwritten by the next run; cut off after 32 KiB */
+    const char *out, *err; /* overwritten by the next run; cut off after 64 KiB */
 } outcome;
 
 /*
