@@ -190,9 +190,9 @@ void peers_describe(FILE *out);
 
 typedef struct racer {
     problem *problem;
-    bool copies;   /* inputs in and outputs out in every call */
-    int64_t calls; /* in a sample; set by time_all */
-    double median; /* seconds a call */
+    bool copies;         /* inputs in and outputs out in every call */
+    int64_t calls;       /* in a sample; set by time_all */
+    double median, best; /* seconds a call */
 } racer;
 
 /* A clock that only goes forward. */
@@ -231,7 +231,8 @@ typedef struct bench_row {
     int32_t threads;
     int samples;
     int64_t batch, check_batch; /* timed, compared */
-    double time, copies_time, peer_time, error, peer_error, dense_gflops, peak_share;
+    double time, copies_time, peer_time, best, peer_best, error, peer_error, dense_gflops,
+        peak_share;
     const char *peer_impl; /* which of its kernels; may be NULL */
 } bench_row;
 

@@ -15,7 +15,7 @@ $(BUILD)/obj/bench/header.o: $(COMMIT_FILE)
 BENCH_DEFINES += -I$(BUILD)/gen
 
 # Peers are compiled as their users would.
-$(BUILD)/obj/bench/peer_%.o: CFLAGS += -O3
+$(BUILD)/obj/bench/peer_%.o: override CFLAGS += -O3
 $(BUILD)/obj/bench/peer_std_cxx.o: bench/peer_std.cpp $(FLAGS_FILE)
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)

@@ -142,7 +142,7 @@ static equinv_status train_run(problem *p)
 const operation extract_operation = {
     .name = "extract",
     .purpose = "latents of images through a three-layer network",
-    .runner = {extract_create, extract_run, NULL, extract_run_on_host},
+    .runner = {.create = extract_create, .run = extract_run, .run_on_host = extract_run_on_host},
     MODEL,
     .limit = 1e-5,
 };

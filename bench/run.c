@@ -47,6 +47,7 @@ static bench_row own_row(const run *r, const bench_case *c, const contest *k)
         .check_batch = k->check_batch,
         .copies_time = (double)NAN,
         .peer_time = (double)NAN,
+        .peer_best = (double)NAN,
         .error = k->own_error,
         .peer_error = (double)NAN,
     };
@@ -69,6 +70,7 @@ static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
         return false;
     }
     row.time = list[0].median;
+    row.best = list[0].best;
     if (r->cuda)
         row.copies_time = list[count - 1].median;
     const double dense = c->op->dense ? c->op->dense(c) : 0;
@@ -79,6 +81,7 @@ static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
             row.peer = k->peers[i]->name;
             row.peer_impl = k->others[i].impl_name;
             row.peer_time = list[1 + i].median;
+            row.peer_best = list[1 + i].best;
             row.peer_error = k->errors[i];
         }
         if (i == 0)

@@ -29,17 +29,17 @@ static const char *number_text(const char *format, double value, char *text, siz
     return text;
 }
 
-#define COLUMNS "%-34s %7s %6s %4s %-20s %10s %10s %-10s %10s %7s %9s %9s %9s %6s\n"
+#define COLUMNS "%-34s %7s %6s %4s %-20s %10s %10s %-10s %10s %7s %7s %9s %9s %9s %6s\n"
 
 void table_head(FILE *out)
 {
     fprintf(out, COLUMNS, "case", "batch", "device", "thr", "impl", "time", "copies", "peer",
-            "peer time", "ratio", "max_err", "peer_err", "GFLOP/s", "peak");
+            "peer time", "ratio", "best", "max_err", "peer_err", "GFLOP/s", "peak");
 }
 
 void table_row(FILE *out, const bench_row *r)
 {
-    char cell[8][24], batch[24], threads[16], error[24];
+    char cell[9][24], batch[24], threads[16], error[24];
     const bool smaller = r->check_batch != r->batch;
     snprintf(batch, sizeof batch, "%" PRId64, r->batch);
     snprintf(threads, sizeof threads, "%" PRId32, r->threads);
@@ -48,7 +48,8 @@ void table_row(FILE *out, const bench_row *r)
             time_text(r->time, cell[0], sizeof *cell),
             time_text(r->copies_time, cell[1], sizeof *cell), r->peer ? r->peer : "-",
             time_text(r->peer_time, cell[2], sizeof *cell),
-            number_text("%.3g", r->peer_time / r->time, cell[3], sizeof *cell), error,
+            number_text("%.3g", r->peer_time / r->time, cell[3], sizeof *cell),
+            number_text("%.3g", r->peer_best / r->best, cell[7], sizeof *cell), error,
             number_text("%.1e", r->peer_error, cell[4], sizeof *cell),
             number_text("%.1f", r->dense_gflops, cell[5], sizeof *cell),
             number_text("%.3f", r->peak_share, cell[6], sizeof *cell));
@@ -87,6 +88,8 @@ void json_row(FILE *out, const bench_row *r)
     json_text(&j, "pass", word_name(pass_words, (int)r->what->pass));
     json_text(&j, "dtype", equinv_dtype_name(r->what->dtype));
     text_or_null(&j, "peer_impl", r->peer_impl);
+    json_number(&j, "best_s", r->best);
+    json_number(&j, "peer_best_s", r->peer_best);
     json_close(&j);
     fflush(out);
 }

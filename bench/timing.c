@@ -93,8 +93,10 @@ equinv_status time_all(racer *list, int count, double seconds, int *samples)
             status = sample(&list[i], &values[i * MOST_SAMPLES + done]);
         done++;
     }
-    for (int i = 0; !status && i < count; i++)
+    for (int i = 0; !status && i < count; i++) {
         list[i].median = median_of(values + i * MOST_SAMPLES, done);
+        list[i].best = values[i * MOST_SAMPLES]; /* median_of sorted them */
+    }
     free(values);
     *samples = done;
     return status;

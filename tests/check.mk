@@ -51,7 +51,7 @@ check-compilers: ## zero warnings with gcc and clang
 	else echo "SKIP clang: not installed"; fi
 
 check-minimal: ## build and test with libc alone
-	@$(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 -j$(JOBS) check-run
+	@$(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 ONEDNN=0 -j$(JOBS) check-run
 
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
