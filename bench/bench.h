@@ -52,6 +52,7 @@ typedef struct run_options {
     int name_count, peer_count;
     const char *names[MOST_NAMES];
     char peers[MOST_PEERS][24];
+    int clock;               /* sample_clock */
     bool op_given, answered; /* answered: --help or --version was */
 } run_options;
 
@@ -198,6 +199,12 @@ typedef struct racer {
 /* A clock that only goes forward. */
 double bench_seconds(void);
 
+/* What samples are measured by. Time of this thread alone leaves out when others had the core. */
+typedef enum sample_clock { CLOCK_WALL = 0, CLOCK_CPU = 1 } sample_clock;
+extern const word clock_words[];
+void sample_clock_choose(sample_clock clock);
+double sample_seconds(void);
+
 /*
  * Warm-up, then one sample of each in turn, again and again for about `seconds` each; `samples` says how
  * often.
@@ -234,6 +241,7 @@ typedef struct bench_row {
     double time, copies_time, peer_time, best, peer_best, error, peer_error, dense_gflops,
         peak_share;
     const char *peer_impl; /* which of its kernels; may be NULL */
+    const char *clock;
 } bench_row;
 
 void table_head(FILE *out);

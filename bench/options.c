@@ -32,6 +32,7 @@ enum {
     THREADS,
     PEER,
     BATCHES,
+    CLOCK,
     HELP,
     VERSION /* SPECIAL */
 };
@@ -71,6 +72,9 @@ static const option_entry entries[] = {
      false, PEER, 0},
     {"batches", "N,N..", "several batch sizes, a row for each, and where CUDA overtakes the CPU",
      SPECIAL, true, BATCHES, 0},
+    {"clock", "CLOCK",
+     "wall (the default); cpu: this thread's time, for one thread on a busy machine", SPECIAL,
+     false, CLOCK, 0},
     {"cases", "FILE", "named cases from a file; all of them where no name is given", TEXT,
      IN_RUN(cases), 0},
     {"json", "FILE", "append one object a row; -: stdout, and the table goes to stderr", TEXT,
@@ -175,6 +179,7 @@ static bool read_special(size_t which, const char *text, bench_case *c, run_opti
         o->context.threads = (int32_t)number;
         break;
     case PEER: good = read_peers(text, o); break;
+    case CLOCK: good = option_word("--clock", text, clock_words, &o->clock); break;
     case BATCHES: good = read_batches(text, c); break;
     default: break;
     }

@@ -150,10 +150,10 @@ equinv_status peer_fastest(problem *p, int count, equinv_status (*run)(problem *
     const double begin = bench_seconds();
     for (int round = 0; round < ROUNDS && (round < 2 || bench_seconds() - begin < budget); round++)
         for (int i = 0; i < count && count > 1; i++) {
-            const double start = bench_seconds();
+            const double start = sample_seconds();
             if ((status = run(p, i)))
                 return status;
-            best[i] = fmin(best[i], bench_seconds() - start);
+            best[i] = fmin(best[i], sample_seconds() - start);
         }
     *fastest = 0;
     for (int i = 1; i < count; i++)

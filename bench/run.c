@@ -45,6 +45,7 @@ static bench_row own_row(const run *r, const bench_case *c, const contest *k)
         .threads = equinv_context_threads(r->cpu),
         .batch = c->batch,
         .check_batch = k->check_batch,
+        .clock = word_name(clock_words, r->options->clock),
         .copies_time = (double)NAN,
         .peer_time = (double)NAN,
         .peer_best = (double)NAN,
@@ -265,6 +266,9 @@ static int open_run(run *r)
     desc.device = EQUINV_DEVICE_CUDA;
     if (o->context.device == EQUINV_DEVICE_CUDA && equinv_context_create(&desc, &r->cuda))
         return tool_refused();
+    if (o->clock == CLOCK_CPU && (r->cuda || equinv_context_threads(r->cpu) > 1))
+        return tool_misused("--clock is \"cpu\", which needs --threads 1 and --device cpu");
+    sample_clock_choose((sample_clock)o->clock);
     peers_begin(equinv_context_threads(r->cpu));
     r->table = stdout;
     if (o->json && strcmp(o->json, "-") == 0) {

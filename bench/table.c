@@ -88,6 +88,7 @@ void json_row(FILE *out, const bench_row *r)
     json_text(&j, "pass", word_name(pass_words, (int)r->what->pass));
     json_text(&j, "dtype", equinv_dtype_name(r->what->dtype));
     text_or_null(&j, "peer_impl", r->peer_impl);
+    json_text(&j, "clock", r->clock);
     json_number(&j, "best_s", r->best);
     json_number(&j, "peer_best_s", r->peer_best);
     json_close(&j);

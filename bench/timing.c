@@ -7,11 +7,29 @@
 
 enum { MOST_SAMPLES = 4096, LEAST_SAMPLES = 20, FEWEST_SAMPLES = 3, MOST_CALLS = 200 };
 
-double bench_seconds(void)
+const word clock_words[] = {{"wall", CLOCK_WALL}, {"cpu", CLOCK_CPU}, {NULL, 0}};
+static clockid_t sample_id = CLOCK_MONOTONIC;
+
+static double seconds_of(clockid_t id)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(id, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+double bench_seconds(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+void sample_clock_choose(sample_clock clock)
+{
+    sample_id = clock == CLOCK_CPU ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+}
+
+double sample_seconds(void)
+{
+    return seconds_of(sample_id);
 }
 
 static equinv_status call_with_copies(problem *p)
@@ -33,12 +51,12 @@ static equinv_status sample(const racer *t, double *seconds)
 {
     problem *const p = t->problem;
     equinv_status status = EQUINV_OK;
-    const double start = bench_seconds();
+    const double start = sample_seconds();
     for (int64_t i = 0; !status && i < t->calls; i++)
         status = t->copies ? call_with_copies(p) : p->runner->run(p);
     if (!status)
         status = equinv_context_synchronize(p->ctx);
-    *seconds = (bench_seconds() - start) / (double)t->calls;
+    *seconds = (sample_seconds() - start) / (double)t->calls;
     return status;
 }
 

@@ -35,6 +35,8 @@ static const struct {
     {"perf --op conv --batches 1,,2", 2, {"--batches is \"\"", "whole number"}},
     {"perf --op conv --batches ''", 2, {"--batches is \"\"", "1,16,256"}},
     {"perf --op conv --seconds -1", 2, {"--seconds is \"-1\"", "0 to 3600"}},
+    {"perf --op conv --clock sun", 2, {"--clock is \"sun\"", "wall, cpu"}},
+    {"perf --op conv --clock cpu --threads 2", 2, {"--clock is \"cpu\"", "--threads 1"}},
     {"perf --op conv --kind max", 2, {"--kind is \"max\"", "--op conv has no kinds"}},
     {"perf --op project --kind least", 2, {"--kind is \"least\"", "mean-relu"}},
     {"perf --op relu --impl ref", 2, {"--impl is \"ref\"", "--op relu"}},
@@ -175,6 +177,16 @@ START_TEST(json_has_its_keys_in_order)
     ck_assert(json_value(o.out, "gflops_dense_equiv") > 0);
     /* C4 executes 6 of 16 products: both figures are rates of the same call. */
     ck_assert(json_value(o.out, "fma_peak_share") > 0);
+}
+END_TEST
+
+START_TEST(the_clock_can_be_this_thread_alone)
+{
+    const outcome o = bench("perf --op relu --clock cpu --json - --seconds 0.01 --threads 1");
+    GIVES(o, 0);
+    SAYS(o.out, "\"clock\": \"cpu\"");
+    ck_assert(json_value(o.out, "time_s") > 0 &&
+              json_value(o.out, "best_s") <= json_value(o.out, "time_s"));
 }
 END_TEST
 
@@ -535,6 +547,7 @@ int main(void)
         {cuda_is_never_replaced_by_the_cpu, 1},
         {every_operation_has_a_row, 1},
         {json_has_its_keys_in_order, 1},
+        {the_clock_can_be_this_thread_alone, 1},
         {json_files_grow, 1},
         {a_peer_gives_a_ratio, 1},
         {a_missing_peer_says_how_to_get_it, 1},
