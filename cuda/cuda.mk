@@ -52,4 +52,4 @@ $(PLUGIN): $(CUDA_OBJECTS)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(NVCC) -shared -cudart static -o $@ $(CUDA_OBJECTS) $(if $(CUDA_LIBRARY),-L$(CUDA_LIBRARY) -Xlinker -rpath=$(CUDA_LIBRARY)) -lcublas \
-	    -Xlinker -soname,libequinv-cuda.so -Xlinker --exclude-libs,ALL
+	    -Xlinker -soname,libequinv-cuda.so -Xlinker --no-undefined -Xlinker --exclude-libs,ALL
