@@ -47,6 +47,14 @@ ONEDNN ?= auto
 onednn_2 = $(shell printf '\#include <dnnl.h>\n\#if DNNL_VERSION_MAJOR != 2\n\#error\n\#endif\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
 library_found = $(filter /%,$(shell $(CC) -print-file-name=lib$(1).so 2>/dev/null))
 $(eval $(call optional,ONEDNN,$(and $(onednn_2),$(call library_found,dnnl)),,-ldnnl -lgomp,no oneDNN beside equinv-bench))
+# Headers of the CUDA Toolkit alone: these libraries are opened when equinv-bench runs.
+CUDNN ?= auto
+CUBLAS ?= auto
+CUDA_HOME ?= /usr/local/cuda
+TOOLKIT_FLAGS := $(if $(wildcard $(CUDA_HOME)/include/cuda.h),-isystem $(CUDA_HOME)/include)
+toolkit_found = $(if $(filter 0,$(CUDA)),,$(shell printf '\#include <cuda.h>\n\#include <$(1)>\n' | $(CC) $(TOOLKIT_FLAGS) -E -x c - >/dev/null 2>&1 && echo 1))
+$(eval $(call optional,CUDNN,$(call toolkit_found,cudnn.h),,,no cuDNN beside equinv-bench))
+$(eval $(call optional,CUBLAS,$(call toolkit_found,cublas_v2.h),,,no cuBLAS beside equinv-bench))
 ifeq ($(origin CXX),default)
 CXX := $(if $(findstring clang,$(notdir $(CC))),clang++,g++)
 endif
@@ -56,4 +64,7 @@ BENCH_DEFINES := $(DEFINES) $(if $(HAVE_CXX),-DEQI_HAVE_STD=1)
 # Their C files; bench/peer_<name>* of the others are not compiled.
 BENCH_ABSENT := $(if $(findstring EQI_HAVE_ONEDNN,$(DEFINES)),,bench/peer_onednn.c) \
                 $(if $(findstring EQI_HAVE_OPENBLAS,$(LIB_DEFINES)),,$(wildcard bench/peer_openblas*.c)) \
-                $(if $(HAVE_CXX),,bench/peer_std.c)
+                $(if $(HAVE_CXX),,bench/peer_std.c) \
+                $(if $(findstring EQI_HAVE_CUDNN,$(DEFINES)),,bench/peer_cudnn.c) \
+                $(if $(findstring EQI_HAVE_CUBLAS,$(DEFINES)),,bench/peer_cublas.c) \
+                $(if $(findstring EQI_HAVE_CU,$(DEFINES)),,bench/peer_gpu.c)

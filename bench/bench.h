@@ -107,6 +107,7 @@ typedef struct bench_runner {
         problem *p);                     /* run on host_input and host_output; NULL: by copies */
     equinv_status (*finish)(problem *p); /* a peer's, not timed: its result into output; or NULL */
     bool incomparable;                   /* other output than ours by nature: random streams */
+    equinv_status (*wait)(problem *p);   /* for work on a stream of the peer's own; or NULL */
 } bench_runner;
 
 /*
@@ -124,6 +125,8 @@ equinv_status problem_create(const bench_case *what, const bench_runner *runner,
                              equinv_context *ctx, equinv_dtype dtype, const char *impl, problem *p);
 void problem_destroy(problem *p);
 bool on_cuda(const equinv_context *ctx);
+/* Until everything that run began is done. */
+equinv_status problem_wait(problem *p);
 /* One call, completed. */
 equinv_status problem_run(problem *p);
 /* max |y - y64| / max |y64| over the outputs of two problems that have run. */
@@ -176,12 +179,16 @@ typedef struct peer {
     const bench_runner *(*find)(const bench_case *c); /* NULL: it has nothing for this case */
     const char *missing;                              /* why this build does not have it; or NULL */
     const char *impl;                                 /* of ours, forced by name; or NULL */
+    bool beside_cuda;                                 /* needs --device cuda */
+    const char *(*open)(void); /* on that device, with a library opened now: NULL, or why not */
 } peer;
 
 /* NULL after a message, with *code. */
 const peer *peer_find(const char *name, int *code);
-/* Those that are compared by `--peer all`: other software in this program; at most `most`. */
-int peers_all(const peer **list, int most);
+/* Loads what it needs at run time: -1, or the exit code after a message. */
+int peer_load(const peer *p);
+/* Those that are compared by `--peer all`: other software that is there; at most `most`. */
+int peers_all(const peer **list, int most, bool cuda);
 void peers_print(FILE *out);
 /* Tells the peers how many threads a run has, before anything is created; then their versions. */
 void peers_begin(int32_t threads);

@@ -16,6 +16,7 @@ BENCH_DEFINES += -I$(BUILD)/gen
 
 # Peers are compiled as their users would.
 $(BUILD)/obj/bench/peer_%.o: override CFLAGS += -O3
+$(BUILD)/obj/bench/peer_cu%.o $(BUILD)/obj/bench/peer_gpu.o: BENCH_DEFINES += $(TOOLKIT_FLAGS)
 $(BUILD)/obj/bench/peer_std_cxx.o: bench/peer_std.cpp $(FLAGS_FILE)
 	$(call say,CXX,$<)
 	@mkdir -p $(@D)

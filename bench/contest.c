@@ -113,7 +113,7 @@ static bool add_peer(run *r, const bench_case *c, const peer *p, const problem *
                           c->name, p->name, c->op->name);
         return r->every_peer;
     }
-    if (problem_create(c, runner, r->cpu, c->dtype, p->impl, &k->others[i])) {
+    if (problem_create(c, runner, p->open ? r->cuda : r->cpu, c->dtype, p->impl, &k->others[i])) {
         case_failed(r, c, p->name);
         return false;
     }

@@ -16,11 +16,18 @@ const bench_runner *openblas_conv(const bench_case *c);
 const bench_runner *openblas_project(const bench_case *c);
 const bench_runner *openblas_fold(const bench_case *c);
 const bench_runner *std_runner(const bench_case *c);
+const bench_runner *cudnn_runner(const bench_case *c);
+const bench_runner *cublas_runner(const bench_case *c);
 
 void onednn_begin(int32_t threads);
 void openblas_begin(int32_t threads);
 void onednn_describe(FILE *out);
 void openblas_describe(FILE *out);
+void cudnn_describe(FILE *out);
+void cublas_describe(FILE *out);
+/* Loads the library: NULL, or why it cannot be had. */
+const char *cudnn_open(void);
+const char *cublas_open(void);
 
 /* A failure of the peer itself: its sentence for the message of the case. */
 equinv_status peer_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -51,7 +58,12 @@ bool is_conv(const bench_case *c);
 equinv_status dense_conv_of(const problem *p, dense_conv *d);
 /* The expanded filter of the problem's psi; free by free(). */
 equinv_status dense_filter(problem *p, const dense_conv *d, float **filter);
-/* The other way: the gradient of the dense filter, summed over the group, into output[0]. */
+/* The same into memory of the context's device. */
+equinv_status dense_filter_into(problem *p, const dense_conv *d, float *filter);
+/*
+ * The other way: the gradient of the dense filter, in memory of the context's device, summed over the group
+ * into output[0].
+ */
 equinv_status dense_gradient_to_psi(problem *p, const dense_conv *d, float *gradient);
 
 /* ---- reductions of orbits (peer_reduce.c) ----------------------------------------------------------- */

@@ -67,20 +67,27 @@ static equinv_tensor turned_in(const dense_conv *d, const equinv_tensor *psi, fl
     return t;
 }
 
-equinv_status dense_filter(problem *p, const dense_conv *d, float **filter)
+equinv_status dense_filter_into(problem *p, const dense_conv *d, float *filter)
 {
     equinv_tensor psi;
     equinv_status status = psi_create(p, d, &psi);
-    *filter = NULL;
     if (status)
         return status;
-    *filter = peer_floats(d->out * d->in * d->kernel * d->kernel);
-    status = *filter ? problem_fill(p, &psi, MOST_TENSORS, 1) : EQUINV_ERR_NOMEM;
+    status = problem_fill(p, &psi, MOST_TENSORS, 1);
     for (int32_t g = 0; !status && g < d->order; g++) {
-        const equinv_tensor to = turned_in(d, &psi, *filter, g);
+        const equinv_tensor to = turned_in(d, &psi, filter, g);
         status = equinv_act(p->ctx, p->what.group, g, &psi, &to);
     }
+    if (!status)
+        status = equinv_context_synchronize(p->ctx); /* psi's last reader */
     equinv_tensor_destroy(p->ctx, &psi);
+    return status;
+}
+
+equinv_status dense_filter(problem *p, const dense_conv *d, float **filter)
+{
+    *filter = peer_floats(d->out * d->in * d->kernel * d->kernel);
+    const equinv_status status = *filter ? dense_filter_into(p, d, *filter) : EQUINV_ERR_NOMEM;
     if (status) {
         free(*filter);
         *filter = NULL;
@@ -88,27 +95,61 @@ equinv_status dense_filter(problem *p, const dense_conv *d, float **filter)
     return status;
 }
 
+/* sums += what turned holds, by way of CPU memory. */
+static equinv_status add_to_sums(problem *p, const equinv_tensor *turned, const equinv_tensor *host,
+                                 double *sums)
+{
+    const int64_t count = equinv_tensor_count(host);
+    equinv_status status = equinv_tensor_copy(p->ctx, turned, host);
+    if (!status)
+        status = equinv_context_synchronize(p->ctx);
+    for (int64_t i = 0; !status && i < count; i++)
+        sums[i] += (double)((const float *)host->data)[i];
+    return status;
+}
+
+/* The sums in f32, through host, into output[0], which has psi's axes without that of one element. */
+static equinv_status put_sums(problem *p, const double *sums, const equinv_tensor *host)
+{
+    const int64_t count = equinv_tensor_count(host);
+    equinv_tensor from = p->output[0];
+    from.data = host->data, from.device = host->device;
+    for (int64_t i = 0; i < count; i++)
+        ((float *)host->data)[i] = (float)sums[i];
+    const equinv_status status = equinv_tensor_copy(p->ctx, &from, &p->output[0]);
+    return status ? status : equinv_context_synchronize(p->ctx);
+}
+
 /* diff_psi = sum over g of the rows turned back: the adjoint of the expansion. */
+static equinv_status sum_turned(problem *p, const dense_conv *d, float *gradient,
+                                const equinv_tensor *turned, const equinv_tensor *host)
+{
+    double *const sums = calloc((size_t)equinv_tensor_count(host), sizeof *sums);
+    equinv_status status = sums ? EQUINV_OK : EQUINV_ERR_NOMEM;
+    for (int32_t g = 0, back; !status && g < d->order; g++) {
+        const equinv_tensor from = turned_in(d, turned, gradient, g);
+        status = equinv_group_inverse(p->what.group, g, &back);
+        if (!status)
+            status = equinv_act(p->ctx, p->what.group, back, &from, turned);
+        if (!status)
+            status = add_to_sums(p, turned, host, sums);
+    }
+    if (!status)
+        status = put_sums(p, sums, host);
+    free(sums);
+    return status;
+}
+
 equinv_status dense_gradient_to_psi(problem *p, const dense_conv *d, float *gradient)
 {
-    equinv_tensor turned;
+    equinv_tensor turned, host = {.data = NULL};
     equinv_status status = psi_create(p, d, &turned);
     if (status)
         return status;
-    const int64_t count = equinv_tensor_count(&turned);
-    double *const sums = calloc((size_t)count, sizeof *sums);
-    status = sums ? EQUINV_OK : EQUINV_ERR_NOMEM;
-    for (int32_t g = 0, back; !status && g < d->order; g++) {
-        const equinv_tensor from = turned_in(d, &turned, gradient, g);
-        if ((status = equinv_group_inverse(p->what.group, g, &back)) ||
-            (status = equinv_act(p->ctx, p->what.group, back, &from, &turned)))
-            break;
-        for (int64_t i = 0; i < count; i++)
-            sums[i] += (double)((const float *)turned.data)[i];
-    }
-    for (int64_t i = 0; !status && i < count; i++)
-        ((float *)p->output[0].data)[i] = (float)sums[i];
-    free(sums);
+    status = equinv_tensor_create_pinned(p->ctx, EQUINV_F32, turned.ndim, turned.shape, &host);
+    if (!status)
+        status = sum_turned(p, d, gradient, &turned, &host);
+    equinv_tensor_destroy(p->ctx, &host);
     equinv_tensor_destroy(p->ctx, &turned);
     return status;
 }

@@ -342,7 +342,7 @@ static bool accepts(const bench_case *c)
 #define RUNNER(name, create, run)                                                                  \
     const bench_runner *name(const bench_case *c)                                                  \
     {                                                                                              \
-        static const bench_runner runner = {create, run, destroy, NULL, finish, false};            \
+        static const bench_runner runner = {create, run, destroy, NULL, finish, false, NULL};      \
         return accepts(c) ? &runner : NULL;                                                        \
     }
 

@@ -261,6 +261,6 @@ static equinv_status finish(problem *p)
 
 const bench_runner *openblas_conv(const bench_case *c)
 {
-    static const bench_runner runner = {create, run, destroy, NULL, finish, false};
+    static const bench_runner runner = {create, run, destroy, NULL, finish, false, NULL};
     return c->dtype == EQUINV_F32 ? &runner : NULL;
 }

@@ -365,7 +365,7 @@ static equinv_status fold_run(problem *p)
 
 const bench_runner *openblas_project(const bench_case *c)
 {
-    static const bench_runner runner = {create, run, destroy, NULL, NULL, false};
+    static const bench_runner runner = {create, run, destroy, NULL, NULL, false, NULL};
     const bool forward = c->pass == PASS_FORWARD;
     return c->op == &project_operation && c->dtype == EQUINV_F32 &&
                    c->kind != EQUINV_PROJECT_SORT && (forward || is_linear(c))
@@ -375,6 +375,6 @@ const bench_runner *openblas_project(const bench_case *c)
 
 const bench_runner *openblas_fold(const bench_case *c)
 {
-    static const bench_runner runner = {fold_create, fold_run, destroy, NULL, NULL, false};
+    static const bench_runner runner = {fold_create, fold_run, destroy, NULL, NULL, false, NULL};
     return c->op == &project_operation && c->dtype == EQUINV_F32 && is_linear(c) ? &runner : NULL;
 }

@@ -43,8 +43,9 @@ static equinv_status templates_run(problem *p)
 
 const bench_runner *std_runner(const bench_case *c)
 {
-    static const bench_runner sort = {sort_create, sort_run, destroy, NULL, NULL, false};
-    static const bench_runner templates = {templates_create, templates_run, NULL, NULL, NULL, true};
+    static const bench_runner sort = {sort_create, sort_run, destroy, NULL, NULL, false, NULL};
+    static const bench_runner templates = {
+        templates_create, templates_run, NULL, NULL, NULL, true, NULL};
     if (c->dtype != EQUINV_F32 || c->pass != PASS_FORWARD)
         return NULL;
     if (c->op == &templates_operation && c->kind == EQUINV_TEMPLATE_GAUSSIAN)

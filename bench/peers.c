@@ -39,18 +39,43 @@ static const bench_runner *reference_runner(const bench_case *c)
 #else
 #define STD(find) NOT_BUILT
 #endif
+/* Of a library that is opened when the program runs. */
+#define ON_GPU(find, open) find, NULL, NULL, true, open
+#define NOT_ON_GPU                                                                                 \
+    NULL, "this program was built without it: its headers were not in CUDA_HOME/include", NULL,    \
+        true, NULL
+#ifdef EQI_HAVE_CUDNN
+#define CUDNN ON_GPU(cudnn_runner, cudnn_open)
+#else
+#define CUDNN NOT_ON_GPU
+#endif
+#ifdef EQI_HAVE_CUBLAS
+#define CUBLAS ON_GPU(cublas_runner, cublas_open)
+#else
+#define CUBLAS NOT_ON_GPU
+#endif
 
 static const peer peers[] = {
-    {"cpu", "the library itself on the CPU, beside --device cuda", own_runner, NULL, NULL},
-    {"ref", "the library's reference implementation on the CPU", reference_runner, NULL, "ref"},
-    {"onednn-direct", "oneDNN's direct convolution", ONEDNN(onednn_direct), NULL},
-    {"onednn-auto", "oneDNN, Winograd allowed", ONEDNN(onednn_auto), NULL},
-    {"onednn-reorder", "oneDNN, reorders timed", ONEDNN(onednn_reorder), NULL},
-    {"openblas", "OpenBLAS on the expanded matrix", OPENBLAS(openblas_expanded), NULL},
-    {"openblas-fold", "sum over the group, then OpenBLAS", OPENBLAS(openblas_fold), NULL},
-    {"std", "the C++ standard library", STD(std_runner), NULL},
+    {"cpu", "the library itself on the CPU, beside --device cuda", own_runner, NULL, NULL, true,
+     NULL},
+    {"ref", "the library's reference implementation on the CPU", reference_runner, NULL, "ref",
+     false, NULL},
+    {"onednn-direct", "oneDNN's direct convolution", ONEDNN(onednn_direct), NULL, false, NULL},
+    {"onednn-auto", "oneDNN, Winograd allowed", ONEDNN(onednn_auto), NULL, false, NULL},
+    {"onednn-reorder", "oneDNN, reorders timed", ONEDNN(onednn_reorder), NULL, false, NULL},
+    {"openblas", "OpenBLAS on the expanded matrix", OPENBLAS(openblas_expanded), NULL, false, NULL},
+    {"openblas-fold", "sum over the group, then OpenBLAS", OPENBLAS(openblas_fold), NULL, false,
+     NULL},
+    {"std", "the C++ standard library", STD(std_runner), NULL, false, NULL},
+    {"cudnn", "cuDNN's convolution, beside --device cuda", CUDNN},
+    {"cublas", "cuBLAS on the (expanded) matrix, beside --device cuda", CUBLAS},
 };
 enum { PEERS = sizeof peers / sizeof *peers, OTHERS = 2 /* the first that is other software */ };
+
+static int say_missing(const peer *p, const char *why)
+{
+    return tool_fail("--peer is \"%s\" (%s), which is missing: %s", p->name, p->purpose, why);
+}
 
 const peer *peer_find(const char *name, int *code)
 {
@@ -63,19 +88,25 @@ const peer *peer_find(const char *name, int *code)
             continue;
         if (!peers[i].missing)
             return &peers[i];
-        *code = tool_fail("--peer is \"%s\" (%s), which is missing: %s", name, peers[i].purpose,
-                          peers[i].missing);
+        *code = say_missing(&peers[i], peers[i].missing);
         return NULL;
     }
     *code = tool_misused("--peer is \"%s\", expected all or one of: %s", name, words);
     return NULL;
 }
 
-int peers_all(const peer **list, int most)
+int peer_load(const peer *p)
+{
+    const char *const why = p->open ? p->open() : NULL;
+    return why ? say_missing(p, why) : -1;
+}
+
+int peers_all(const peer **list, int most, bool cuda)
 {
     int count = 0;
     for (size_t i = OTHERS; i < PEERS && count < most; i++)
-        if (!peers[i].missing)
+        if (!peers[i].missing && (!peers[i].beside_cuda || cuda) &&
+            (!peers[i].open || !peers[i].open()))
             list[count++] = &peers[i];
     return count;
 }
@@ -106,6 +137,12 @@ void peers_describe(FILE *out)
 #endif
 #ifdef EQI_HAVE_OPENBLAS
     openblas_describe(out);
+#endif
+#ifdef EQI_HAVE_CUDNN
+    cudnn_describe(out);
+#endif
+#ifdef EQI_HAVE_CUBLAS
+    cublas_describe(out);
 #endif
 }
 

@@ -120,9 +120,16 @@ void problem_destroy(problem *p)
     *p = (problem){.ctx = NULL};
 }
 
+equinv_status problem_wait(problem *p)
+{
+    return p->runner->wait ? p->runner->wait(p) : equinv_context_synchronize(p->ctx);
+}
+
 equinv_status problem_run(problem *p)
 {
     equinv_status status = p->runner->run(p);
+    if (!status && p->runner->wait)
+        status = p->runner->wait(p);
     if (!status && p->runner->finish)
         status = p->runner->finish(p);
     return status ? status : equinv_context_synchronize(p->ctx);

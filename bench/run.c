@@ -233,19 +233,26 @@ static int open_peers(run *r)
 {
     const run_options *const o = r->options;
     r->every_peer = o->peer_count == 1 && strcmp(o->peers[0], "all") == 0;
-    if (r->every_peer) {
-        r->peer_count = peers_all(r->peers, MOST_PEERS);
-        return -1;
-    }
-    for (; r->peer_count < o->peer_count; r->peer_count++) {
+    for (; !r->every_peer && r->peer_count < o->peer_count; r->peer_count++) {
         const char *const name = o->peers[r->peer_count];
         int code = TOOL_FAILED;
         if (!(r->peers[r->peer_count] = peer_find(name, &code)))
             return code;
-        if (strcmp(name, "cpu") == 0 && o->context.device == EQUINV_DEVICE_CPU)
-            return tool_misused("--peer is \"cpu\", which needs --device cuda");
+        if (r->peers[r->peer_count]->beside_cuda && o->context.device == EQUINV_DEVICE_CPU)
+            return tool_misused("--peer is \"%s\", which needs --device cuda", name);
     }
     return -1;
+}
+
+/* After the contexts: what the plugin has loaded is then found in any folder. */
+static int load_peers(run *r)
+{
+    int code = -1;
+    if (r->every_peer)
+        r->peer_count = peers_all(r->peers, MOST_PEERS, r->cuda != NULL);
+    for (int i = 0; code < 0 && i < r->peer_count; i++)
+        code = peer_load(r->peers[i]);
+    return code;
 }
 
 static int open_run(run *r)
@@ -256,7 +263,7 @@ static int open_run(run *r)
                             o->cases ? o->cases : o->names[0]);
     if (!o->op_given && o->name_count == 0 && !o->cases)
         return tool_misused("nothing to run: expected --op, a case's name or --cases");
-    const int code = open_peers(r);
+    int code = open_peers(r);
     if (code >= 0)
         return code;
     equinv_context_desc desc = o->context;
@@ -269,6 +276,8 @@ static int open_run(run *r)
     if (o->clock == CLOCK_CPU && (r->cuda || equinv_context_threads(r->cpu) > 1))
         return tool_misused("--clock is \"cpu\", which needs --threads 1 and --device cpu");
     sample_clock_choose((sample_clock)o->clock);
+    if ((code = load_peers(r)) >= 0)
+        return code;
     peers_begin(equinv_context_threads(r->cpu));
     r->table = stdout;
     if (o->json && strcmp(o->json, "-") == 0) {

@@ -55,7 +55,7 @@ static equinv_status sample(const racer *t, double *seconds)
     for (int64_t i = 0; !status && i < t->calls; i++)
         status = t->copies ? call_with_copies(p) : p->runner->run(p);
     if (!status)
-        status = equinv_context_synchronize(p->ctx);
+        status = problem_wait(p);
     *seconds = (sample_seconds() - start) / (double)t->calls;
     return status;
 }

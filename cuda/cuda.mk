@@ -1,6 +1,5 @@
 # The CUDA plugin, built where nvcc is: CUDA=auto|0|1. CUDA_ARCHS=native builds for the GPU in this machine.
 CUDA ?= auto
-CUDA_HOME ?= /usr/local/cuda
 NVCC ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard $(CUDA_HOME)/bin/nvcc))
 # Machine code for the data centre cards, and PTX that the driver compiles for all others from 7.5 on.
 CUDA_ARCHS ?= default
