@@ -46,3 +46,19 @@ $(BUILD)/tests/cuda_host/planted: $(CUDA_HOST_PLANTED:%.cpp=$(CUDA_HOST_OBJ)/%.o
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CXX) $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) -pthread -o $@ $^ -lm
+
+# Stand-ins for the libraries that equinv-bench opens beside a GPU, by all names that it may open.
+FAKE_GPU := $(BUILD)/tests/fake_gpu
+FAKE_GPU_VERSIONS_libcuda := 1
+FAKE_GPU_VERSIONS_libcudnn := 8 9
+FAKE_GPU_VERSIONS_libcublas := 11 12 13 14
+FAKE_GPU_LIBRARIES := $(if $(findstring EQI_HAVE_CU,$(BENCH_DEFINES)),$(FAKE_GPU)/libcuda.so) \
+                      $(if $(findstring EQI_HAVE_CUDNN,$(BENCH_DEFINES)),$(FAKE_GPU)/libcudnn.so) \
+                      $(if $(findstring EQI_HAVE_CUBLAS,$(BENCH_DEFINES)),$(FAKE_GPU)/libcublas.so)
+$(BUILD)/obj/tests/fake_gpu/%.o: INCLUDES += $(TOOLKIT_FLAGS)
+$(FAKE_GPU)/%.so: $(BUILD)/obj/tests/fake_gpu/%.o
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -shared $(LINK_FLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $<
+	$(Q)for version in $(FAKE_GPU_VERSIONS_$*); do ln -sf $*.so $@.$$version; done
+$(BUILD)/tests/cuda/peers: | $(FAKE_GPU_LIBRARIES) program

@@ -35,6 +35,9 @@ EQI_HOST_EXPORT int64_t eqi_host_launches(void);
 EQI_HOST_EXPORT size_t eqi_host_memory_in_use(void);
 EQI_HOST_EXPORT int64_t eqi_host_objects(void);
 
+/* Device memory is open to host code from one call to the next with false: for foreign kernels. */
+EQI_HOST_EXPORT void eqi_host_open_memory(bool open);
+
 #ifdef __cplusplus
 }
 #endif

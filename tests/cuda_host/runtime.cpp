@@ -418,6 +418,15 @@ size_t eqi_host_memory_in_use(void)
     return eqi_host::device_bytes();
 }
 
+void eqi_host_open_memory(bool open)
+{
+    const Lock lock(eqi_host::engine_mutex);
+    if (open)
+        eqi_host::open_memory();
+    else
+        eqi_host::close_memory();
+}
+
 int64_t eqi_host_objects(void)
 {
     const Lock lock(eqi_host::engine_mutex);
