@@ -119,17 +119,20 @@ static const char *algorithm_name(pass direction, int algorithm)
 enum { MOST_RESULTS = 16 };
 
 /*
- * Results come fastest first and may name algorithms for tensor cores, which are passed over. run's
- * descriptor says CUDNN_FMA_MATH too.
+ * Results come fastest first and may name algorithms for tensor cores, which are passed over. Cards without
+ * TF32 may call their fp32 the default; run's descriptor says CUDNN_FMA_MATH whatever was found.
  */
+static const cudnnMathType_t fp32_words[] = {CUDNN_FMA_MATH, CUDNN_DEFAULT_MATH};
+
 #define KEEP_FASTEST(s, results, count)                                                            \
-    for (int i = 0; i < (count); i++)                                                              \
-        if ((results)[i].status == CUDNN_STATUS_SUCCESS &&                                         \
-            (results)[i].mathType == CUDNN_FMA_MATH) {                                             \
-            (s)->algorithm = (int)(results)[i].algo;                                               \
-            (s)->workspace = (results)[i].memory;                                                  \
-            return EQUINV_OK;                                                                      \
-        }                                                                                          \
+    for (int name = 0; name < 2; name++)                                                           \
+        for (int i = 0; i < (count); i++)                                                          \
+            if ((results)[i].status == CUDNN_STATUS_SUCCESS &&                                     \
+                (results)[i].mathType == fp32_words[name]) {                                       \
+                (s)->algorithm = (int)(results)[i].algo;                                           \
+                (s)->workspace = (results)[i].memory;                                              \
+                return EQUINV_OK;                                                                  \
+            }                                                                                      \
     return peer_failed("cuDNN has no fp32 algorithm for this problem")
 
 static equinv_status find_forward(state *s)

@@ -96,7 +96,7 @@ static void compare(const char *peer, const char *const *cases, int count, bool 
     if (is_there(&folder, peer)) {
         snprintf(line, sizeof line, "perf --cases cases --json - --peer %s" QUICK, peer);
         const outcome o = program_run(&folder, "equinv-bench", libraries(""), line);
-        GIVES(o, 0);
+        ck_assert_msg(o.code == 0, "exit code %d, stderr \"%.500s\"", o.code, o.err);
         ck_assert_int_eq(count_of(o.out, "\n"), lines);
         snprintf(line, sizeof line, "\"peer\": \"%s\"", peer);
         ck_assert_int_eq(count_of(o.out, line), lines);

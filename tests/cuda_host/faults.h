@@ -35,7 +35,7 @@ EQI_HOST_EXPORT int64_t eqi_host_launches(void);
 EQI_HOST_EXPORT size_t eqi_host_memory_in_use(void);
 EQI_HOST_EXPORT int64_t eqi_host_objects(void);
 
-/* Device memory is open to host code from one call to the next with false: for foreign kernels. */
+/* Opens device memory to host code, until false closes it: for kernels that are not the plugin's. */
 EQI_HOST_EXPORT void eqi_host_open_memory(bool open);
 
 #ifdef __cplusplus
