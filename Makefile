@@ -165,4 +165,4 @@ help: ## this list
 	@printf 'make            build libraries, program and examples into $(BUILD)/\n'
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort -u | awk -F'\t' '{printf "make %-16s %s\n", $$1, $$2}'
 	@printf '\nVariables: CC, CFLAGS, BUILD, JOBS, prefix, DESTDIR, V=1, WERROR=1, SANITIZE=address|undefined,\n'
-	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK ONEDNN CUDA = auto|0|1, CUDA_ARCHS=native, GOLDEN=dir\n'
+	@printf 'OPENBLAS PTHREADPOOL CJSON ZLIB CHECK ONEDNN CUDNN CUBLAS CUDA = auto|0|1, CUDA_ARCHS=native, GOLDEN=dir\n'
