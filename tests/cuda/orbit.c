@@ -56,9 +56,9 @@ static void compare(sides *s, equinv_group group, const equinv_tensor *x, const 
     equinv_tensor got = sides_take(s, &to), at = sides_take(s, &nearest);
     ASSERT_CLOSE(&got, &distance, x->dtype == EQUINV_F32 ? 1e-6 : 1e-14);
     ASSERT_SAME(&at, &element);
-    cuda_laid *const laid[] = {&on_x, &on_y, &to, &nearest};
+    cuda_laid *const all[] = {&on_x, &on_y, &to, &nearest};
     for (int i = 0; i < 4; i++)
-        cuda_laid_free(s->gpu, laid[i]);
+        cuda_laid_free(s->gpu, all[i]);
     equinv_tensor_destroy(s->cpu, &got);
     equinv_tensor_destroy(s->cpu, &at);
     equinv_tensor_destroy(s->cpu, &distance);

@@ -269,7 +269,7 @@ START_TEST(two_devices)
     setenv("EQI_CUDA_HOST_DEVICES", "2", 1);
     equinv_context *ctx[2] = {NULL, NULL};
     for (int i = 0; i < 2; i++) {
-        char start[16];
+        char start[32];
         snprintf(start, sizeof start, "cuda:%d, ", i);
         OK(create(EQUINV_DEVICE_CUDA, i, &ctx[i]));
         ck_assert_int_eq(equinv_context_device(ctx[i]).kind, EQUINV_DEVICE_CUDA);

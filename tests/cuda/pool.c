@@ -183,7 +183,7 @@ START_TEST(large_windows_equal_ref)
                 d.height = cases[i].height, d.width = cases[i].width;
                 d.kernel = cases[i].kernel, d.stride = cases[i].stride;
                 d.padding = cases[i].padding;
-                char what[32];
+                char what[48];
                 snprintf(what, sizeof what, "case %d, kind %d", i, kind);
                 compare(cpu, cuda, &r, d, k / 2, what);
             }
