@@ -10,16 +10,6 @@ const char *__asan_default_options(void)
     return "allocator_may_return_null=1";
 }
 
-/*
- * The leak checker may crash when it looks through thread-local memory in a forked child that had a
- * dozen tests before it (seen with GCC 12). Nothing here keeps its only pointer to memory there.
- */
-const char *__lsan_default_options(void) __attribute__((visibility("default")));
-const char *__lsan_default_options(void)
-{
-    return "use_tls=0";
-}
-
 #ifdef EQI_HAVE_CHECK
 int run_tests(const char *suite_name, const test_entry *tests, size_t count)
 {
