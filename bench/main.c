@@ -17,7 +17,7 @@ void message_place(const char *text)
     snprintf(place, sizeof place, "%s", text);
 }
 
-static void say(const char *format, va_list arguments)
+void tool_say(const char *format, va_list arguments)
 {
     fflush(stdout);
     fputs("equinv-bench: ", stderr);
@@ -27,24 +27,6 @@ static void say(const char *format, va_list arguments)
         fprintf(stderr, "%s: ", place);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
-}
-
-int tool_fail(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
-    return TOOL_FAILED;
-}
-
-int tool_misused(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
-    return TOOL_USAGE;
 }
 
 int tool_refused(void)

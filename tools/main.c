@@ -14,7 +14,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 /* Name of the running command; NULL until it is known. */
 static const char *running;
 
-static void say(const char *format, va_list arguments)
+void tool_say(const char *format, va_list arguments)
 {
     progress_clear();
     fputs("equinv: ", stderr);
@@ -22,24 +22,6 @@ static void say(const char *format, va_list arguments)
         fprintf(stderr, "%s: ", running);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
-}
-
-int tool_fail(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
-    return TOOL_FAILED;
-}
-
-int tool_misused(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    say(format, arguments);
-    va_end(arguments);
-    return TOOL_USAGE;
 }
 
 int tool_refused(void)

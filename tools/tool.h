@@ -9,6 +9,7 @@
 
 #include <argp.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "equinv/equinv.h"
@@ -23,9 +24,12 @@ typedef struct command {
 
 extern const command info_command, project_command, report_command, train_command, extract_command;
 
-/* ---- messages (main.c) ---------------------------------------------------------------------- */
+/* ---- messages (complain.c; each program has its own tool_say and tool_refused) -------------- */
 
-/* "equinv: <command>: sentence" on stderr; gives TOOL_FAILED. */
+/* "equinv: <command>: sentence" on stderr, or as the program begins its sentences. */
+void tool_say(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
+
+/* That, and TOOL_FAILED. */
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The same for wrong usage: main adds a hint to --help; gives TOOL_USAGE. */
