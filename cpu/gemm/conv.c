@@ -24,6 +24,7 @@
 
 #include "conv_tile.h"
 #include "gemm.h"
+#include "internal/arithmetic.h"
 
 enum {
     TILE_PIXELS = 512,
@@ -59,21 +60,6 @@ typedef struct gemm_plan {
     size_t bank_size, lane_size, weights_lane_size; /* bytes */
 } gemm_plan;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static size_t align(size_t size)
 {
     return (size + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
@@ -84,7 +70,7 @@ static size_t align(size_t size)
 /* Buffer rows between the first of `count` positions and the last row that their patches read. */
 static int64_t span(const side *s, int64_t count)
 {
-    return divide_up(count - 1, s->step) * s->move + s->reach + 1;
+    return eqi_divide_up(count - 1, s->step) * s->move + s->reach + 1;
 }
 
 static bool is_whole(const side *s)
@@ -96,16 +82,17 @@ static bool is_whole(const side *s)
 static void choose_tile(const eqi_conv_problem *p, const eqi_hardware *hardware, side *s)
 {
     const int64_t image = s->rows * s->columns;
-    const int64_t share = smaller(p->desc.batch, 1 << 20) * smaller(image, 1 << 20) /
+    const int64_t share = eqi_smaller(p->desc.batch, 1 << 20) * eqi_smaller(image, 1 << 20) /
                           (4 * (int64_t)hardware->threads);
-    const int64_t by_outputs = larger(48, (64 << 10) / s->outputs);
-    const int64_t goal = larger(64, smaller(share, smaller(TILE_PIXELS, by_outputs)));
+    const int64_t by_outputs = eqi_larger(48, (64 << 10) / s->outputs);
+    const int64_t goal = eqi_larger(64, eqi_smaller(share, eqi_smaller(TILE_PIXELS, by_outputs)));
     if (s->wrap_out || image <= 2 * goal) {
         s->band = s->rows;
-        s->images = larger(1, smaller(goal / image, p->desc.batch));
+        s->images = eqi_larger(1, eqi_smaller(goal / image, p->desc.batch));
     } else {
         s->images = 1;
-        s->band = smaller(s->rows, divide_up(larger(1, goal / s->columns), s->step) * s->step);
+        s->band = eqi_smaller(s->rows,
+                              eqi_divide_up(eqi_larger(1, goal / s->columns), s->step) * s->step);
     }
     s->buffer_rows = span(s, s->band);
     s->buffer_columns = span(s, s->columns);
@@ -165,12 +152,12 @@ static side backward_side(const eqi_conv_problem *p, const eqi_hardware *hardwar
 /* One class of positions on one axis: those that are `delta` after the first, modulo step. */
 static int64_t class_count(const side *s, int64_t size)
 {
-    return smaller(s->step, size);
+    return eqi_smaller(s->step, size);
 }
 
 static int64_t class_positions(const side *s, int64_t delta, int64_t size)
 {
-    return delta < size ? divide_up(size - delta, s->step) : 0;
+    return delta < size ? eqi_divide_up(size - delta, s->step) : 0;
 }
 
 static bool class_has_tap(const side *s, const equinv_conv_desc *d, int64_t delta, int64_t t)
@@ -253,18 +240,18 @@ static gemm_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware
                             (double)f->patch * (double)f->outputs;
     const int64_t worth =
         products < LANE_PRODUCTS * 1024.0 ? 1 + (int64_t)products / LANE_PRODUCTS : 1024;
-    g.lanes = smaller(smaller(hardware->threads, worth), LANE_LIMIT / (int64_t)g.lane_size);
-    g.lanes = larger(1, g.lanes);
+    g.lanes = eqi_smaller(eqi_smaller(hardware->threads, worth), LANE_LIMIT / (int64_t)g.lane_size);
+    g.lanes = eqi_larger(1, g.lanes);
     /*
      * The gradient of the bank is summed in parts, by the problem alone so that the bits do not depend
      * on the threads: chains of at most CHAIN pixels where memory allows, and enough work for a pool.
      */
-    const int64_t rows = smaller(p->desc.batch, 1 << 20) * smaller(f->rows, 1 << 20);
-    const int64_t pixels = rows * smaller(f->columns, 1 << 20);
-    const int64_t memory = larger(1, ((int64_t)64 << 20) / (int64_t)g.bank_size);
-    const int64_t wanted = smaller(pixels / PART_PIXELS, larger(PARTS, pixels / CHAIN));
-    g.parts = larger(1, smaller(wanted, smaller(rows, memory)));
-    g.blocks = larger(1, smaller(PARTS / 2 / g.parts, f->patch / 24));
+    const int64_t rows = eqi_smaller(p->desc.batch, 1 << 20) * eqi_smaller(f->rows, 1 << 20);
+    const int64_t pixels = rows * eqi_smaller(f->columns, 1 << 20);
+    const int64_t memory = eqi_larger(1, ((int64_t)64 << 20) / (int64_t)g.bank_size);
+    const int64_t wanted = eqi_smaller(pixels / PART_PIXELS, eqi_larger(PARTS, pixels / CHAIN));
+    g.parts = eqi_larger(1, eqi_smaller(wanted, eqi_smaller(rows, memory)));
+    g.blocks = eqi_larger(1, eqi_smaller(PARTS / 2 / g.parts, f->patch / 24));
     return g;
 }
 
@@ -292,7 +279,7 @@ static bool is_modest(const eqi_conv_problem *p)
 static double footprint(const side *s)
 {
     const double pixels = (double)s->images * (double)s->band * (double)s->columns;
-    const double wider = (double)larger(s->outputs, s->channels);
+    const double wider = (double)eqi_larger(s->outputs, s->channels);
     return pixels * (wider + 1) + (double)s->patch * (double)s->outputs +
            (double)s->images * (double)s->channels * (double)s->buffer_rows *
                (double)s->buffer_columns;
@@ -524,16 +511,16 @@ static void run_tiles(void *arg, int64_t index)
     const side *const s = job->side;
     const equinv_conv_desc *const d = &job->problem->desc;
     const lane l = lane_of(s, d->dtype, job->lanes + (size_t)index * job->plan->lane_size);
-    const int64_t bands = divide_up(s->rows, s->band);
+    const int64_t bands = eqi_divide_up(s->rows, s->band);
     for (;;) {
         const int64_t i = __atomic_fetch_add(&job->next, 1, __ATOMIC_RELAXED);
         if (i >= job->tiles)
             return;
         tile t = {.image = i * s->images, .rows = s->rows};
-        t.images = smaller(s->images, d->batch - t.image);
+        t.images = eqi_smaller(s->images, d->batch - t.image);
         if (!is_whole(s)) {
             const int64_t y = i % bands * s->band;
-            t = (tile){i / bands, 1, y, smaller(s->band, s->rows - y)};
+            t = (tile){i / bands, 1, y, eqi_smaller(s->band, s->rows - y)};
         }
         fetch(s, job->from, &t, l.buffer);
         if (s->wrap_out && !d->accumulate)
@@ -564,9 +551,10 @@ static void run_side(const eqi_conv_plan *plan, const side *s, const equinv_tens
         .bias = bias,
         .bank = bank,
         .lanes = (char *)scratch + g->bank_size,
-        .tiles = is_whole(s) ? divide_up(batch, s->images) : batch * divide_up(s->rows, s->band),
+        .tiles =
+            is_whole(s) ? eqi_divide_up(batch, s->images) : batch * eqi_divide_up(s->rows, s->band),
     };
-    run(plan, smaller(g->lanes, job.tiles), run_tiles, &job);
+    run(plan, eqi_smaller(g->lanes, job.tiles), run_tiles, &job);
 }
 
 static equinv_status gemm_forward(const eqi_conv_plan *plan, const equinv_tensor *src,
@@ -604,8 +592,8 @@ static tile tile_at(const side *s, int64_t begin, int64_t end)
 {
     const int64_t image = begin / s->rows, y = begin % s->rows;
     if (is_whole(s) && y == 0 && end - begin >= s->rows)
-        return (tile){image, smaller(s->images, (end - begin) / s->rows), 0, s->rows};
-    return (tile){image, 1, y, smaller(s->band, smaller(s->rows - y, end - begin))};
+        return (tile){image, eqi_smaller(s->images, (end - begin) / s->rows), 0, s->rows};
+    return (tile){image, 1, y, eqi_smaller(s->band, eqi_smaller(s->rows - y, end - begin))};
 }
 
 /* Adds one tile to rows first .. last - 1 of a part's bank, and to its bias. */
@@ -677,8 +665,9 @@ static void run_parts(void *arg, int64_t index)
                    (size_t)((last - first) * s->group_outputs) * equinv_dtype_size(dtype));
         if (block == 0)
             memset(bias, 0, bias_size(job));
-        const int64_t end = rows / g->parts * (part + 1) + smaller(part + 1, rows % g->parts);
-        for (int64_t row = rows / g->parts * part + smaller(part, rows % g->parts); row < end;) {
+        const int64_t end = rows / g->parts * (part + 1) + eqi_smaller(part + 1, rows % g->parts);
+        for (int64_t row = rows / g->parts * part + eqi_smaller(part, rows % g->parts);
+             row < end;) {
             const tile t = tile_at(s, row, end);
             add_tile(job, &l, &t, first, last, bank, bias);
             row += t.images * t.rows;
@@ -689,7 +678,7 @@ static void run_parts(void *arg, int64_t index)
 /* Outputs that one task sums and folds: at least a cache line of each row. */
 static int64_t fold_fields(const side *s)
 {
-    return larger(1, 16 / s->output_elements);
+    return eqi_larger(1, 16 / s->output_elements);
 }
 
 /* diff_psi[o,i,a,v], for fields first .. last - 1: the sum of the entries of the bank that are it. */
@@ -722,10 +711,10 @@ static void fold(void *arg, int64_t index)
     const weights_job *const job = arg;
     const eqi_conv_problem *const p = job->problem;
     const side *const s = &job->plan->forward;
-    const int64_t blocks = divide_up(p->out_per_group, fold_fields(s));
+    const int64_t blocks = eqi_divide_up(p->out_per_group, fold_fields(s));
     const int64_t group = index / blocks, k = p->desc.kernel;
     const int64_t first = index % blocks * fold_fields(s);
-    const int64_t last = smaller(p->out_per_group, first + fold_fields(s));
+    const int64_t last = eqi_smaller(p->out_per_group, first + fold_fields(s));
     const eqi_conv_block block = {
         .parts = job->plan->parts,
         .part_step = (int64_t)(job->plan->bank_size / equinv_dtype_size(p->desc.dtype)),
@@ -776,8 +765,8 @@ static equinv_status gemm_backward_weights(const eqi_conv_plan *plan, const equi
     job.parts = job.lanes + (size_t)g->lanes * g->weights_lane_size;
     job.biases = job.parts + (size_t)g->parts * g->bank_size;
     job.sums = (double *)(job.biases + (size_t)g->parts * bias_size(&job));
-    const int64_t blocks = divide_up(plan->problem.out_per_group, fold_fields(&g->forward));
-    run(plan, smaller(g->lanes, g->parts * g->blocks), run_parts, &job);
+    const int64_t blocks = eqi_divide_up(plan->problem.out_per_group, fold_fields(&g->forward));
+    run(plan, eqi_smaller(g->lanes, g->parts * g->blocks), run_parts, &job);
     run(plan, plan->problem.desc.channel_groups * blocks, fold, &job);
     if (diff_bias)
         fold_bias(&job);

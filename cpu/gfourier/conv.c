@@ -209,17 +209,12 @@ static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src
     char *memory = scratch;
     float *const room = eqi_take(&memory, g->filter_room);
     float *const biases = eqi_take(&memory, g->bias_room);
-    equinv_tensor dense;
-    if (bias) {
-        for (int64_t o = 0; o < plan->problem.desc.fields_out; o++)
-            biases[o] = ((const float *)bias->data)[o * bias->strides[0]];
-        dense = *bias;
-        dense.data = biases;
-    }
+    for (int64_t o = 0; bias && o < plan->problem.desc.fields_out; o++)
+        biases[o] = ((const float *)bias->data)[o * bias->strides[0]];
     if (!weights->packed)
         pack_pass(&g->forward, &weights->psi, false, room);
     eqi_gf_pass_run(plan->head.ctx, &g->forward, src, weights->packed ? weights->packed : room,
-                    bias ? &dense : NULL, dst, memory);
+                    bias ? biases : NULL, dst, memory);
     return EQUINV_OK;
 }
 

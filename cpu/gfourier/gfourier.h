@@ -13,6 +13,7 @@
 #ifndef EQI_GFOURIER_H
 #define EQI_GFOURIER_H
 
+#include "internal/arithmetic.h"
 #include "internal/conv.h"
 
 /*

@@ -11,27 +11,12 @@ enum {
     RUN_MOST = SMALL_PIXELS + 16 /* pixels of one image in a tile, in whole vectors */
 };
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* ---- geometry ------------------------------------------------------------------------------------- */
 
 /* `all` in equal shares of at most `most`, at least 1. */
 static int64_t even_share(int64_t all, int64_t most)
 {
-    return divide_up(all, divide_up(all, smaller(all, larger(1, most))));
+    return eqi_divide_up(all, eqi_divide_up(all, eqi_smaller(all, eqi_larger(1, most))));
 }
 
 /* Tap rows of one residue modulo the stride: how far the last of them is, in rows of dst; -1: none. */
@@ -49,7 +34,8 @@ static int64_t copies_of(const eqi_gf_pass *p, int64_t band, int64_t *copies)
 {
     int64_t floats = 0;
     *copies = 0;
-    for (int64_t residue = 0; residue < smaller(p->stride, p->dilation * p->kernel); residue++) {
+    for (int64_t residue = 0; residue < eqi_smaller(p->stride, p->dilation * p->kernel);
+         residue++) {
         const int64_t reach = residue_reach(p, residue);
         if (reach < 0)
             continue;
@@ -92,10 +78,10 @@ static int64_t images_together(const eqi_gf_pass *p)
     int64_t copies;
     const int64_t bytes =
         p->fields_in * p->elements * copies_of(p, p->out_height, &copies) * (int64_t)sizeof(float);
-    const int64_t fair = p->batch / larger(1, p->threads);
+    const int64_t fair = p->batch / eqi_larger(1, p->threads);
     if (pixels >= SMALL_PIXELS)
         return 1;
-    return larger(1, smaller(smaller(fair, RUN_PIXELS / pixels), PLANES_BYTES / bytes));
+    return eqi_larger(1, eqi_smaller(eqi_smaller(fair, RUN_PIXELS / pixels), PLANES_BYTES / bytes));
 }
 
 void eqi_gf_pass_size(eqi_gf_pass *p)
@@ -107,22 +93,22 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     p->images = images_together(p);
     while (p->band > BAND_ROWS && p->images == 1 &&
            (planes * copies_of(p, p->band, &p->copies) * (int64_t)sizeof(float) > PLANES_BYTES ||
-            p->batch * divide_up(p->out_height, p->band) < p->threads))
-        p->band = divide_up(p->band, 2);
-    p->bands = divide_up(p->out_height, p->band);
+            p->batch * eqi_divide_up(p->out_height, p->band) < p->threads))
+        p->band = eqi_divide_up(p->band, 2);
+    p->bands = eqi_divide_up(p->out_height, p->band);
     p->run = copies_of(p, p->band, &p->copies);
     p->element = p->images * p->run;
     /* Images that share a row need room for the last vector of the last one. */
     p->pitch = p->images == 1
                    ? lanes * p->vectors
-                   : divide_up(p->images * p->out_height * p->out_width, lanes) * lanes + lanes;
+                   : eqi_divide_up(p->images * p->out_height * p->out_width, lanes) * lanes + lanes;
     const int64_t plane_bytes = p->elements * p->element * (int64_t)sizeof(float);
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
     p->chunk = even_share(p->fields_in, PLANES_BYTES / plane_bytes);
     p->part = even_share(p->chunk, HAT_BYTES / hat_bytes);
 
     const int64_t tiles =
-        p->chunk == p->fields_in ? 1 : divide_up(p->band * p->out_width, p->pitch);
+        p->chunk == p->fields_in ? 1 : eqi_divide_up(p->band * p->out_width, p->pitch);
     p->planes_size = (size_t)(p->chunk * p->elements * p->element + p->pitch) * sizeof(float);
     p->hat_size = (size_t)(p->part * hat_bytes);
     p->out_size = (size_t)(tiles * p->fields_out * p->form->components * p->pitch) * sizeof(float);
@@ -160,7 +146,8 @@ static void fill_copies(const eqi_gf_pass *p)
 {
     int64_t start = 0;
     eqi_gf_copy *c = p->copy;
-    for (int64_t residue = 0; residue < smaller(p->stride, p->dilation * p->kernel); residue++) {
+    for (int64_t residue = 0; residue < eqi_smaller(p->stride, p->dilation * p->kernel);
+         residue++) {
         const int64_t reach = residue_reach(p, residue);
         for (int64_t t = 0; reach >= 0 && t < p->kernel; t++, c++) {
             *c = (eqi_gf_copy){residue, p->dilation * t, p->band + reach, start};
@@ -197,7 +184,7 @@ typedef struct panel_row {
 static panel_row panel_row_of(float *block, int64_t panel, int64_t rows, int64_t all_k, int64_t row)
 {
     const int64_t first = row / panel * panel;
-    return (panel_row){block + first * all_k + row - first, smaller(panel, rows - first)};
+    return (panel_row){block + first * all_k + row - first, eqi_smaller(panel, rows - first)};
 }
 
 /* The rows of output o in all blocks, in the order of a filter's entries. */
@@ -263,7 +250,7 @@ static void run_part(const eqi_gf_band *b, int64_t first_field, int64_t held, in
                                   .all_k = p->fields_in * p->taps * size,
                                   .filter = filter,
                                   .pitch = p->pitch,
-                                  .vectors = divide_up(pixels, p->kernels->lanes),
+                                  .vectors = eqi_divide_up(pixels, p->kernels->lanes),
                                   .accumulate = first_field > 0};
         for (int outer = 0; outer < p->form->block[block].outer; outer++) {
             product.src = hat;
@@ -316,7 +303,7 @@ static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, con
 {
     const int64_t image = b->rows * b->pass->out_width, end = pixel + pixels;
     for (int64_t x = pixel; x < end;) {
-        const int64_t some = smaller(end - x, image - x % image);
+        const int64_t some = eqi_smaller(end - x, image - x % image);
         finish_run(b, b->image + x / image, x % image, some, out + x - pixel);
         x += some;
     }
@@ -329,13 +316,13 @@ static void run_band(const eqi_gf_band *b)
     const bool whole = p->chunk == p->fields_in;
     const int64_t tile = p->fields_out * p->form->components * p->pitch;
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
-        const int64_t fields = smaller(p->chunk, p->fields_in - first);
+        const int64_t fields = eqi_smaller(p->chunk, p->fields_in - first);
         eqi_gf_fill_planes(b, first, fields);
         for (int64_t x = 0; x < pixels; x += p->pitch) {
-            const int64_t some = smaller(p->pitch, pixels - x);
+            const int64_t some = eqi_smaller(p->pitch, pixels - x);
             float *const out = b->out + (whole ? 0 : x / p->pitch * tile);
             for (int64_t i = 0; i < fields; i += p->part)
-                run_part(b, first + i, i, smaller(p->part, fields - i), x, some, out);
+                run_part(b, first + i, i, eqi_smaller(p->part, fields - i), x, some, out);
             if (first + fields == p->fields_in)
                 finish_tile(b, x, some, out);
         }
@@ -364,10 +351,10 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
 }
 
 void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *p, const equinv_tensor *src,
-                     const float *filter, const equinv_tensor *bias, const equinv_tensor *dst,
+                     const float *filter, const float *bias, const equinv_tensor *dst,
                      void *scratch)
 {
-    const job j = {p, src, dst, filter, bias ? bias->data : NULL};
+    const job j = {p, src, dst, filter, bias};
     const double work = (double)p->fields_in * (double)p->fields_out * (double)p->taps *
                         (double)(p->form->inputs * p->images * p->band * p->out_width);
     eqi_parallel_rows(ctx, eqi_gf_tasks(p), work, 1, run_bands, &j, scratch, eqi_gf_pass_slice(p));

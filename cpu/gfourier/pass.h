@@ -88,7 +88,7 @@ void eqi_gf_pass_pack(const eqi_gf_pass *pass, const eqi_gf_psi *psi, float *fil
 
 /* Maps are [N, F, G, H, W]; scratch has a slice for each of the context's threads. */
 void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *pass, const equinv_tensor *src,
-                     const float *filter, const equinv_tensor *bias, const equinv_tensor *dst,
+                     const float *filter, const float *bias, const equinv_tensor *dst,
                      void *scratch);
 
 #endif

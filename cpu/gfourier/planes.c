@@ -3,16 +3,6 @@
 
 #include "pass.h"
 
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t wrapped(int64_t at, int64_t size)
 {
     const int64_t rest = at % size;
@@ -25,8 +15,8 @@ static void shift_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_c
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t pitch = b->src->strides[3], top = b->row + c->row - p->padding;
-    const int64_t above = smaller(rows, larger(0, -top));
-    const int64_t end = larger(above, smaller(rows, p->height - top));
+    const int64_t above = eqi_smaller(rows, eqi_larger(0, -top));
+    const int64_t end = eqi_larger(above, eqi_smaller(rows, p->height - top));
     const int64_t left = c->column - p->padding;
     const eqi_gf_shift s = {.from = plane + (top + above) * pitch + left,
                             .from_pitch = pitch,
@@ -70,9 +60,9 @@ void eqi_gf_band_set(eqi_gf_band *b, int64_t task)
 {
     const eqi_gf_pass *const p = b->pass;
     b->image = task / p->bands * p->images;
-    b->images = smaller(p->images, p->batch - b->image);
+    b->images = eqi_smaller(p->images, p->batch - b->image);
     b->row = task % p->bands * p->band;
-    b->rows = smaller(p->band, p->out_height - b->row);
+    b->rows = eqi_smaller(p->band, p->out_height - b->row);
 }
 
 /* All copies of one plane of src, image by image: what is written beyond one is overwritten by the next. */

@@ -10,21 +10,6 @@ enum {
     PART_BYTES = 32 << 20 /* of all parts together */
 };
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* ---- geometry ------------------------------------------------------------------------------------- */
 
 static size_t rows_size(const eqi_gf_pass *p, int64_t outputs)
@@ -43,9 +28,9 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
     w.part = eqi_aligned((size_t)w.entries * sizeof(float)) +
              eqi_aligned((size_t)p->fields_out * sizeof(double));
     w.tasks = eqi_gf_tasks(p);
-    const int64_t most = larger(1, smaller(PARTS, PART_BYTES / (int64_t)w.part));
-    w.part_tasks = divide_up(larger(1, w.tasks), most);
-    w.parts = divide_up(w.tasks, w.part_tasks);
+    const int64_t most = eqi_larger(1, eqi_smaller(PARTS, PART_BYTES / (int64_t)w.part));
+    w.part_tasks = eqi_divide_up(eqi_larger(1, w.tasks), most);
+    w.parts = eqi_divide_up(w.tasks, w.part_tasks);
     w.slice = eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + rows_size(p, 1) +
               rows_size(p, p->fields_out);
     return w;
@@ -100,7 +85,7 @@ static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
     const int64_t image = b->rows * p->out_width, end = pixel + pixels;
     for (int64_t g = 0; g < p->form->outputs; g++)
         for (int64_t x = pixel; x < end;) {
-            const int64_t some = smaller(end - x, image - x % image);
+            const int64_t some = eqi_smaller(end - x, image - x % image);
             const float *const from = (const float *)b->dst->data + (b->image + x / image) * s[0] +
                                       o * s[1] + g * s[2] + b->row * s[3];
             fetch_run(p, s, from, x % image, some, k->rows + g * p->pitch + x - pixel);
@@ -134,7 +119,7 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
 /* Zeros behind the last pixel, up to a whole vector: whatever stands there must not be summed. */
 static void clear_tails(const eqi_gf_pass *p, float *rows, int64_t count, int64_t pixels)
 {
-    const int64_t end = divide_up(pixels, p->kernels->lanes) * p->kernels->lanes;
+    const int64_t end = eqi_divide_up(pixels, p->kernels->lanes) * p->kernels->lanes;
     for (int64_t r = 0; r < count && end > pixels; r++)
         for (int64_t i = pixels; i < end; i++)
             rows[r * p->pitch + i] = 0;
@@ -162,7 +147,7 @@ static void add_products(const work *k, int64_t first, int64_t fields, int64_t p
         eqi_gf_sums s = {.rows = fields * p->taps * size,
                          .columns = p->fields_out * size,
                          .pitch = p->pitch,
-                         .vectors = divide_up(pixels, p->kernels->lanes)};
+                         .vectors = eqi_divide_up(pixels, p->kernels->lanes)};
         s.sums = entries + first * p->taps * size * s.columns;
         for (int outer = 0; outer < p->form->block[b].outer; outer++) {
             s.a = hat;
@@ -180,16 +165,16 @@ static void add_band(const work *k)
     const eqi_gf_pass *const p = k->band.pass;
     const int64_t pixels = k->band.images * k->band.rows * p->out_width;
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
-        const int64_t fields = smaller(p->chunk, p->fields_in - first);
+        const int64_t fields = eqi_smaller(p->chunk, p->fields_in - first);
         eqi_gf_fill_planes(&k->band, first, fields);
         for (int64_t x = 0; x < pixels; x += p->pitch) {
-            const int64_t some = smaller(p->pitch, pixels - x);
+            const int64_t some = eqi_smaller(p->pitch, pixels - x);
             transform_gradient(k, x, some);
             clear_tails(p, k->gradient, p->fields_out * p->form->components, some);
             if (first == 0)
                 add_bias(k, some);
             for (int64_t i = 0; i < fields; i += p->part) {
-                const int64_t part = smaller(p->part, fields - i);
+                const int64_t part = eqi_smaller(p->part, fields - i);
                 eqi_gf_transform_tile(&k->band, i, part, x, some);
                 clear_tails(p, k->band.hat, part * p->taps * p->form->components, some);
                 add_products(k, first + i, part, some);
@@ -233,7 +218,7 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
         memset(part_entries(j, part), 0, j->w->part);
         k.entries = part_entries(j, part);
         k.bias = part_bias(j, part);
-        const int64_t end = smaller(j->w->tasks, (part + 1) * j->w->part_tasks);
+        const int64_t end = eqi_smaller(j->w->tasks, (part + 1) * j->w->part_tasks);
         for (int64_t task = part * j->w->part_tasks; task < end; task++) {
             eqi_gf_band_set(&k.band, task);
             add_band(&k);
