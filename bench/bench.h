@@ -29,7 +29,7 @@ typedef struct bench_case {
     equinv_group group;
     int64_t fields_in, fields_out, kernel, height, width, stride, dilation;
     int64_t padding; /* -1: (kernel - 1) / 2 */
-    int64_t batch, k, rows, channels;
+    int64_t batch, k, rows, channels, count;
     int64_t batches[MOST_BATCHES]; /* a row for each, if there are any */
     int batch_count;
     int kind; /* value of one of the operation's kinds */

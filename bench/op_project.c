@@ -149,7 +149,8 @@ static equinv_status templates_create(problem *p)
 {
     const bench_case *const c = &p->what;
     const int64_t latent = c->fields_in * case_order(c) * c->height * c->width;
-    return problem_output(p, p->dtype, 2, SHAPE(c->k, c->channels ? c->channels : latent));
+    const int64_t coordinates = c->channels ? c->channels : latent;
+    return problem_output(p, p->dtype, 2, c->count ? SHAPE(1, c->count) : SHAPE(c->k, coordinates));
 }
 
 static equinv_status templates_run(problem *p)

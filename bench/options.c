@@ -62,6 +62,8 @@ static const option_entry entries[] = {
      IN_CASE(rows), 1},
     {"channels", "C", "channels of a row, default 1; coordinates of a template", INTEGER,
      IN_CASE(channels), 1},
+    {"count", "N", "numbers of templates: one template of so many coordinates", INTEGER,
+     IN_CASE(count), 1},
     {"dtype", "DTYPE", "f32 (the default), f64", SPECIAL, true, DTYPE, 0},
     {"seed", "SEED", "of inputs and templates; default 0", SEED, IN_CASE(seed), 0},
     {"impl", "NAME", "force an implementation by name, e.g. ref; check takes all", TEXT,

@@ -3,6 +3,7 @@
 
 #include "cpu/isa/scalar/scalar.h"
 #include "cpu/ref/ref.h"
+#include "cpu/templates/templates.h"
 #include "internal/projection.h"
 
 static equinv_status act(const equinv_context *ctx, equinv_group group, int32_t element,
@@ -88,7 +89,8 @@ static equinv_status relu_forward(const equinv_context *ctx, double slope, const
 static equinv_status templates(const equinv_context *ctx, equinv_template_kind kind, uint64_t seed,
                                uint64_t first, const equinv_tensor *dst)
 {
-    eqi_ref_templates(ctx, kind, seed, first, dst);
+    if (!eqi_fast_templates(ctx, kind, seed, first, dst))
+        eqi_ref_templates(ctx, kind, seed, first, dst);
     return EQUINV_OK;
 }
 

@@ -3,6 +3,7 @@
 #define EQI_SIMD_AVX2_H
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define EQI_LEVEL avx2
 
@@ -61,6 +62,16 @@ static inline vf32 vf32_sub(vf32 a, vf32 b)
     return _mm256_sub_ps(a, b);
 }
 
+static inline vf32 vf32_mul(vf32 a, vf32 b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+static inline vf32 vf32_sqrt(vf32 v)
+{
+    return _mm256_sqrt_ps(v);
+}
+
 /* The sum of all lanes, always in the same order. */
 static inline float vf32_sum(vf32 v)
 {
@@ -76,6 +87,113 @@ static inline vf32 vf32_load_part(const float *p, int first, int last)
     const __m256i above = _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(first - 1));
     const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(last), lane);
     return _mm256_maskload_ps(p, _mm256_and_si256(above, below));
+}
+
+/* ---- 32-bit integers (not on level scalar) -------------------------------------------------- */
+
+typedef __m256i vu32;
+
+static inline vu32 vu32_load(const uint32_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+static inline vu32 vu32_broadcast(uint32_t x)
+{
+    return _mm256_set1_epi32((int)x);
+}
+
+static inline vu32 vu32_add(vu32 a, vu32 b)
+{
+    return _mm256_add_epi32(a, b);
+}
+
+static inline vu32 vu32_sub(vu32 a, vu32 b)
+{
+    return _mm256_sub_epi32(a, b);
+}
+
+static inline vu32 vu32_and(vu32 a, vu32 b)
+{
+    return _mm256_and_si256(a, b);
+}
+
+static inline vu32 vu32_xor(vu32 a, vu32 b)
+{
+    return _mm256_xor_si256(a, b);
+}
+
+static inline vu32 vu32_xor3(vu32 a, vu32 b, vu32 c)
+{
+    return _mm256_xor_si256(_mm256_xor_si256(a, b), c);
+}
+
+#define vu32_left(v, bits) _mm256_slli_epi32(v, bits)
+#define vu32_right(v, bits) _mm256_srli_epi32(v, bits)
+#define vu32_right_signed(v, bits) _mm256_srai_epi32(v, bits)
+
+/* The 64-bit products of the even lanes. */
+static inline vu32 vu32_product(vu32 a, vu32 b)
+{
+    return _mm256_mul_epu32(a, b);
+}
+
+/* Pairs of lanes as 64-bit integers. */
+static inline vu32 vu32_broadcast_pair(uint64_t x)
+{
+    return _mm256_set1_epi64x((long long)x);
+}
+
+static inline vu32 vu32_add_pairs(vu32 a, vu32 b)
+{
+    return _mm256_add_epi64(a, b);
+}
+
+/* The upper lanes of pairs, moved down. */
+static inline vu32 vu32_upper(vu32 pairs)
+{
+    return _mm256_srli_epi64(pairs, 32);
+}
+
+/* The even lanes of both: a's stay even, b's go to the odd ones. */
+static inline vu32 vu32_merge(vu32 a, vu32 b)
+{
+    return _mm256_blend_epi32(a, _mm256_slli_epi64(b, 32), 0xaa);
+}
+
+/* Of signed numbers. */
+static inline vf32 vf32_of(vu32 v)
+{
+    return _mm256_cvtepi32_ps(v);
+}
+
+static inline vf32 vf32_from_bits(vu32 v)
+{
+    return _mm256_castsi256_ps(v);
+}
+
+static inline vu32 vf32_bits(vf32 v)
+{
+    return _mm256_castps_si256(v);
+}
+
+/* a, or b where the sign bit of `which` is set. */
+static inline vf32 vf32_select(vu32 which, vf32 a, vf32 b)
+{
+    return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(which));
+}
+
+/* In every 16 bytes, rows of a 4 x 4 block become its columns. */
+static inline void vf32_transpose(vf32 row[4])
+{
+    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(row[0], row[1]));
+    const __m256d b = _mm256_castps_pd(_mm256_unpacklo_ps(row[2], row[3]));
+    const __m256d c = _mm256_castps_pd(_mm256_unpackhi_ps(row[0], row[1]));
+    const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(row[2], row[3]));
+    row[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+    row[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+    row[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(c, d));
+    row[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(c, d));
 }
 
 #endif

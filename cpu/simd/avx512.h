@@ -3,6 +3,7 @@
 #define EQI_SIMD_AVX512_H
 
 #include <immintrin.h>
+#include <stdint.h>
 
 #define EQI_LEVEL avx512
 
@@ -61,6 +62,16 @@ static inline vf32 vf32_sub(vf32 a, vf32 b)
     return _mm512_sub_ps(a, b);
 }
 
+static inline vf32 vf32_mul(vf32 a, vf32 b)
+{
+    return _mm512_mul_ps(a, b);
+}
+
+static inline vf32 vf32_sqrt(vf32 v)
+{
+    return _mm512_sqrt_ps(v);
+}
+
 /* The sum of all lanes, always in the same order. */
 static inline float vf32_sum(vf32 v)
 {
@@ -72,6 +83,113 @@ static inline vf32 vf32_load_part(const float *p, int first, int last)
 {
     const __mmask16 mask = (__mmask16)(((1u << last) - 1u) & ~((1u << first) - 1u));
     return _mm512_maskz_loadu_ps(mask, p);
+}
+
+/* ---- 32-bit integers (not on level scalar) -------------------------------------------------- */
+
+typedef __m512i vu32;
+
+static inline vu32 vu32_load(const uint32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline vu32 vu32_broadcast(uint32_t x)
+{
+    return _mm512_set1_epi32((int)x);
+}
+
+static inline vu32 vu32_add(vu32 a, vu32 b)
+{
+    return _mm512_add_epi32(a, b);
+}
+
+static inline vu32 vu32_sub(vu32 a, vu32 b)
+{
+    return _mm512_sub_epi32(a, b);
+}
+
+static inline vu32 vu32_and(vu32 a, vu32 b)
+{
+    return _mm512_and_si512(a, b);
+}
+
+static inline vu32 vu32_xor(vu32 a, vu32 b)
+{
+    return _mm512_xor_si512(a, b);
+}
+
+static inline vu32 vu32_xor3(vu32 a, vu32 b, vu32 c)
+{
+    return _mm512_ternarylogic_epi32(a, b, c, 0x96);
+}
+
+#define vu32_left(v, bits) _mm512_slli_epi32(v, bits)
+#define vu32_right(v, bits) _mm512_srli_epi32(v, bits)
+#define vu32_right_signed(v, bits) _mm512_srai_epi32(v, bits)
+
+/* The 64-bit products of the even lanes. */
+static inline vu32 vu32_product(vu32 a, vu32 b)
+{
+    return _mm512_mul_epu32(a, b);
+}
+
+/* Pairs of lanes as 64-bit integers. */
+static inline vu32 vu32_broadcast_pair(uint64_t x)
+{
+    return _mm512_set1_epi64((long long)x);
+}
+
+static inline vu32 vu32_add_pairs(vu32 a, vu32 b)
+{
+    return _mm512_add_epi64(a, b);
+}
+
+/* The upper lanes of pairs, moved down. */
+static inline vu32 vu32_upper(vu32 pairs)
+{
+    return _mm512_srli_epi64(pairs, 32);
+}
+
+/* The even lanes of both: a's stay even, b's go to the odd ones. */
+static inline vu32 vu32_merge(vu32 a, vu32 b)
+{
+    return _mm512_mask_blend_epi32(0xaaaa, a, _mm512_slli_epi64(b, 32));
+}
+
+/* Of signed numbers. */
+static inline vf32 vf32_of(vu32 v)
+{
+    return _mm512_cvtepi32_ps(v);
+}
+
+static inline vf32 vf32_from_bits(vu32 v)
+{
+    return _mm512_castsi512_ps(v);
+}
+
+static inline vu32 vf32_bits(vf32 v)
+{
+    return _mm512_castps_si512(v);
+}
+
+/* a, or b where the sign bit of `which` is set. */
+static inline vf32 vf32_select(vu32 which, vf32 a, vf32 b)
+{
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(which), a, b);
+}
+
+/* In every 16 bytes, rows of a 4 x 4 block become its columns. */
+static inline void vf32_transpose(vf32 row[4])
+{
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(row[0], row[1]));
+    const __m512d b = _mm512_castps_pd(_mm512_unpacklo_ps(row[2], row[3]));
+    const __m512d c = _mm512_castps_pd(_mm512_unpackhi_ps(row[0], row[1]));
+    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(row[2], row[3]));
+    row[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+    row[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    row[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
+    row[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
 }
 
 #endif

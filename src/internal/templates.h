@@ -37,6 +37,28 @@
 #include "equinv/equinv.h"
 #include "philox.h"
 
+/* Coefficients of Q, S and C from the highest down, for one number or for vectors of them. */
+#define EQI_LOG_2 0x1.62e43p-1f
+#define EQI_LOG_FIRST (-0x1.45340cp-4f)
+#define EQI_LOG_STEPS(STEP)                                                                        \
+    STEP(0x1.0c6362p-3f)                                                                           \
+    STEP(-0x1.0e2e32p-3f)                                                                          \
+    STEP(0x1.2197bep-3f)                                                                           \
+    STEP(-0x1.5437bap-3f)                                                                          \
+    STEP(0x1.99b308p-3f)                                                                           \
+    STEP(-0x1.0003bep-2f)                                                                          \
+    STEP(0x1.555524p-2f)                                                                           \
+    STEP(-0x1.fffffap-2f)
+#define EQI_SIN_FIRST (-0x1.2d9302p+6f)
+#define EQI_COS_FIRST 0x1.d9d57ep+5f
+#define EQI_TURN_STEPS(STEP)                                                                       \
+    STEP(0x1.465e92p+6f, -0x1.55c5ep+6f)                                                           \
+    STEP(-0x1.4abbbap+5f, 0x1.03c1dcp+6f)                                                          \
+    STEP(0x1.921fb6p+2f, -0x1.3bd3ccp+4f)
+
+/* The smallest m: the bits of sqrt(1/2). */
+#define EQI_LOG_SMALLEST UINT32_C(0x3f3504f3)
+
 EQI_INLINE uint32_t eqi_float_bits(float x)
 {
     uint32_t bits;
@@ -55,19 +77,14 @@ EQI_INLINE float eqi_float_of(uint32_t bits)
 EQI_INLINE float eqi_template_log(uint32_t i)
 {
     const float u = ((float)i + 0.5f) * 0x1p-23f;
-    const uint32_t shifted = eqi_float_bits(u) - UINT32_C(0x3f3504f3);
+    const uint32_t shifted = eqi_float_bits(u) - EQI_LOG_SMALLEST;
     const int32_t e = (int32_t)shifted >> 23;
-    const float f = eqi_float_of((shifted & UINT32_C(0x7fffff)) + UINT32_C(0x3f3504f3)) - 1.0f;
-    float q = -0x1.45340cp-4f;
-    q = fmaf(q, f, 0x1.0c6362p-3f);
-    q = fmaf(q, f, -0x1.0e2e32p-3f);
-    q = fmaf(q, f, 0x1.2197bep-3f);
-    q = fmaf(q, f, -0x1.5437bap-3f);
-    q = fmaf(q, f, 0x1.99b308p-3f);
-    q = fmaf(q, f, -0x1.0003bep-2f);
-    q = fmaf(q, f, 0x1.555524p-2f);
-    q = fmaf(q, f, -0x1.fffffap-2f);
-    return fmaf((float)e, 0x1.62e43p-1f, fmaf(f * f, q, f));
+    const float f = eqi_float_of((shifted & UINT32_C(0x7fffff)) + EQI_LOG_SMALLEST) - 1.0f;
+    float q = EQI_LOG_FIRST;
+#define STEP(c) q = fmaf(q, f, c);
+    EQI_LOG_STEPS(STEP)
+#undef STEP
+    return fmaf((float)e, EQI_LOG_2, fmaf(f * f, q, f));
 }
 
 /* Cosine and sine of 2 pi (j + 1/2) 2^-23, j < 2^23 */
@@ -76,13 +93,12 @@ EQI_INLINE void eqi_template_turn(uint32_t j, float *cosine, float *sine)
     const uint32_t q = (j + (UINT32_C(1) << 20)) >> 21;
     const float v = ((float)((int32_t)j - (int32_t)(q << 21)) + 0.5f) * 0x1p-23f;
     const float w = v * v;
-    float s = -0x1.2d9302p+6f, c = 0x1.d9d57ep+5f;
-    s = fmaf(s, w, 0x1.465e92p+6f);
-    c = fmaf(c, w, -0x1.55c5ep+6f);
-    s = fmaf(s, w, -0x1.4abbbap+5f);
-    c = fmaf(c, w, 0x1.03c1dcp+6f);
-    s = fmaf(s, w, 0x1.921fb6p+2f);
-    c = fmaf(c, w, -0x1.3bd3ccp+4f);
+    float s = EQI_SIN_FIRST, c = EQI_COS_FIRST;
+#define STEP(of_s, of_c)                                                                           \
+    s = fmaf(s, w, of_s);                                                                          \
+    c = fmaf(c, w, of_c);
+    EQI_TURN_STEPS(STEP)
+#undef STEP
     const float sv = v * s;
     const float cv = fmaf(w, c, 1.0f);
     *cosine = q & 1 ? (q & 2 ? sv : -sv) : (q & 2 ? -cv : cv);

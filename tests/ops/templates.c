@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "cpu/ref/ref.h"
+#include "cpu/templates/templates.h"
 #include "tests/util/test.h"
 
 START_TEST(philox_published_answers)
@@ -271,6 +272,60 @@ START_TEST(bits_do_not_depend_on_shape_strides_block_or_threads)
 }
 END_TEST
 
+START_TEST(every_instruction_set_gives_the_same_bits)
+{
+    static const char *const levels[] = {"scalar", "avx2", "avx512"};
+    rng r = {12};
+    equinv_context *ctx = context_new();
+    for (int level = 0; level < 3; level++) {
+        setenv("EQUINV_ISA", levels[level], 1);
+        equinv_context *capped = context_new();
+        unsetenv("EQUINV_ISA");
+        for (int trial = 0; trial < 60; trial++) {
+            const equinv_template_kind kind =
+                trial % 2 ? EQUINV_TEMPLATE_RADEMACHER : EQUINV_TEMPLATE_GAUSSIAN;
+            const int k = (int)rng_range(&r, 1, 3),
+                      n = (int)rng_range(&r, 1, trial < 50 ? 300 : 9000);
+            const uint64_t seed = rng_next(&r), first = rng_next(&r) >> 1;
+            equinv_tensor want = tensor_new(ctx, EQUINV_F32, 2, k, n);
+            equinv_tensor got = tensor_new(capped, EQUINV_F32, 2, k, n);
+            eqi_ref_templates(ctx, kind, seed, first, &want);
+            OK(equinv_templates(capped, kind, seed, first, &got));
+            ASSERT_SAME(&want, &got);
+            equinv_tensor_destroy(ctx, &want);
+            equinv_tensor_destroy(capped, &got);
+        }
+        equinv_context_destroy(capped);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(blocks_beyond_32_bits)
+{
+    static const uint64_t blocks[] = {0, UINT64_C(0xfffffff8), UINT64_C(0x123456789),
+                                      UINT64_MAX - 4 * EQI_TEMPLATES_GROUP};
+    enum { BLOCKS = 2 * EQI_TEMPLATES_GROUP };
+    eqi_templates_kernel *const kernels[] = {
+#if defined(__x86_64__)
+        __builtin_cpu_supports("avx2") ? eqi_f32_templates_avx2 : NULL,
+        __builtin_cpu_supports("avx512dq") ? eqi_f32_templates_avx512 : NULL,
+#endif
+        NULL
+    };
+    for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
+        for (size_t b = 0; kernels[i] && b < sizeof blocks / sizeof *blocks; b++) {
+            float got[4 * BLOCKS], want[4 * BLOCKS];
+            kernels[i](EQUINV_TEMPLATE_GAUSSIAN, 9, UINT64_MAX, blocks[b], BLOCKS, got);
+            for (uint64_t j = 0; j < BLOCKS; j++)
+                eqi_template_values(EQUINV_TEMPLATE_GAUSSIAN, 9, UINT64_MAX, blocks[b] + j,
+                                    want + 4 * j);
+            ck_assert_msg(memcmp(got, want, sizeof got) == 0, "kernel %zu, block %llx", i,
+                          (unsigned long long)blocks[b]);
+        }
+}
+END_TEST
+
 enum { SAMPLES = 1 << 17 };
 
 static equinv_tensor sample(equinv_context *ctx, equinv_template_kind kind, uint64_t seed,
@@ -486,6 +541,8 @@ int main(void)
         {follows_the_recipe, 8},
         {f64_is_f32_widened, 1},
         {bits_do_not_depend_on_shape_strides_block_or_threads, 1},
+        {every_instruction_set_gives_the_same_bits, 1},
+        {blocks_beyond_32_bits, 1},
         {moments_of_the_normal_distribution, 3},
         {kolmogorov_smirnov, 3},
         {tails_are_as_heavy_as_they_should_be, 1},
