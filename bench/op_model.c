@@ -1,49 +1,113 @@
-/* A small network as a whole: latents of images, and a step of training. */
+/*
+ * Networks as a whole: latents of images, and a step of training. The layers of a kind are a table; field
+ * counts in it are multiples of --fields-out.
+ */
 #include <math.h>
 #include <string.h>
 
 #include "bench/bench.h"
 
-enum { CLASSES = 10 };
+enum { CLASSES = 10, MOST_LAYERS = 24 };
 
-static equinv_status add(equinv_model *model, const char *name, equinv_layer_op op, int64_t fields,
-                         int64_t kernel)
+typedef enum network { PLAIN = 1, ROT_MNIST = 2, RESNET = 3 } network;
+static const word network_words[] = {
+    {"plain", PLAIN}, {"rot-mnist", ROT_MNIST}, {"resnet", RESNET}, {NULL, 0}};
+
+typedef struct layer {
+    const char *name;
+    equinv_layer_op op;
+    int wide;         /* CONV: times --fields-out */
+    int kernel;       /* CONV: 0 is --kernel */
+    const char *from; /* NULL: the layer before. ADD: its second input */
+} layer;
+
+#define CONV(name, wide, kernel)                                                                   \
+    {                                                                                              \
+        name, EQUINV_LAYER_CONV, wide, kernel, NULL                                                \
+    }
+#define NORM(name)                                                                                 \
+    {                                                                                              \
+        name, EQUINV_LAYER_BATCH_NORM, 0, 1, NULL                                                  \
+    }
+#define RELU(name)                                                                                 \
+    {                                                                                              \
+        name, EQUINV_LAYER_RELU, 0, 1, NULL                                                        \
+    }
+#define POOL(name)                                                                                 \
+    {                                                                                              \
+        name, EQUINV_LAYER_POOL, 0, 2, NULL                                                        \
+    }
+#define ADD(name, from)                                                                            \
+    {                                                                                              \
+        name, EQUINV_LAYER_ADD, 0, 1, from                                                         \
+    }
+#define END                                                                                        \
+    {                                                                                              \
+        NULL, EQUINV_LAYER_CONV, 0, 0, NULL                                                        \
+    }
+
+static const layer networks[][MOST_LAYERS] = {
+    [PLAIN] = {CONV("conv1", 1, 0), NORM("norm1"), RELU("relu1"), POOL("pool1"),
+               CONV("conv2", 1, 0), NORM("norm2"), RELU("relu2"), POOL("pool2"),
+               CONV("latents", 1, 0), END},
+    [ROT_MNIST] = {CONV("conv1", 1, 7), NORM("norm1"), RELU("relu1"), CONV("conv2", 1, 5),
+                   NORM("norm2"), RELU("relu2"), POOL("pool2"), CONV("conv3", 2, 5), NORM("norm3"),
+                   RELU("relu3"), CONV("conv4", 2, 3), NORM("norm4"), RELU("relu4"), POOL("pool4"),
+                   CONV("conv5", 2, 3), NORM("norm5"), RELU("latents"), END},
+    [RESNET] = {CONV("conv1", 1, 3), NORM("norm1"), RELU("relu1"), CONV("conv2", 1, 3),
+                NORM("norm2"), RELU("relu2"), CONV("conv3", 1, 3), NORM("norm3"),
+                ADD("add3", "relu1"), RELU("relu3"), CONV("conv4", 1, 3), NORM("norm4"),
+                RELU("relu4"), CONV("conv5", 1, 3), NORM("norm5"), ADD("add5", "relu3"),
+                RELU("latents"), END},
+};
+
+static equinv_status add(equinv_model *model, const bench_case *c, const layer *l)
 {
     equinv_layer_desc d = EQUINV_LAYER_DESC_INIT;
-    d.name = name;
-    d.op = op;
-    d.fields = fields;
-    d.kernel = kernel;
-    if (op == EQUINV_LAYER_CONV)
-        d.padding = (kernel - 1) / 2;
-    if (op == EQUINV_LAYER_POOL)
-        d.stride = kernel;
+    d.name = l->name;
+    d.op = l->op;
+    d.fields = l->wide * c->fields_out;
+    d.kernel = l->kernel ? l->kernel : c->kernel;
+    d.from[l->op == EQUINV_LAYER_ADD] = l->from;
+    if (l->op == EQUINV_LAYER_CONV)
+        d.padding = (d.kernel - 1) / 2;
+    if (l->op == EQUINV_LAYER_POOL)
+        d.stride = d.kernel;
     return equinv_model_add(model, &d);
 }
 
-/* Twice convolution, batch norm, ReLU, pooling; a third convolution makes the latents. */
+/* Classes: of the latents as they are, or of their mean over the image and maximum over the group. */
+static equinv_status add_head(problem *p)
+{
+    static const equinv_pool_kind kinds[2] = {EQUINV_POOL_GROUP_MAX, EQUINV_POOL_GLOBAL_AVERAGE};
+    static const char *const names[2] = {"group", "mean"};
+    equinv_status status = EQUINV_OK;
+    for (int i = 0; !status && i < 2 && p->what.kind != PLAIN; i++) {
+        equinv_layer_desc d = EQUINV_LAYER_DESC_INIT;
+        d.name = names[i];
+        d.op = EQUINV_LAYER_POOL;
+        d.pool = kinds[i];
+        status = equinv_model_add(p->model, &d);
+    }
+    equinv_layer_desc d = EQUINV_LAYER_DESC_INIT;
+    d.name = "classes";
+    d.op = EQUINV_LAYER_DENSE;
+    d.fields = CLASSES;
+    return status ? status : equinv_model_add(p->model, &d);
+}
+
 static equinv_status build(problem *p, bool head)
 {
     const bench_case *const c = &p->what;
-    static const char *const names[2][4] = {{"conv1", "norm1", "relu1", "pool1"},
-                                            {"conv2", "norm2", "relu2", "pool2"}};
     equinv_model_desc d = EQUINV_MODEL_DESC_INIT;
     d.group = c->group;
     d.dtype = p->dtype;
     d.channels = c->fields_in, d.height = c->height, d.width = c->width;
     d.seed = c->seed;
     equinv_status status = equinv_model_create(p->ctx, &d, &p->model);
-    for (int i = 0; i < 2; i++)
-        if (status ||
-            (status = add(p->model, names[i][0], EQUINV_LAYER_CONV, c->fields_out, c->kernel)) ||
-            (status = add(p->model, names[i][1], EQUINV_LAYER_BATCH_NORM, 0, 1)) ||
-            (status = add(p->model, names[i][2], EQUINV_LAYER_RELU, 0, 1)) ||
-            (status = add(p->model, names[i][3], EQUINV_LAYER_POOL, 0, 2)))
-            return status;
-    status = add(p->model, "latents", EQUINV_LAYER_CONV, c->fields_out, c->kernel);
-    if (!status && head)
-        status = add(p->model, "classes", EQUINV_LAYER_DENSE, CLASSES, 1);
-    return status;
+    for (const layer *l = networks[c->kind]; !status && l->name; l++)
+        status = add(p->model, c, l);
+    return !status && head ? add_head(p) : status;
 }
 
 /* The library draws weights in the model's dtype; here they must be the same numbers in both. */
@@ -137,11 +201,11 @@ static equinv_status train_run(problem *p)
 
 #define MODEL                                                                                      \
     .passes = PASS_FORWARD, .uses = USES_GROUP | USES_OUT | USES_KERNEL | USES_SIZE,               \
-    .batch_power = 1, .fields_in = 1, .size = 28, .kernel = 3
+    .kinds = network_words, .batch_power = 1, .fields_in = 1, .size = 28, .kernel = 3
 
 const operation extract_operation = {
     .name = "extract",
-    .purpose = "latents of images through a three-layer network",
+    .purpose = "latents of images through a network",
     .runner = {.create = extract_create, .run = extract_run, .run_on_host = extract_run_on_host},
     MODEL,
     .limit = 1e-5,
@@ -149,7 +213,7 @@ const operation extract_operation = {
 
 const operation train_step_operation = {
     .name = "train-step",
-    .purpose = "forward, loss, backward and Adam's step of that network",
+    .purpose = "forward, loss, backward and Adam's step of a network",
     .runner = {.create = train_create, .run = train_run},
     MODEL,
     .limit = 1e-3,
