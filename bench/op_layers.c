@@ -135,6 +135,7 @@ static const word pool_words[] = {
     {"global-average", EQUINV_POOL_GLOBAL_AVERAGE},
     {"group-max", EQUINV_POOL_GROUP_MAX},
     {"group-mean", EQUINV_POOL_GROUP_MEAN},
+    {"blur", EQUINV_POOL_BLUR},
     {NULL, 0},
 };
 
@@ -149,6 +150,7 @@ static equinv_status pool_create(problem *p)
     d.batch = c->batch, d.fields = c->fields_in, d.elements = case_order(c);
     d.height = c->height, d.width = c->width;
     d.kernel = c->kernel, d.stride = c->stride, d.padding = c->padding;
+    d.sigma = (double)(c->kernel - 1) / 6; /* a blur of that kernel, if it is odd */
     d.impl = p->impl;
     equinv_status status = equinv_pool_plan_create(p->ctx, &d, &p->plan);
     if (status || (status = equinv_pool_output_shape(&d, shape)))

@@ -1,6 +1,6 @@
 /*
  * Pooling, all kinds as one window over [G, H, W]. Small windows take a thread an output, large ones a
- * team of a block's threads; means are summed in double. Backward gathers: every element of diff_src
+ * team of a block's threads; means and blurs are summed in double. Backward gathers: every element of diff_src
  * goes through the outputs whose window has it. Threads follow the memory, whatever the layout.
  */
 #include "cuda/divide.cuh"
@@ -32,7 +32,7 @@ struct pooling {
     eqi_pool_problem p;
     equinv_tensor src, dst; /* in backward the gradients */
     order elements;         /* of what is written */
-    double share;           /* of one place in a mean */
+    double share;           /* of one place in a mean; 1 otherwise */
 };
 
 /* Large windows: what of them can lie inside a map, and how a block's threads share several. */
@@ -75,6 +75,12 @@ static __device__ eqi_range outputs_of(const eqi_pool_problem &p, int axis, int6
     return eqi_window_outputs(place, kernel, stride, padding, outputs);
 }
 
+static __device__ double weight_of(const eqi_pool_problem &p, int64_t y, int64_t x, int64_t at_y,
+                                   int64_t at_x)
+{
+    return eqi_pool_weight(&p, 1, y, at_y) * eqi_pool_weight(&p, 2, x, at_x);
+}
+
 static __device__ int64_t row_major(const int64_t (&shape)[5], const int64_t (&at)[5])
 {
     return (((at[0] * shape[1] + at[1]) * shape[2] + at[2]) * shape[3] + at[3]) * shape[4] + at[4];
@@ -98,9 +104,10 @@ template <typename T> struct largest {
             *this = other;
     }
 
-    __device__ void take(T other, int64_t place)
+    __device__ void take(const pooling &c, const int64_t (&)[5], int64_t h, int64_t y, int64_t x,
+                         T other)
     {
-        add({other, place});
+        add({other, (h * c.p.src[3] + y) * c.p.src[4] + x});
     }
 
     __device__ bool loses_to(const largest &other) const
@@ -132,7 +139,7 @@ template <typename T> struct mean {
         sum += other.sum;
     }
 
-    __device__ void take(T value, int64_t)
+    __device__ void take(const pooling &, const int64_t (&)[5], int64_t, int64_t, int64_t, T value)
     {
         sum += (double)value;
     }
@@ -142,6 +149,19 @@ template <typename T> struct mean {
         ((T *)c.dst.data)[to] = (T)(sum * c.share);
     }
 };
+
+template <typename T> struct blurred : mean<T> {
+    static __device__ blurred none()
+    {
+        return {};
+    }
+
+    __device__ void take(const pooling &c, const int64_t (&at)[5], int64_t, int64_t y, int64_t x,
+                         T value)
+    {
+        this->sum += (double)value * weight_of(c.p, at[3], at[4], y, x);
+    }
+};
 } // namespace
 
 template <typename T, typename R>
@@ -149,7 +169,7 @@ static __device__ void take(const pooling &c, const int64_t (&at)[5], int64_t h,
                             int64_t x, R &result)
 {
     const int64_t from = eqi_offset5(&c.src, at[0], at[1], h, y, x);
-    result.take(((const T *)c.src.data)[from], (h * c.p.src[3] + y) * c.p.src[4] + x);
+    result.take(c, at, h, y, x, ((const T *)c.src.data)[from]);
 }
 
 template <typename R>
@@ -219,9 +239,10 @@ template <typename T> __global__ void eqi_pool_backward(pooling c, const int32_t
             for (int64_t y = ys.first; y <= ys.last; y++)
                 for (int64_t x = xs.first; x <= xs.last; x++) {
                     const int64_t output[5] = {at[0], at[1], g, y, x};
+                    const double weight = c.p.blur ? weight_of(c.p, y, x, at[3], at[4]) : 1;
+                    const int64_t from = eqi_offset5(&c.dst, at[0], at[1], g, y, x);
                     if (!saved || saved[row_major(c.p.dst, output)] == index)
-                        sum += (double)((const T *)
-                                            c.dst.data)[eqi_offset5(&c.dst, at[0], at[1], g, y, x)];
+                        sum += (double)((const T *)c.dst.data)[from] * weight;
                 }
         eqi_put(&c.src, eqi_offset5(&c.src, at[0], at[1], at[2], at[3], at[4]), sum * c.share,
                 c.p.accumulate);
@@ -293,9 +314,9 @@ static pooling pooling_of(const eqi_pool_problem *p, const equinv_tensor *src,
     c.p = *p;
     c.src = *src;
     c.dst = *dst;
-    c.share = p->max ? 1
-                     : 1 / ((double)p->window[0].kernel * (double)p->window[1].kernel *
-                            (double)p->window[2].kernel);
+    c.share = p->max || p->blur ? 1
+                                : 1 / ((double)p->window[0].kernel * (double)p->window[1].kernel *
+                                       (double)p->window[2].kernel);
     return c;
 }
 
@@ -317,8 +338,10 @@ static equinv_status forward_by(const equinv_context *ctx, const pooling &c, int
 template <typename T>
 static equinv_status forward_of(const equinv_context *ctx, const pooling &c, int32_t *saved)
 {
-    return c.p.max ? forward_by<T, largest<T>>(ctx, c, saved)
-                   : forward_by<T, mean<T>>(ctx, c, saved);
+    if (c.p.max)
+        return forward_by<T, largest<T>>(ctx, c, saved);
+    return c.p.blur ? forward_by<T, blurred<T>>(ctx, c, saved)
+                    : forward_by<T, mean<T>>(ctx, c, saved);
 }
 
 /* Outputs in the order in which src is read: it is the larger one. */
@@ -351,6 +374,7 @@ static bool supports_all(const void *, const eqi_hardware *, const char **)
     return true;
 }
 
-static const eqi_pool_implementation window = {{"pool/window", supports_all}, forward, backward};
+static const eqi_pool_implementation window = {
+    {"pool/window", supports_all}, forward, backward, NULL, NULL};
 
 const eqi_implementation *const eqi_cuda_pool_list[] = {&window.head, NULL};

@@ -19,6 +19,7 @@ enum {
     P = 1 << 10,
     EPSILON = 1 << 11,
     MOMENTUM = 1 << 12,
+    SIGMA = 1 << 13,
     WINDOW = KERNEL | STRIDE | PADDING,
     CONVOLUTION = FIELDS | WINDOW | DILATION | CHANNEL_GROUPS | PADDING_MODE | BIAS
 };
@@ -41,6 +42,7 @@ const eqi_key eqi_keys[EQI_KEYS] = {
     KEY(p, EQI_KEY_REAL),
     KEY(epsilon, EQI_KEY_REAL),
     KEY(momentum, EQI_KEY_REAL),
+    KEY(sigma, EQI_KEY_REAL),
 };
 
 static const size_t key_sizes[] = {
@@ -71,7 +73,7 @@ static const struct operation {
     [EQUINV_LAYER_RELU] = {"relu", 1, SLOPE, derive_relu},
     [EQUINV_LAYER_DROPOUT] = {"dropout", 1, P, derive_dropout},
     [EQUINV_LAYER_ADD] = {"add", 2, 0, derive_add},
-    [EQUINV_LAYER_POOL] = {"pool", 1, POOL | WINDOW, derive_pool},
+    [EQUINV_LAYER_POOL] = {"pool", 1, POOL | WINDOW | SIGMA, derive_pool},
     [EQUINV_LAYER_DENSE] = {"dense", 1, FIELDS | BIAS, derive_dense},
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
@@ -83,6 +85,7 @@ static const char *const pool_words[] = {
     [EQUINV_POOL_GLOBAL_AVERAGE] = "global-average",
     [EQUINV_POOL_GROUP_MAX] = "group-max",
     [EQUINV_POOL_GROUP_MEAN] = "group-mean",
+    [EQUINV_POOL_BLUR] = "blur",
 };
 enum { POOLS = sizeof pool_words / sizeof *pool_words };
 
@@ -106,8 +109,14 @@ const char *eqi_padding_word(equinv_padding_mode mode)
 unsigned eqi_layer_keys(const equinv_layer_desc *layer)
 {
     const unsigned keys = operations[layer->op].keys;
-    const bool windowed = layer->pool == EQUINV_POOL_MAX || layer->pool == EQUINV_POOL_AVERAGE;
-    return layer->op == EQUINV_LAYER_POOL && !windowed ? keys & ~(unsigned)WINDOW : keys;
+    if (layer->op != EQUINV_LAYER_POOL)
+        return keys;
+    switch (layer->pool) {
+    case EQUINV_POOL_MAX:
+    case EQUINV_POOL_AVERAGE: return keys & ~(unsigned)SIGMA;
+    case EQUINV_POOL_BLUR: return keys & ~(unsigned)KERNEL;
+    default: return POOL;
+    }
 }
 
 /* ---- from a node to the descriptions of its plans */
@@ -173,6 +182,7 @@ equinv_pool_desc eqi_model_pool_desc(const equinv_model *model, const eqi_node *
     d.kernel = node->desc.kernel;
     d.stride = node->desc.stride;
     d.padding = node->desc.padding;
+    d.sigma = node->desc.sigma;
     return d;
 }
 

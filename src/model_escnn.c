@@ -1,6 +1,7 @@
 /* Parameters from escnn checkpoints in evaluation form: expanded filters, of which one row is psi. */
 #include "internal/backend.h"
 #include "internal/model.h"
+#include "internal/pool.h"
 
 #include <math.h>
 
@@ -203,6 +204,43 @@ static equinv_status load_dense(loader *l, const eqi_node *node)
     return node->array[EQI_BIAS].ndim ? load_fields(l, node, EQI_BIAS, "bias", 1) : EQUINV_OK;
 }
 
+/* PointwiseAvgPoolAntialiased keeps its filter, one for each channel: it must be that of sigma. */
+static equinv_status check_blur(const loader *l, const eqi_node *node, const char *key)
+{
+    const int64_t reach = eqi_blur_reach(node->desc.sigma), k = 2 * reach + 1;
+    const int64_t shape[] = {node->shape[1] * node->shape[2], 1, k, k};
+    double weights[EQI_BLUR_REACH + 1];
+    equinv_tensor filter;
+    equinv_status status = EQUINV_OK;
+    EQI_TRY(read_key(l, node, key, 4, shape, &filter));
+    eqi_blur_weights(node->desc.sigma, weights);
+    const double *const values = filter.data;
+    for (int64_t n = 0; n < shape[0] * k * k && status == EQUINV_OK; n++) {
+        const int64_t y = n / k % k - reach, x = n % k - reach;
+        const double expected = weights[y < 0 ? -y : y] * weights[x < 0 ? -x : x];
+        if (!(fabs(values[n] - expected) <= SYMMETRY * weights[0] * weights[0]))
+            status = eqi_fail(EQUINV_ERR_FORMAT,
+                              "%s: %s.%s is %g at %" PRId64
+                              ", expected %g, a Gaussian of sigma %g as the layer has",
+                              eqi_safetensors_path(l->file), node->name, key, values[n], n,
+                              expected, node->desc.sigma);
+    }
+    equinv_tensor_destroy(l->model->ctx, &filter);
+    return status;
+}
+
+static equinv_status load_pool(const loader *l, const eqi_node *node)
+{
+    static const char *const keys[] = {"filter", "blur.filter"}; /* of escnn 1.0.11, and later */
+    for (int i = 0; node->desc.pool == EQUINV_POOL_BLUR && i < 2; i++) {
+        char name[EQI_LAYER_NAME + 64];
+        eqi_format(name, sizeof name, "%s.%s", node->name, keys[i]);
+        if (eqi_safetensors_find(l->file, name))
+            EQI_TRY(check_blur(l, node, keys[i]));
+    }
+    return EQUINV_OK;
+}
+
 static equinv_status load_layer(loader *l, const eqi_node *node)
 {
     switch (node->desc.op) {
@@ -210,6 +248,7 @@ static equinv_status load_layer(loader *l, const eqi_node *node)
     case EQUINV_LAYER_CONV_PLANE: return load_conv(l, node);
     case EQUINV_LAYER_BATCH_NORM: return load_batch_norm(l, node);
     case EQUINV_LAYER_DENSE: return load_dense(l, node);
+    case EQUINV_LAYER_POOL: return load_pool(l, node);
     default: return EQUINV_OK;
     }
 }

@@ -1,6 +1,9 @@
 #include "internal/pool.h"
 
+#include <math.h>
+
 #include "internal/backend.h"
+#include "internal/rows.h"
 
 typedef struct pool_plan {
     equinv_plan head;
@@ -10,7 +13,7 @@ typedef struct pool_plan {
 
 static bool is_windowed(equinv_pool_kind kind)
 {
-    return kind == EQUINV_POOL_MAX || kind == EQUINV_POOL_AVERAGE;
+    return kind == EQUINV_POOL_MAX || kind == EQUINV_POOL_AVERAGE || kind == EQUINV_POOL_BLUR;
 }
 
 static bool is_group(equinv_pool_kind kind)
@@ -18,10 +21,20 @@ static bool is_group(equinv_pool_kind kind)
     return kind == EQUINV_POOL_GROUP_MAX || kind == EQUINV_POOL_GROUP_MEAN;
 }
 
+int64_t eqi_blur_reach(double sigma)
+{
+    return (int64_t)rint(3 * sigma);
+}
+
+static int64_t kernel_of(const equinv_pool_desc *d)
+{
+    return d->kind == EQUINV_POOL_BLUR ? 2 * eqi_blur_reach(d->sigma) + 1 : d->kernel;
+}
+
 static equinv_status check_desc(const equinv_pool_desc *d)
 {
     EQI_TRY(eqi_check_desc(d->struct_size, sizeof *d, "equinv_pool_desc"));
-    EQI_CHECK(d->kind >= EQUINV_POOL_MAX && d->kind <= EQUINV_POOL_GROUP_MEAN, ARG,
+    EQI_CHECK(d->kind >= EQUINV_POOL_MAX && d->kind <= EQUINV_POOL_BLUR, ARG,
               "kind is %d, expected an equinv_pool_kind", (int)d->kind);
     EQI_TRY(eqi_check_finite_group(d->group, "group"));
     EQI_CHECK(d->dtype == EQUINV_F32 || d->dtype == EQUINV_F64, DTYPE,
@@ -36,13 +49,33 @@ static equinv_status check_desc(const equinv_pool_desc *d)
     EQI_TRY(eqi_check_extent(d->width, "width", 1));
     if (!is_windowed(d->kind))
         return EQUINV_OK;
-    EQI_TRY(eqi_check_extent(d->kernel, "kernel", 1));
+    if (d->kind == EQUINV_POOL_BLUR)
+        EQI_CHECK(d->sigma > 0 && d->sigma <= (EQI_BLUR_REACH + 0.5) / 3 &&
+                      eqi_blur_reach(d->sigma) <= EQI_BLUR_REACH,
+                  ARG, "sigma is %g, expected above 0 and 3 sigma rounded at most %d", d->sigma,
+                  EQI_BLUR_REACH);
+    else
+        EQI_TRY(eqi_check_extent(d->kernel, "kernel", 1));
     EQI_TRY(eqi_check_extent(d->stride, "stride", 1));
     EQI_TRY(eqi_check_extent(d->padding, "padding", 0));
-    EQI_CHECK(d->padding <= d->kernel / 2, SHAPE,
+    const int64_t kernel = kernel_of(d);
+    EQI_CHECK(d->padding <= kernel / 2, SHAPE,
               "padding is %" PRId64 ", expected at most %" PRId64 ", half of kernel %" PRId64,
-              d->padding, d->kernel / 2, d->kernel);
+              d->padding, kernel / 2, kernel);
     return EQUINV_OK;
+}
+
+void eqi_blur_weights(double sigma, double *weights)
+{
+    const int64_t reach = eqi_blur_reach(sigma);
+    double sum = 0;
+    for (int64_t t = reach; t >= 0; t--) {
+        const double distance = (double)t / sigma;
+        weights[t] = exp(-0.5 * distance * distance);
+        sum += t ? 2 * weights[t] : weights[t];
+    }
+    for (int64_t t = 0; t <= reach; t++)
+        weights[t] /= sum;
 }
 
 /* The three windows and both shapes; sizes that do not fit are refused. */
@@ -54,8 +87,11 @@ static equinv_status describe(const equinv_pool_desc *d, eqi_pool_problem *probl
         .src = {d->batch, d->fields, d->elements, d->height, d->width},
         .max = d->kind == EQUINV_POOL_MAX || d->kind == EQUINV_POOL_GLOBAL_MAX ||
                d->kind == EQUINV_POOL_GROUP_MAX,
+        .blur = d->kind == EQUINV_POOL_BLUR,
         .accumulate = d->accumulate,
     };
+    if (p.blur)
+        eqi_blur_weights(d->sigma, p.gauss);
     static const char *const names[3] = {"elements", "height", "width"};
     p.dst[0] = d->batch;
     p.dst[1] = d->fields;
@@ -65,7 +101,7 @@ static equinv_status describe(const equinv_pool_desc *d, eqi_pool_problem *probl
         p.window[axis].kernel = whole ? p.src[2 + axis] : 1;
         p.window[axis].stride = 1;
         if (space && is_windowed(d->kind)) {
-            p.window[axis].kernel = d->kernel;
+            p.window[axis].kernel = kernel_of(d);
             p.window[axis].stride = d->stride;
             p.window[axis].padding = d->padding;
         }
@@ -112,17 +148,23 @@ equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_des
     EQI_TRY(eqi_choose(ctx, ctx->backend->pool, &p, desc->impl, &chosen));
 
     equinv_plan *head;
-    EQI_TRY(eqi_plan_allocate(ctx, EQI_OP_POOL, sizeof(pool_plan), &head));
+    const eqi_pool_implementation *const impl = (const eqi_pool_implementation *)chosen;
+    const size_t size = eqi_aligned(sizeof(pool_plan));
+    EQI_TRY(eqi_plan_allocate(ctx, EQI_OP_POOL,
+                              size + (impl->table_size ? impl->table_size(&p) : 0), &head));
     pool_plan *const new = (pool_plan *)head;
     new->problem = p;
-    new->impl = (const eqi_pool_implementation *)chosen;
+    new->problem.tables = (char *)head + size;
+    new->impl = impl;
+    if (impl->fill)
+        impl->fill(&p, new->problem.tables);
     head->impl_name = chosen->name;
     head->saved_size = (size_t)saved;
     head->group = desc->group;
     if (is_windowed(desc->kind))
         head->window = (struct eqi_window){.height = desc->height,
                                            .width = desc->width,
-                                           .kernel = desc->kernel,
+                                           .kernel = kernel_of(desc),
                                            .stride = desc->stride,
                                            .padding = desc->padding,
                                            .dilation = 1};

@@ -661,7 +661,9 @@ typedef enum equinv_pool_kind {
     EQUINV_POOL_GLOBAL_MAX = 3,     /* over the whole image; kernel, stride, padding are ignored */
     EQUINV_POOL_GLOBAL_AVERAGE = 4, /* the same, mean */
     EQUINV_POOL_GROUP_MAX = 5,      /* over the group: [N, F, G, H, W] to [N, F, 1, H, W] */
-    EQUINV_POOL_GROUP_MEAN = 6      /* the same, mean */
+    EQUINV_POOL_GROUP_MEAN = 6,     /* the same, mean */
+    EQUINV_POOL_BLUR = 7 /* a Gaussian over k x k windows, k = 2 round(3 sigma) + 1; padding
+                                       counts as 0 and is counted */
 } equinv_pool_kind;
 
 typedef struct equinv_pool_desc {
@@ -673,7 +675,9 @@ typedef struct equinv_pool_desc {
     int64_t elements; /* |G| for regular fields, 1 for trivial ones */
     int64_t height, width;
     int64_t kernel, stride,
-        padding;     /* windowed kinds: kernel, stride >= 1, 0 <= padding <= kernel / 2 */
+        padding;  /* windowed kinds: kernel, stride >= 1, 0 <= padding <= kernel / 2; BLUR's kernel
+                        follows from sigma, and padding round(3 sigma) keeps the size at stride 1 */
+    double sigma; /* BLUR: width of the Gaussian in pixels, > 0, round(3 sigma) <= 31 */
     bool accumulate; /* diff_src is added to (dst never is) */
     const char *impl;
 } equinv_pool_desc;
@@ -681,7 +685,7 @@ typedef struct equinv_pool_desc {
 #define EQUINV_POOL_DESC_INIT                                                                      \
     {                                                                                              \
         sizeof(equinv_pool_desc), EQUINV_POOL_MAX, {EQUINV_GROUP_CYCLIC, 4}, EQUINV_F32, 0, 0, 1,  \
-            0, 0, 2, 2, 0, false, NULL                                                             \
+            0, 0, 2, 2, 0, 0.66, false, NULL                                                       \
     }
 
 /*
@@ -689,6 +693,11 @@ typedef struct equinv_pool_desc {
  * kinds: 1), and group pooling, dst [N, F, 1, H, W]. equinv_plan_exactness applies to the windowed
  * kinds; it errs on the safe side where every window reaches over the whole axis. Max kinds take
  * fields of at most 2^31 - 1 elements (G H W), else UNSUPPORTED.
+ *
+ * BLUR is downsampling without aliasing: a window's weights are exp(-|t|^2 / 2 sigma^2), t the distance
+ * from its middle, divided by their sum. source: Zhang 2019, "Making convolutional networks
+ * shift-invariant again"; filter, size and rounding (a half to even) are escnn's
+ * PointwiseAvgPoolAntialiased, whose padding is round(3 sigma) unless told otherwise.
  */
 EQUINV_API equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_desc *desc,
                                                  equinv_plan **plan);
@@ -1213,13 +1222,14 @@ typedef struct equinv_layer_desc {
     equinv_padding_mode padding_mode;
     bool bias;
     equinv_pool_kind pool;
+    double sigma; /* POOL of kind BLUR, whose kernel is not read */
     double slope, p, epsilon, momentum;
 } equinv_layer_desc;
 
 #define EQUINV_LAYER_DESC_INIT                                                                     \
     {                                                                                              \
         sizeof(equinv_layer_desc), NULL, EQUINV_LAYER_CONV, {NULL, NULL}, 0, 3, 1, 0, 1, 1,        \
-            EQUINV_PAD_ZEROS, true, EQUINV_POOL_MAX, 0.0, 0.5, 1e-5, 0.1                           \
+            EQUINV_PAD_ZEROS, true, EQUINV_POOL_MAX, 0.66, 0.0, 0.5, 1e-5, 0.1                     \
     }
 
 /* Creates a model without layers. */
@@ -1301,7 +1311,8 @@ EQUINV_API equinv_status equinv_model_load(equinv_context *ctx, const char *path
  * Fills the model's parameters from an escnn checkpoint in evaluation form, saved as safetensors:
  * layer names are the module names ("0", "1"): conv from <name>.filter (psi is its row g = e) and
  * <name>.expanded_bias, batch norm from <name>.batch_norm_[|G|].*, dense layers from <name>.weight
- * and <name>.bias. FORMAT names a missing key, a wrong shape, a filter that is not the expansion of
+ * and <name>.bias. A blur pool's <name>.filter (or <name>.blur.filter), if there, must be that of its
+ * sigma. FORMAT names a missing key, a wrong shape, a filter that is not the expansion of
  * its row e (to 1e-5), or one of zeros, as modules that were never evaluated have. On failure the
  * model is as before. Other keys are ignored.
  */

@@ -39,7 +39,7 @@ typedef struct eqi_key {
     eqi_key_type type;
 } eqi_key;
 
-#define EQI_KEYS 13
+#define EQI_KEYS 14
 extern const eqi_key eqi_keys[EQI_KEYS];
 
 /* Bits of eqi_keys that this layer reads; the operation (and the kind of a pool) must be known. */

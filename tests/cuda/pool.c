@@ -134,7 +134,7 @@ START_TEST(equals_ref)
     for (uint64_t seed = 0; seed < ROUNDS; seed++) {
         rng r = {seed};
         equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
-        d.kind = (equinv_pool_kind)(seed % 6 + 1);
+        d.kind = (equinv_pool_kind)(seed % 7 + 1);
         d.group = groups[rng_range(&r, 0, GROUPS - 1)];
         d.dtype = rng_range(&r, 0, 1) ? EQUINV_F64 : EQUINV_F32;
         d.batch = rng_range(&r, 0, 3);
@@ -144,10 +144,14 @@ START_TEST(equals_ref)
         d.elements = is_group(d.kind) || (order < 10 && rng_range(&r, 0, 3)) ? order : 1;
         d.kernel = rng_range(&r, 1, 5);
         d.stride = rng_range(&r, 1, 4);
+        if (d.kind == EQUINV_POOL_BLUR) {
+            d.sigma = 0.15 + 0.25 * (double)d.kernel;
+            d.kernel = 2 * (int64_t)rint(3 * d.sigma) + 1;
+        }
         d.padding = rng_range(&r, 0, d.kernel / 2);
         const int64_t smallest = d.kernel - 2 * d.padding;
-        d.height = rng_range(&r, smallest > 1 ? smallest : 1, 9);
-        d.width = rng_range(&r, smallest > 1 ? smallest : 1, 9);
+        d.height = rng_range(&r, smallest > 1 ? smallest : 1, smallest + 9);
+        d.width = rng_range(&r, smallest > 1 ? smallest : 1, smallest + 9);
         d.accumulate = rng_range(&r, 0, 1);
         char what[32];
         snprintf(what, sizeof what, "seed %d", (int)seed);
@@ -172,7 +176,7 @@ START_TEST(large_windows_equal_ref)
         {2, 2, 1, 3, 3, 1000001, 2, 500000},
     };
     for (int i = 0; i < (int)(sizeof cases / sizeof *cases); i++)
-        for (int kind = 1; kind <= 4; kind++)
+        for (int kind = 1; kind <= 5; kind++)
             for (int k = 0; k < 4; k++) {
                 rng r = {(uint64_t)(100 * i + 10 * kind + k)};
                 equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
@@ -183,6 +187,10 @@ START_TEST(large_windows_equal_ref)
                 d.height = cases[i].height, d.width = cases[i].width;
                 d.kernel = cases[i].kernel, d.stride = cases[i].stride;
                 d.padding = cases[i].padding;
+                if (kind == 5) { /* 19 x 19 */
+                    d.kind = EQUINV_POOL_BLUR;
+                    d.sigma = 3, d.padding = 9;
+                }
                 char what[48];
                 snprintf(what, sizeof what, "case %d, kind %d", i, kind);
                 compare(cpu, cuda, &r, d, k / 2, what);
@@ -195,7 +203,7 @@ END_TEST
 START_TEST(nan_stays_in_its_sample_and_wins)
 {
     equinv_context *const cpu = context_new(), *const cuda = cuda_context_new();
-    for (int kind = 1; kind <= 6; kind++) {
+    for (int kind = 1; kind <= 7; kind++) {
         equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
         d.kind = (equinv_pool_kind)kind;
         d.batch = 3, d.fields = 2, d.elements = 4, d.height = 9, d.width = 10;
@@ -229,7 +237,7 @@ END_TEST
 START_TEST(every_run_has_the_same_bits)
 {
     equinv_context *const cpu = context_new(), *const cuda = cuda_context_new();
-    for (int kind = 1; kind <= 6; kind++) {
+    for (int kind = 1; kind <= 7; kind++) {
         equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
         d.kind = (equinv_pool_kind)kind;
         d.batch = 2, d.fields = 3, d.elements = 4, d.height = 21, d.width = 22, d.kernel = 3;

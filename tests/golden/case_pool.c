@@ -1,4 +1,4 @@
-/* kinds grouppool, maxpool, avgpool, spatialmean: forward and backward, field by field. */
+/* kinds grouppool, maxpool, avgpool, spatialmean, blurpool: forward and backward, field by field. */
 #include "tests/golden/golden.h"
 
 #ifdef EQI_HAVE_CJSON
@@ -10,6 +10,7 @@ static const struct pool_row {
     bool over_group;
 } rows[] = {
     {"avgpool", EQUINV_POOL_AVERAGE, true, false},
+    {"blurpool", EQUINV_POOL_BLUR, true, false},
     {"grouppool", EQUINV_POOL_GROUP_MAX, false, true},
     {"maxpool", EQUINV_POOL_MAX, true, false},
     {"spatialmean", EQUINV_POOL_GLOBAL_AVERAGE, false, false},
@@ -71,6 +72,8 @@ void run_pool(golden_case *c)
         desc.kernel = want_int(c, "k");
         desc.stride = want_int(c, "stride");
         desc.padding = want_int(c, "padding");
+        if (row->pool == EQUINV_POOL_BLUR)
+            desc.sigma = want_number(c, "sigma");
         if (!optional_bool(c, "count_include_pad", true) && desc.padding > 0)
             stop_case(c, SKIPPED, "count_include_pad = false is not built");
     }

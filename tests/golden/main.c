@@ -26,6 +26,7 @@ static const struct {
 } kinds[] = {
     /* clang-format off */
     {"avgpool", run_pool},
+    {"blurpool", run_pool},
     {"checkpoint", run_checkpoint},
     {"conv", run_conv},
     {"group", run_group},

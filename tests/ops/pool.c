@@ -75,7 +75,7 @@ static void backward(const pool *p, const equinv_tensor *diff_dst, const equinv_
 static equinv_pool_desc random_desc(rng *r, equinv_dtype dtype)
 {
     equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
-    d.kind = (equinv_pool_kind)rng_range(r, 1, 6);
+    d.kind = (equinv_pool_kind)rng_range(r, 1, 7);
     d.group = groups[rng_range(r, 0, GROUPS - 1)];
     d.dtype = dtype;
     d.batch = rng_range(r, 0, 3);
@@ -85,6 +85,11 @@ static equinv_pool_desc random_desc(rng *r, equinv_dtype dtype)
     d.height = rng_range(r, 1, 9);
     d.width = rng_range(r, 1, large == 1 ? 150 : 9);
     d.kernel = rng_range(r, 1, 5);
+    if (d.kind == EQUINV_POOL_BLUR) {
+        static const double sigmas[] = {0.1, 0.4, 0.66, 1, 1.3};
+        d.sigma = sigmas[(d.kernel - 1)];
+        d.kernel = 2 * (int64_t)rint(3 * d.sigma) + 1;
+    }
     d.stride = rng_range(r, 1, 4);
     d.padding = rng_range(r, 0, d.kernel / 2);
     const int64_t smallest = d.kernel - 2 * d.padding;
@@ -118,6 +123,11 @@ typedef struct example {
     int64_t elements, height, width, kernel, stride, padding;
     double src[16], dst[16], diff_src[16]; /* for diff_dst = 1, 2, 3, .. */
 } example;
+
+/* A blur with exp(-1 / 2 sigma^2) = 1 / 16: three places, weights 1 / 18, 16 / 18, 1 / 18. */
+#define SIGMA 0.42466090014400953
+#define MIDDLE (16.0 / 18)
+#define SIDE (1.0 / 18)
 
 static const example examples[] = {
     {EQUINV_POOL_MAX,
@@ -173,6 +183,17 @@ static const example examples[] = {
      {1, 2, 5, 0, 5, 2, 3, 2},
      {3.5, 1.5},
      {.25, .5, .25, .5, .25, .5, .25, .5}},
+    /* the height is one window's middle */
+    {EQUINV_POOL_BLUR,
+     1,
+     1,
+     3,
+     0,
+     2,
+     1,
+     {1, 0, 0},
+     {MIDDLE * MIDDLE, 0},
+     {MIDDLE * MIDDLE, 3 * MIDDLE *SIDE, 2 * MIDDLE *MIDDLE}},
 };
 enum { EXAMPLES = sizeof examples / sizeof *examples };
 
@@ -188,7 +209,7 @@ START_TEST(examples_by_hand)
         d.dtype = k == 2 ? EQUINV_F64 : EQUINV_F32;
         d.batch = d.fields = 1;
         d.elements = e->elements, d.height = e->height, d.width = e->width;
-        d.kernel = e->kernel, d.stride = e->stride, d.padding = e->padding;
+        d.kernel = e->kernel, d.stride = e->stride, d.padding = e->padding, d.sigma = SIGMA;
         d.impl = impls[k];
         pool p = pool_new(ctx, &d);
         equinv_tensor src = of_shape(ctx, NULL, d.dtype, p.src), diff_src = tensor_like(ctx, &src);
@@ -218,7 +239,7 @@ START_TEST(nan_wins_and_infinity_counts)
 {
     static const char *const impls[] = {"fast", "ref"};
     equinv_context *const ctx = context_new();
-    for (int kind = 1; kind <= 6; kind++)
+    for (int kind = 1; kind <= 7; kind++)
         for (int k = 0; k < 2; k++) {
             equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
             d.kind = (equinv_pool_kind)kind;
@@ -297,7 +318,8 @@ START_TEST(fast_equals_ref)
                 tensor_set(&da.view, i, 0);
         forward(&fast, &a.view, &b.view);
         backward(&fast, &db.view, &da.view);
-        ck_assert_msg(tensor_error(&b.view, &dst, NULL) <= 2e-7, "dst, seed %d", (int)seed);
+        const double limit = d.kind == EQUINV_POOL_BLUR ? 5e-7 : 2e-7;
+        ck_assert_msg(tensor_error(&b.view, &dst, NULL) <= limit, "dst, seed %d", (int)seed);
         ck_assert_msg(memcmp(fast.saved, ref.saved, ref.saved_size) == 0, "saved, seed %d",
                       (int)seed);
         ck_assert_msg(tensor_error(&da.view, &diff_src, NULL) <= 5e-7, "diff_src, seed %d",
@@ -334,7 +356,7 @@ START_TEST(thread_count_changes_no_bit)
     one.threads = 1;
     equinv_context *ctx[2] = {NULL, context_new()};
     OK(equinv_context_create(&one, &ctx[0]));
-    for (int kind = 1; kind <= 6; kind++) {
+    for (int kind = 1; kind <= 7; kind++) {
         equinv_tensor dst[2], diff_src[2];
         for (int k = 0; k < 2; k++) {
             equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
@@ -426,7 +448,7 @@ START_TEST(accumulate_adds_to_the_gradient)
 {
     static const char *const impls[] = {"fast", "ref"};
     equinv_context *const ctx = context_new();
-    for (int kind = 1; kind <= 6; kind++)
+    for (int kind = 1; kind <= 7; kind++)
         for (int k = 0; k < 2; k++) {
             rng r = {(uint64_t)kind};
             equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
@@ -507,7 +529,9 @@ START_TEST(equivariant_where_exact_and_broken_elsewhere)
     for (uint64_t seed = 0; seed < 1600; seed++) {
         rng r = {seed + 3000};
         equinv_pool_desc d = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
-        d.kind = seed % 3 ? EQUINV_POOL_MAX : EQUINV_POOL_AVERAGE;
+        static const equinv_pool_kind kinds[] = {EQUINV_POOL_MAX, EQUINV_POOL_AVERAGE};
+        if (d.kind != EQUINV_POOL_BLUR)
+            d.kind = kinds[seed % 3 == 0];
         d.batch = 3, d.fields = 2 + d.fields % 3, d.width = 1 + d.width % 9;
         d.stride = rng_range(&r, 1, 4) > 1 ? 2 + d.stride % 2 : 1;
         const int64_t smallest = d.kernel - 2 * d.padding;
@@ -663,7 +687,11 @@ START_TEST(wrong_descriptions)
     } while (0)
     REFUSED(EQUINV_ERR_ARG, "struct_size", d.struct_size = 8);
     REFUSED(EQUINV_ERR_ARG, "kind is 0", d.kind = 0);
-    REFUSED(EQUINV_ERR_ARG, "kind is 7", d.kind = 7);
+    REFUSED(EQUINV_ERR_ARG, "kind is 8", d.kind = 8);
+    REFUSED(EQUINV_ERR_ARG, "sigma is 0", d.kind = EQUINV_POOL_BLUR, d.sigma = 0);
+    REFUSED(EQUINV_ERR_ARG, "sigma is nan", d.kind = EQUINV_POOL_BLUR, d.sigma = (double)NAN);
+    REFUSED(EQUINV_ERR_ARG, "at most 31", d.kind = EQUINV_POOL_BLUR, d.sigma = 10.51);
+    REFUSED(EQUINV_ERR_SHAPE, "half of kernel 5", d.kind = EQUINV_POOL_BLUR, d.padding = 3);
     REFUSED(EQUINV_ERR_ARG, "C0", d.group = equinv_cyclic(0));
     REFUSED(EQUINV_ERR_UNSUPPORTED, "S", d.group = equinv_symmetric());
     REFUSED(EQUINV_ERR_DTYPE, "dtype is i32", d.dtype = EQUINV_I32);

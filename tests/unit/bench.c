@@ -110,6 +110,8 @@ static const struct {
     {"--op pool --batch 2", 1e-6},
     {"--op pool --kind group-mean --batch 2 --pass backward-data", 1e-6},
     {"--op pool --kind average --kernel 3 --batch 2", 1e-6},
+    {"--op pool --kind blur --kernel 5 --batch 2", 1e-6},
+    {"--op pool --kind blur --kernel 5 --batch 2 --pass backward-data", 1e-6},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2", 1e-5},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2 --pass backward-data", 1e-5},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2 --pass backward-weights", 1e-5},

@@ -86,6 +86,23 @@ static void expand(equinv_context *ctx, const equinv_model *m, const eqi_node *n
     equinv_tensor_destroy(ctx, &turned);
 }
 
+/* A window of the Gaussian, divided by its sum, for every channel. */
+static void put_blur(checkpoint *c, const eqi_node *node, const char *key)
+{
+    const double sigma = node->desc.sigma;
+    const int64_t reach = (int64_t)rint(3 * sigma), k = 2 * reach + 1;
+    const int64_t shape[] = {node->shape[1] * node->shape[2], 1, k, k};
+    const equinv_tensor *const t = put(c, node->name, key, 4, shape);
+    double sum = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t n = 0; n < (pass ? shape[0] : 1) * k * k; n++) {
+            const double y = (double)(n / k % k - reach), x = (double)(n % k - reach);
+            const double value = exp(-(y * y + x * x) / (2 * sigma * sigma));
+            sum += pass ? 0 : value;
+            tensor_set(t, n, value / (pass ? sum : 1));
+        }
+}
+
 static checkpoint checkpoint_of(equinv_context *ctx, const equinv_model *m)
 {
     checkpoint c = {.ctx = ctx};
@@ -112,6 +129,8 @@ static checkpoint checkpoint_of(equinv_context *ctx, const equinv_model *m)
             const equinv_tensor *const t = put(&c, node->name, key, 1, a[EQI_GAMMA].shape);
             OK(equinv_tensor_convert(ctx, &a[EQI_GAMMA + k], 1, 0, t));
         }
+        if (node->desc.op == EQUINV_LAYER_POOL && node->desc.pool == EQUINV_POOL_BLUR)
+            put_blur(&c, node, c.count % 2 ? "filter" : "blur.filter");
         if (node->desc.op == EQUINV_LAYER_DENSE) {
             OK(equinv_tensor_convert(ctx, &a[EQI_WEIGHTS], 1, 0,
                                      put(&c, node->name, "weight", 2, a[EQI_WEIGHTS].shape)));
@@ -256,6 +275,45 @@ START_TEST(missing_keys_and_wrong_shapes_are_named)
 }
 END_TEST
 
+START_TEST(blurs_of_another_width_are_refused)
+{
+    path_new();
+    equinv_context *const ctx = context_new();
+    equinv_model *const m = model_new(ctx, equinv_cyclic(4), EQUINV_F32, 1, 9, 9);
+    model_add(m, conv_of("0", 2, 3));
+    equinv_layer_desc blur = pool_of("1", EQUINV_POOL_BLUR, 2);
+    blur.sigma = 0.66;
+    blur.padding = 2;
+    model_add(m, blur);
+    checkpoint c = checkpoint_of(ctx, m);
+    save(&c);
+    OK(equinv_model_load_escnn(m, path));
+    const equinv_tensor *const filter = &c.tensors[c.count - 1];
+    for (int64_t i = 0; i < equinv_tensor_count(filter); i += 7) {
+        const double value = tensor_get(filter, i);
+        tensor_set(filter, i, i % 2 ? value + 4e-5 : (double)NAN);
+        save(&c);
+        FAILS(EQUINV_ERR_FORMAT, "sigma 0.66", equinv_model_load_escnn(m, path));
+        tensor_set(filter, i, value);
+    }
+    const double sigmas[] = {0.68, 1.2};
+    for (int i = 0; i < 2; i++) {
+        equinv_model *const other = model_new(ctx, equinv_cyclic(4), EQUINV_F32, 1, 9, 9);
+        model_add(other, conv_of("0", 2, 3));
+        blur.sigma = sigmas[i];
+        model_add(other, blur);
+        save(&c);
+        FAILS(EQUINV_ERR_FORMAT, i ? "has shape" : "sigma 0.68",
+              equinv_model_load_escnn(other, path));
+        equinv_model_destroy(other);
+    }
+    checkpoint_free(&c);
+    equinv_model_destroy(m);
+    equinv_context_destroy(ctx);
+    temp_folder_free(&folder);
+}
+END_TEST
+
 START_TEST(every_allocation_may_fail)
 {
     path_new();
@@ -302,6 +360,7 @@ int main(void)
         {expanded_filters_go_back_to_psi, 1},
         {other_filters_are_refused, 1},
         {missing_keys_and_wrong_shapes_are_named, 1},
+        {blurs_of_another_width_are_refused, 1},
         {every_allocation_may_fail, 1},
     };
     return run_tests("model_escnn", tests, sizeof tests / sizeof *tests);

@@ -429,6 +429,7 @@ const cuda_operation cuda_operations[] = {
     BOTH("pool global average", pool, EQUINV_POOL_GLOBAL_AVERAGE),
     BOTH("pool group max", pool, EQUINV_POOL_GROUP_MAX),
     BOTH("pool group mean", pool, EQUINV_POOL_GROUP_MEAN),
+    BOTH("pool blur", pool, EQUINV_POOL_BLUR),
     BOTH("project linear", project, EQUINV_PROJECT_LINEAR),
     BOTH("project max", project, EQUINV_PROJECT_MAX),
     BOTH("project mean", project, EQUINV_PROJECT_MEAN),

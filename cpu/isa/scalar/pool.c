@@ -334,7 +334,10 @@ equinv_status eqi_fast_pool_forward(const equinv_context *ctx, const eqi_pool_pr
                                     int32_t *saved)
 {
     job j = {.p = *p, .from = *src, .to = *dst, .write = saved, .share = 1 / window_size(p)};
-    if (!choose_lanes(&j)) {
+    const eqi_resampling *const blur = p->tables;
+    if (p->blur && eqi_fast_resample(ctx, blur->forward, src, dst, false))
+        return EQUINV_OK;
+    if (p->blur || !choose_lanes(&j)) {
         eqi_ref_pool_forward(ctx, p, src, dst, saved);
         return EQUINV_OK;
     }
@@ -531,8 +534,11 @@ equinv_status eqi_fast_pool_backward(const equinv_context *ctx, const eqi_pool_p
 {
     job j = {
         .p = *p, .from = *diff_dst, .to = *diff_src, .read = saved, .share = 1 / window_size(p)};
+    const eqi_resampling *const blur = p->tables;
     int64_t step = 1;
-    if (!choose_lanes(&j) ||
+    if (p->blur && eqi_fast_resample(ctx, blur->backward, diff_dst, diff_src, p->accumulate))
+        return EQUINV_OK;
+    if (p->blur || !choose_lanes(&j) ||
         (p->max && (!is_joined(diff_src, &step) || (!j.by_fields && step != 1)))) {
         eqi_ref_pool_backward(ctx, p, diff_dst, saved, diff_src);
         return EQUINV_OK;

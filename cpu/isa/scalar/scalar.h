@@ -9,6 +9,7 @@
 #include "internal/batch_norm.h"
 #include "internal/optimizer.h"
 #include "internal/pool.h"
+#include "internal/resample.h"
 #include "internal/walk.h"
 
 /* Scratch in doubles: two for each sample and field; two and five floats (padded) for each field. */
@@ -35,6 +36,10 @@ bool eqi_fast_add(const equinv_context *ctx, const equinv_tensor *a, const equin
                   const equinv_tensor *dst);
 bool eqi_fast_optimizer_step(const equinv_context *ctx, const eqi_update *u,
                              const eqi_parameter_state *s);
+
+/* False where neither fields nor columns are neighbours in memory. `stencil` is for height and width. */
+bool eqi_fast_resample(const equinv_context *ctx, const eqi_stencil stencil[2],
+                       const equinv_tensor *from, const equinv_tensor *to, bool accumulate);
 
 /* Whether neighbours along an axis are neighbours in memory. */
 static inline bool eqi_is_unit(const equinv_tensor *t, int axis)
