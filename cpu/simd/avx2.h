@@ -52,6 +52,22 @@ static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
     return _mm256_fmadd_pd(a, b, c);
 }
 
+/* Floats as doubles. */
+static inline vf64 vf64_widen(const float *p)
+{
+    return _mm256_cvtps_pd(_mm_loadu_ps(p));
+}
+
+static inline vf64 vf64_add(vf64 a, vf64 b)
+{
+    return _mm256_add_pd(a, b);
+}
+
+static inline vf64 vf64_sub(vf64 a, vf64 b)
+{
+    return _mm256_sub_pd(a, b);
+}
+
 static inline vf32 vf32_add(vf32 a, vf32 b)
 {
     return _mm256_add_ps(a, b);
@@ -89,7 +105,7 @@ static inline vf32 vf32_load_part(const float *p, int first, int last)
     return _mm256_maskload_ps(p, _mm256_and_si256(above, below));
 }
 
-/* ---- 32-bit integers (not on level scalar) -------------------------------------------------- */
+/* ---- 32-bit integers -------------------------------------------------- */
 
 typedef __m256i vu32;
 
@@ -194,6 +210,54 @@ static inline void vf32_transpose(vf32 row[4])
     row[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
     row[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(c, d));
     row[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(c, d));
+}
+
+/* ---- rows of maxima --------------------------------------------------------------------------- */
+
+/* Lanes 0 .. count - 1 alone. */
+static inline void vf32_store_part(float *p, vf32 v, int count)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane), v);
+}
+
+/* Two vectors as one row: the lanes with even and with odd numbers, and back. */
+static inline vf32 vf32_gather_halves(__m256 v)
+{
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), 0xd8));
+}
+
+static inline void vf32_unzip(vf32 low, vf32 high, vf32 *even, vf32 *odd)
+{
+    *even = vf32_gather_halves(_mm256_shuffle_ps(low, high, 0x88));
+    *odd = vf32_gather_halves(_mm256_shuffle_ps(low, high, 0xdd));
+}
+
+static inline void vf32_zip(vf32 even, vf32 odd, vf32 *low, vf32 *high)
+{
+    const __m256 a = _mm256_unpacklo_ps(even, odd), b = _mm256_unpackhi_ps(even, odd);
+    *low = _mm256_permute2f128_ps(a, b, 0x20);
+    *high = _mm256_permute2f128_ps(a, b, 0x31);
+}
+
+typedef __m256 vmask;
+
+/* Where a running maximum takes a value: if it is larger or NaN, unless the maximum is NaN. */
+static inline vmask vf32_takes(vf32 maximum, vf32 value)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(value, maximum, _CMP_NLE_UQ),
+                         _mm256_cmp_ps(maximum, maximum, _CMP_ORD_Q));
+}
+
+static inline vmask vu32_equal(vu32 a, vu32 b)
+{
+    return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b));
+}
+
+/* a where the mask is set, else b. */
+static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
+{
+    return _mm256_blendv_ps(b, a, mask);
 }
 
 #endif

@@ -52,6 +52,22 @@ static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
     return _mm512_fmadd_pd(a, b, c);
 }
 
+/* Floats as doubles. */
+static inline vf64 vf64_widen(const float *p)
+{
+    return _mm512_cvtps_pd(_mm256_loadu_ps(p));
+}
+
+static inline vf64 vf64_add(vf64 a, vf64 b)
+{
+    return _mm512_add_pd(a, b);
+}
+
+static inline vf64 vf64_sub(vf64 a, vf64 b)
+{
+    return _mm512_sub_pd(a, b);
+}
+
 static inline vf32 vf32_add(vf32 a, vf32 b)
 {
     return _mm512_add_ps(a, b);
@@ -85,7 +101,7 @@ static inline vf32 vf32_load_part(const float *p, int first, int last)
     return _mm512_maskz_loadu_ps(mask, p);
 }
 
-/* ---- 32-bit integers (not on level scalar) -------------------------------------------------- */
+/* ---- 32-bit integers -------------------------------------------------- */
 
 typedef __m512i vu32;
 
@@ -190,6 +206,50 @@ static inline void vf32_transpose(vf32 row[4])
     row[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
     row[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
     row[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
+}
+
+/* ---- rows of maxima --------------------------------------------------------------------------- */
+
+/* Lanes 0 .. count - 1 alone. */
+static inline void vf32_store_part(float *p, vf32 v, int count)
+{
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << count) - 1u), v);
+}
+
+/* Two vectors as one row: the lanes with even and with odd numbers, and back. */
+static inline void vf32_unzip(vf32 low, vf32 high, vf32 *even, vf32 *odd)
+{
+    const __m512i lane =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    *even = _mm512_permutex2var_ps(low, lane, high);
+    *odd = _mm512_permutex2var_ps(low, _mm512_add_epi32(lane, _mm512_set1_epi32(1)), high);
+}
+
+static inline void vf32_zip(vf32 even, vf32 odd, vf32 *low, vf32 *high)
+{
+    const __m512i lane = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    *low = _mm512_permutex2var_ps(even, lane, odd);
+    *high = _mm512_permutex2var_ps(even, _mm512_add_epi32(lane, _mm512_set1_epi32(8)), odd);
+}
+
+typedef __mmask16 vmask;
+
+/* Where a running maximum takes a value: if it is larger or NaN, unless the maximum is NaN. */
+static inline vmask vf32_takes(vf32 maximum, vf32 value)
+{
+    return _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(maximum, maximum, _CMP_ORD_Q), value, maximum,
+                                   _CMP_NLE_UQ);
+}
+
+static inline vmask vu32_equal(vu32 a, vu32 b)
+{
+    return _mm512_cmpeq_epi32_mask(a, b);
+}
+
+/* a where the mask is set, else b. */
+static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
+{
+    return _mm512_mask_blend_ps(mask, b, a);
 }
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef EQI_SIMD_SCALAR_H
 #define EQI_SIMD_SCALAR_H
 
+#include <stdint.h>
 #include <string.h>
 
 #define EQI_LEVEL scalar
@@ -78,6 +79,22 @@ static inline void vf32_transpose(vf32 row[4])
     row[3] = EQI_SHUFFLE(c, d, 2, 3, 6, 7);
 }
 
+/* Floats as doubles. */
+static inline vf64 vf64_widen(const float *p)
+{
+    return (vf64){(double)p[0], (double)p[1]};
+}
+
+static inline vf64 vf64_add(vf64 a, vf64 b)
+{
+    return a + b;
+}
+
+static inline vf64 vf64_sub(vf64 a, vf64 b)
+{
+    return a - b;
+}
+
 static inline vf32 vf32_add(vf32 a, vf32 b)
 {
     return a + b;
@@ -101,6 +118,75 @@ static inline vf32 vf32_load_part(const float *p, int first, int last)
     for (int i = first; i < last; i++)
         v[i] = p[i];
     return v;
+}
+
+/* ---- rows of maxima --------------------------------------------------------------------------- */
+
+/* Lanes 0 .. count - 1 alone. */
+static inline void vf32_store_part(float *p, vf32 v, int count)
+{
+    for (int i = 0; i < count; i++)
+        p[i] = v[i];
+}
+
+/* Two vectors as one row: the lanes with even and with odd numbers, and back. */
+static inline void vf32_unzip(vf32 low, vf32 high, vf32 *even, vf32 *odd)
+{
+    *even = EQI_SHUFFLE(low, high, 0, 2, 4, 6);
+    *odd = EQI_SHUFFLE(low, high, 1, 3, 5, 7);
+}
+
+static inline void vf32_zip(vf32 even, vf32 odd, vf32 *low, vf32 *high)
+{
+    *low = EQI_SHUFFLE(even, odd, 0, 4, 1, 5);
+    *high = EQI_SHUFFLE(even, odd, 2, 6, 3, 7);
+}
+
+typedef uint32_t vu32 __attribute__((vector_size(16)));
+typedef int32_t vmask __attribute__((vector_size(16)));
+
+static inline vu32 vu32_load(const uint32_t *p)
+{
+    vu32 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline vu32 vu32_broadcast(uint32_t x)
+{
+    return (vu32){x, x, x, x};
+}
+
+static inline vu32 vu32_add(vu32 a, vu32 b)
+{
+    return a + b;
+}
+
+static inline vf32 vf32_from_bits(vu32 v)
+{
+    return (vf32)v;
+}
+
+static inline vu32 vf32_bits(vf32 v)
+{
+    return (vu32)v;
+}
+
+/* Where a running maximum takes a value: if it is larger or NaN, unless the maximum is NaN. */
+static inline vmask vf32_takes(vf32 maximum, vf32 value)
+{
+    return ~(value <= maximum) & (maximum == maximum);
+}
+
+static inline vmask vu32_equal(vu32 a, vu32 b)
+{
+    return a == b;
+}
+
+/* a where the mask is set, else b. */
+static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
+{
+    return (vf32)((mask & (vmask)a) | (~mask & (vmask)b));
 }
 
 #endif

@@ -28,25 +28,11 @@ static void compare(const conv_case *c, const conv_truth *t, uint64_t seed)
         CLOSE(&c->diff_bias, &t->diff_bias, seed, c);
 }
 
-enum { SHAPES = 240, LEVELS = 3 };
-static const char *const levels[LEVELS] = {"scalar", "avx2", "avx512"};
-
-/* A context that uses at most this instruction set; NULL, with a SKIP, where the machine has less. */
-static equinv_context *context_of_level(int level)
-{
-    setenv("EQUINV_ISA", levels[level], 1);
-    equinv_context *const ctx = context_new();
-    unsetenv("EQUINV_ISA");
-    if (strstr(equinv_context_description(ctx), levels[level]))
-        return ctx;
-    SKIP("this machine has no %s", levels[level]);
-    equinv_context_destroy(ctx);
-    return NULL;
-}
+enum { SHAPES = 240 };
 
 START_TEST(every_implementation_is_the_dense_convolution)
 {
-    equinv_context *const ctx = context_of_level(_i);
+    equinv_context *const ctx = context_at_level(_i);
     for (uint64_t seed = 0; ctx && seed < SHAPES; seed++) {
         rng r = {seed};
         equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
@@ -345,7 +331,7 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {every_implementation_is_the_dense_convolution, LEVELS},
+        {every_implementation_is_the_dense_convolution, TEST_LEVELS},
         {every_implementation_on_larger_problems, 1},
         {accumulate_adds_and_its_absence_overwrites, 1},
         {packed_weights_are_psi, 1},

@@ -87,6 +87,19 @@ equinv_context *context_new(void)
     return ctx;
 }
 
+equinv_context *context_at_level(int level)
+{
+    static const char *const levels[TEST_LEVELS] = {"scalar", "avx2", "avx512"};
+    setenv("EQUINV_ISA", levels[level], 1);
+    equinv_context *const ctx = context_new();
+    unsetenv("EQUINV_ISA");
+    if (strstr(equinv_context_description(ctx), levels[level]))
+        return ctx;
+    SKIP("this machine has no %s", levels[level]);
+    equinv_context_destroy(ctx);
+    return NULL;
+}
+
 static equinv_tensor create_from(equinv_context *ctx, equinv_dtype dtype, int ndim, va_list extents)
 {
     int64_t shape[EQUINV_MAX_DIMS];

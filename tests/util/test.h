@@ -63,6 +63,13 @@ double rng_uniform(rng *r);                           /* -1 .. 1, exact in fp32 
 /* A CPU context with two threads, released at exit of the process by nobody: use context_free. */
 equinv_context *context_new(void);
 
+/*
+ * The same with instructions up to a level (0 scalar, 1 avx2, 2 avx512) alone; NULL, with a SKIP, where the
+ * machine has less. For tests in a loop of TEST_LEVELS.
+ */
+enum { TEST_LEVELS = 3 };
+equinv_context *context_at_level(int level);
+
 /* Row-major tensors on a context; shape by its extents: tensor_new(ctx, EQUINV_F32, 2, 3, 4). */
 equinv_tensor tensor_new(equinv_context *ctx, equinv_dtype dtype, int ndim, ...);
 equinv_tensor tensor_like(equinv_context *ctx, const equinv_tensor *other);

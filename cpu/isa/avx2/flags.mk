@@ -1,1 +1,1 @@
-ISA_FLAGS_avx2 := -mavx2 -mfma
+ISA_FLAGS_avx2 := -mavx2 -mfma -fopenmp-simd
