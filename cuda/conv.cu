@@ -141,8 +141,12 @@ static void plan_weights(const eqi_conv_problem *p, const eqi_conv_bank *b, conv
     c->gradients = aligned(bank * c->parts, size);
 }
 
-static size_t bias_scratch(const eqi_conv_problem *p)
+static size_t bias_scratch(const eqi_conv_plan *plan)
 {
+    const eqi_conv_problem *const p = &plan->problem;
+    if (plan->transposed)
+        return eqi_bias_gradient_scratch(p->desc.fields_in, p->desc.batch * p->elements_in *
+                                                                p->desc.height * p->desc.width);
     return eqi_bias_gradient_scratch(p->desc.fields_out,
                                      p->desc.batch * p->elements_out * image_of(p));
 }
@@ -158,7 +162,7 @@ static void prepare(eqi_conv_plan *plan)
     plan_weights(p, &b, c);
     const size_t needs[] = {
         c->bank + c->patches + c->outputs, c->bank + c->data_patches + c->data_outputs,
-        c->weights_patches + c->weights_outputs + c->gradients, bias_scratch(p)};
+        c->weights_patches + c->weights_outputs + c->gradients, bias_scratch(plan)};
     plan->head.packed_size = c->bank;
     for (const size_t need : needs)
         if (need > plan->head.scratch_size)
@@ -217,7 +221,7 @@ static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src
 /* Patches of some channels from diff_dst's matrix, and into diff_src. */
 static equinv_status data_of_channels(const eqi_conv_plan *plan, const char *bank,
                                       const char *outputs, const eqi_conv_matrix *m, char *patches,
-                                      const equinv_tensor *diff_src)
+                                      const equinv_tensor *bias, const equinv_tensor *diff_src)
 {
     const eqi_conv_problem *const p = &plan->problem;
     const eqi_conv_bank b = eqi_conv_bank_of(p);
@@ -226,12 +230,12 @@ static equinv_status data_of_channels(const eqi_conv_plan *plan, const char *ban
     EQI_TRY(eqi_cuda_gemm(plan->head.ctx, p->desc.dtype, rows, n, b.outputs, 1,
                           {bank + first * element_size(p), b.inputs, b.outputs * b.inputs, true},
                           {outputs, n, b.outputs * n, false}, 0, patches, n, rows * n, m->groups));
-    return eqi_conv_fold(plan->head.ctx, p, m, patches, diff_src);
+    return eqi_conv_fold(plan->head.ctx, p, m, patches, bias, diff_src);
 }
 
 static equinv_status backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                                   const eqi_conv_weights *weights, const equinv_tensor *diff_src,
-                                   void *scratch)
+                                   const eqi_conv_weights *weights, const equinv_tensor *bias,
+                                   const equinv_tensor *diff_src, void *scratch)
 {
     const eqi_conv_problem *const p = &plan->problem;
     const conv_plan *const c = static_cast<const conv_plan *>(plan->tables);
@@ -254,7 +258,7 @@ static equinv_status backward_data(const eqi_conv_plan *plan, const equinv_tenso
             EQI_TRY(eqi_conv_gather(plan->head.ctx, p, &from, diff_dst, outputs));
             for (to.channel = 0; to.channel < channels; to.channel += c->channels) {
                 to.channels = smaller(c->channels, channels - to.channel);
-                EQI_TRY(data_of_channels(plan, bank, outputs, &to, patches, diff_src));
+                EQI_TRY(data_of_channels(plan, bank, outputs, &to, patches, bias, diff_src));
             }
         }
     return EQUINV_OK;
@@ -290,8 +294,16 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
                      : EQUINV_OK;
 }
 
+static equinv_status transposed_bias(const eqi_conv_plan *plan, const equinv_tensor *map,
+                                     const equinv_tensor *diff_bias, void *scratch)
+{
+    return eqi_bias_gradient(plan->head.ctx, map, diff_bias, plan->problem.desc.accumulate,
+                             scratch);
+}
+
 static const eqi_conv_implementation gemm = {
-    {"conv/gemm", supports}, table_size, prepare, pack, forward, backward_data, backward_weights,
+    {"conv/gemm", supports}, table_size,       prepare,         pack, forward,
+    backward_data,           backward_weights, transposed_bias,
 };
 
 const eqi_implementation *const eqi_cuda_conv_list[] = {&gemm.head, NULL};

@@ -61,11 +61,11 @@ equinv_status eqi_conv_scatter(const equinv_context *ctx, const eqi_conv_problem
                                const equinv_tensor *bias, const equinv_tensor *dst);
 
 /*
- * The transposed patches: diff_src[c, z] = sum of matrix[(c, t), y] over all s y + d t - p = z, or that
- * added to it. The matrix is of src's channels and of whole images.
+ * The transposed patches: diff_src[c, z] = sum of matrix[(c, t), y] over all s y + d t - p = z, plus
+ * bias, or that added to it; bias may be NULL. The matrix is of src's channels and of whole images.
  */
 equinv_status eqi_conv_fold(const equinv_context *ctx, const eqi_conv_problem *p,
-                            const eqi_conv_matrix *m, const void *matrix,
+                            const eqi_conv_matrix *m, const void *matrix, const equinv_tensor *bias,
                             const equinv_tensor *diff_src);
 
 #endif

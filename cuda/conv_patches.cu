@@ -2,7 +2,7 @@
  * Between feature maps and the matrices of a convolution:
  *     patches  matrix[(c,t), y] = src[c, s y + d t - p]       zeros or the repeated image outside
  *     gather   matrix[c, y]     = dst[c, y]                   scatter is the way back, with bias
- *     fold     diff_src[c, z]   = sum_{t, y: s y + d t - p = z} matrix[(c,t), y]
+ *     fold     diff_src[c, z]   = sum_{t, y: s y + d t - p = z} matrix[(c,t), y] + bias
  *
  * Layout  rows are channels and taps, columns are pixels (eqi_conv_matrix)
  * Tile    one thread a pixel and CHANNELS channels; it finds its pixel and the taps once for all of them.
@@ -168,7 +168,8 @@ add_line(const eqi_conv_problem &p, const eqi_conv_matrix &m, const eqi_conv_cha
 
 template <typename T>
 __global__ void eqi_conv_fold_kernel(eqi_conv_problem p, eqi_conv_matrix m, int64_t first_image,
-                                     int64_t images, const T *matrix, equinv_tensor diff_src)
+                                     int64_t images, const T *matrix, const T *bias,
+                                     int64_t bias_stride, equinv_tensor diff_src)
 {
     const equinv_conv_desc &d = p.desc;
     EQI_FOR_EACH(index, images * d.height * d.width)
@@ -188,8 +189,10 @@ __global__ void eqi_conv_fold_kernel(eqi_conv_problem p, eqi_conv_matrix m, int6
                         add_line(p, m, o, matrix, zx, ty, n * p.out_height + sy / d.stride, sums);
             }
             for (int c = 0; c < CHANNELS; c++)
-                if (c < o.count)
-                    to[o.map[c]] = d.accumulate ? to[o.map[c]] + sums[c] : sums[c];
+                if (c < o.count) {
+                    const T value = bias ? sums[c] + bias[o.field[c] * bias_stride] : sums[c];
+                    to[o.map[c]] = d.accumulate ? to[o.map[c]] + value : value;
+                }
         }
     }
 }
@@ -271,20 +274,21 @@ equinv_status eqi_conv_scatter(const equinv_context *ctx, const eqi_conv_problem
 
 template <typename T>
 static equinv_status fold(const equinv_context *ctx, const eqi_conv_problem *p,
-                          const eqi_conv_matrix *m, const void *matrix,
+                          const eqi_conv_matrix *m, const void *matrix, const equinv_tensor *bias,
                           const equinv_tensor *diff_src)
 {
+    const T *const values = bias ? static_cast<const T *>(bias->data) : nullptr;
     const int64_t image = p->out_height * p->out_width, images = m->pixels / image;
     EQI_LAUNCH(eqi_conv_fold_kernel<T>, grid_of(m, images * p->desc.height * p->desc.width), BLOCK,
                0, eqi_stream(ctx), *p, *m, m->pixel / image, images, static_cast<const T *>(matrix),
-               *diff_src);
+               values, bias ? bias->strides[0] : 0, *diff_src);
     return EQUINV_OK;
 }
 
 equinv_status eqi_conv_fold(const equinv_context *ctx, const eqi_conv_problem *p,
-                            const eqi_conv_matrix *m, const void *matrix,
+                            const eqi_conv_matrix *m, const void *matrix, const equinv_tensor *bias,
                             const equinv_tensor *diff_src)
 {
-    return p->desc.dtype == EQUINV_F32 ? fold<float>(ctx, p, m, matrix, diff_src)
-                                       : fold<double>(ctx, p, m, matrix, diff_src);
+    return p->desc.dtype == EQUINV_F32 ? fold<float>(ctx, p, m, matrix, bias, diff_src)
+                                       : fold<double>(ctx, p, m, matrix, bias, diff_src);
 }

@@ -40,15 +40,62 @@ static equinv_status check_extents(const equinv_conv_desc *desc)
     EQI_CHECK(desc->padding_mode == EQUINV_PAD_ZEROS || desc->padding_mode == EQUINV_PAD_CIRCULAR,
               ARG, "padding_mode is %d, expected ZEROS (0) or CIRCULAR (1)",
               (int)desc->padding_mode);
+    if (!desc->transposed)
+        return EQUINV_OK;
+    EQI_CHECK(desc->padding_mode == EQUINV_PAD_ZEROS, UNSUPPORTED,
+              "padding_mode is CIRCULAR, expected ZEROS where transposed is true");
+    EQI_CHECK(desc->output_padding >= 0 && desc->output_padding < desc->stride, SHAPE,
+              "output_padding is %" PRId64 ", expected 0 to below stride %" PRId64,
+              desc->output_padding, desc->stride);
     return EQUINV_OK;
 }
 
-/* Everything that a description alone can get wrong, and what follows from it. */
-static equinv_status problem_of(const equinv_conv_desc *desc, eqi_conv_problem *problem)
+/* (size - 1) s - 2 p + d (k - 1) + 1 + output_padding */
+static equinv_status transposed_size(const equinv_conv_desc *d, const char *axis, int64_t size,
+                                     int64_t *output)
 {
-    EQI_TRY(eqi_check_desc(desc->struct_size, sizeof *desc, "equinv_conv_desc"));
-    EQI_TRY(check_words(desc));
-    EQI_TRY(check_extents(desc));
+    int64_t from, reach;
+    EQI_CHECK(!__builtin_mul_overflow(size - 1, d->stride, &from) &&
+                  !__builtin_mul_overflow(d->kernel - 1, d->dilation, &reach) &&
+                  !__builtin_add_overflow(reach, 1 - 2 * d->padding, &reach) &&
+                  !__builtin_add_overflow(from, reach, &from) &&
+                  !__builtin_add_overflow(from, d->output_padding, &from),
+              SHAPE,
+              "%s %" PRId64 " with kernel %" PRId64 ", stride %" PRId64 " and dilation %" PRId64
+              " overflows",
+              axis, size, d->kernel, d->stride, d->dilation);
+    EQI_CHECK(from >= 1, SHAPE,
+              "%s is %" PRId64 ", of which a transposed convolution with kernel %" PRId64
+              ", stride %" PRId64 ", padding %" PRId64 ", dilation %" PRId64
+              " and output_padding %" PRId64 " leaves %" PRId64 ", expected at least one pixel",
+              axis, size, d->kernel, d->stride, d->padding, d->dilation, d->output_padding, from);
+    *output = from;
+    return EQUINV_OK;
+}
+
+/* The convolution that a transposed one is the adjoint of. */
+static equinv_status transpose(equinv_conv_desc *desc)
+{
+    const equinv_conv_desc d = *desc;
+    desc->kind = d.kind == EQUINV_CONV_LIFTING    ? EQUINV_CONV_TO_PLANE
+                 : d.kind == EQUINV_CONV_TO_PLANE ? EQUINV_CONV_LIFTING
+                                                  : EQUINV_CONV_REGULAR;
+    desc->fields_in = d.fields_out;
+    desc->fields_out = d.fields_in;
+    EQI_TRY(transposed_size(&d, "height", d.height, &desc->height));
+    return transposed_size(&d, "width", d.width, &desc->width);
+}
+
+/* Everything that a description alone can get wrong, and what follows from it. */
+static equinv_status problem_of(const equinv_conv_desc *given, eqi_conv_problem *problem)
+{
+    EQI_TRY(eqi_check_desc(given->struct_size, sizeof *given, "equinv_conv_desc"));
+    EQI_TRY(check_words(given));
+    EQI_TRY(check_extents(given));
+    equinv_conv_desc made = *given;
+    const equinv_conv_desc *const desc = &made;
+    if (given->transposed)
+        EQI_TRY(transpose(&made));
     const int64_t order = eqi_order(desc->group);
     eqi_conv_problem p = {
         .desc = *desc,
@@ -71,8 +118,10 @@ static equinv_status problem_of(const equinv_conv_desc *desc, eqi_conv_problem *
     const int64_t psi[] = {size,         desc->fields_out, p.in_per_group, p.filter_elements,
                            desc->kernel, desc->kernel};
     int64_t bytes;
-    EQI_TRY(eqi_product_of("src, counted in bytes,", 6, src, &bytes));
-    EQI_TRY(eqi_product_of("dst, counted in bytes,", 6, dst, &bytes));
+    EQI_TRY(eqi_product_of(desc->transposed ? "dst, counted in bytes," : "src, counted in bytes,",
+                           6, src, &bytes));
+    EQI_TRY(eqi_product_of(desc->transposed ? "src, counted in bytes," : "dst, counted in bytes,",
+                           6, dst, &bytes));
     EQI_TRY(eqi_product_of("psi, counted in bytes,", 6, psi, &bytes));
     *problem = p;
     return EQUINV_OK;
@@ -84,8 +133,8 @@ equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, int64_t *hei
     EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
     EQI_CHECK(height && width, ARG, "height or width is NULL, expected where to put them");
     EQI_TRY(problem_of(desc, &p));
-    *height = p.out_height;
-    *width = p.out_width;
+    *height = desc->transposed ? p.desc.height : p.out_height;
+    *width = desc->transposed ? p.desc.width : p.out_width;
     return EQUINV_OK;
 }
 
@@ -107,6 +156,7 @@ equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_des
         eqi_plan_allocate(ctx, EQI_OP_CONV, head + impl->table_size(&p, &ctx->hardware), &made));
     eqi_conv_plan *const c = (eqi_conv_plan *)made;
     c->problem = p;
+    c->transposed = desc->transposed;
     c->implementation = impl;
     c->tables = (char *)c + head;
     made->impl_name = chosen->name;
@@ -117,7 +167,8 @@ equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_des
                                        p.desc.stride,
                                        p.desc.padding,
                                        p.desc.dilation,
-                                       p.desc.padding_mode == EQUINV_PAD_CIRCULAR};
+                                       p.desc.padding_mode == EQUINV_PAD_CIRCULAR,
+                                       desc->transposed};
     impl->prepare(c);
     const equinv_status status = eqi_arena_reserve(ctx, made->scratch_size);
     if (status != EQUINV_OK) {
@@ -130,24 +181,27 @@ equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_des
 
 /* ---- arguments of the executing functions -------------------------------------------------------- */
 
-static equinv_status check_src(const eqi_conv_problem *p, const equinv_tensor *tensor,
+/* A map of the problem's src or dst. */
+static equinv_status check_map(const eqi_conv_problem *p, bool dst, const equinv_tensor *tensor,
                                const char *name, equinv_tensor *map)
 {
     const equinv_conv_desc *const d = &p->desc;
+    const int64_t in[] = {d->batch, d->fields_in, p->elements_in, d->height, d->width};
+    const int64_t out[] = {d->batch, d->fields_out, p->elements_out, p->out_height, p->out_width};
     EQI_TRY(eqi_check_dtype(tensor, name, d->dtype));
-    return eqi_check_map(tensor, name,
-                         (int64_t[5]){d->batch, d->fields_in, p->elements_in, d->height, d->width},
-                         map);
+    return eqi_check_map(tensor, name, dst ? out : in, map);
 }
 
-static equinv_status check_dst(const eqi_conv_problem *p, const equinv_tensor *tensor,
+static equinv_status check_src(const eqi_conv_plan *plan, const equinv_tensor *tensor,
                                const char *name, equinv_tensor *map)
 {
-    const equinv_conv_desc *const d = &p->desc;
-    EQI_TRY(eqi_check_dtype(tensor, name, d->dtype));
-    return eqi_check_map(
-        tensor, name,
-        (int64_t[5]){d->batch, d->fields_out, p->elements_out, p->out_height, p->out_width}, map);
+    return check_map(&plan->problem, plan->transposed, tensor, name, map);
+}
+
+static equinv_status check_dst(const eqi_conv_plan *plan, const equinv_tensor *tensor,
+                               const char *name, equinv_tensor *map)
+{
+    return check_map(&plan->problem, !plan->transposed, tensor, name, map);
 }
 
 /* psi's axes in the header; *view always has the group axis. */
@@ -189,11 +243,12 @@ static equinv_status check_weights(const eqi_conv_plan *plan, const equinv_tenso
     return EQUINV_OK;
 }
 
-static equinv_status check_fields_out(const eqi_conv_problem *p, const equinv_tensor *tensor,
+static equinv_status check_fields_out(const eqi_conv_plan *plan, const equinv_tensor *tensor,
                                       const char *name)
 {
-    EQI_TRY(eqi_check_dtype(tensor, name, p->desc.dtype));
-    return eqi_check_shape(tensor, name, 1, &p->desc.fields_out);
+    const equinv_conv_desc *const d = &plan->problem.desc;
+    EQI_TRY(eqi_check_dtype(tensor, name, d->dtype));
+    return eqi_check_shape(tensor, name, 1, plan->transposed ? &d->fields_in : &d->fields_out);
 }
 
 equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi, void *packed,
@@ -227,23 +282,24 @@ equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *
     EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
     const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
     EQI_TRY(eqi_check_tensor(plan->ctx, src, "src", EQI_FLOAT));
-    EQI_TRY(check_src(&c->problem, src, "src", &from));
+    EQI_TRY(check_src(c, src, "src", &from));
     EQI_TRY(check_weights(c, weights, &w));
     EQI_CHECK(!bias == !c->problem.desc.bias, ARG,
               bias ? "bias is given, expected NULL for a plan without bias"
                    : "bias is NULL, expected a tensor for a plan with bias");
     if (bias) {
         EQI_TRY(eqi_check_tensor(plan->ctx, bias, "bias", EQI_FLOAT));
-        EQI_TRY(check_fields_out(&c->problem, bias, "bias"));
+        EQI_TRY(check_fields_out(c, bias, "bias"));
     }
     EQI_TRY(eqi_check_output(plan->ctx, dst, "dst", EQI_FLOAT));
-    EQI_TRY(check_dst(&c->problem, dst, "dst", &to));
+    EQI_TRY(check_dst(c, dst, "dst", &to));
     EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
     EQI_TRY(eqi_check_disjoint(dst, "dst", weights, "weights"));
     if (bias)
         EQI_TRY(eqi_check_disjoint(dst, "dst", bias, "bias"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    return c->implementation->forward(c, &from, &w, bias, &to, scratch);
+    return (c->transposed ? c->implementation->backward_data
+                          : c->implementation->forward)(c, &from, &w, bias, &to, scratch);
 }
 
 equinv_status equinv_conv_backward_data(const equinv_plan *plan, const equinv_tensor *diff_dst,
@@ -255,14 +311,15 @@ equinv_status equinv_conv_backward_data(const equinv_plan *plan, const equinv_te
     EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
     const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
     EQI_TRY(eqi_check_tensor(plan->ctx, diff_dst, "diff_dst", EQI_FLOAT));
-    EQI_TRY(check_dst(&c->problem, diff_dst, "diff_dst", &from));
+    EQI_TRY(check_dst(c, diff_dst, "diff_dst", &from));
     EQI_TRY(check_weights(c, weights, &w));
     EQI_TRY(eqi_check_output(plan->ctx, diff_src, "diff_src", EQI_FLOAT));
-    EQI_TRY(check_src(&c->problem, diff_src, "diff_src", &to));
+    EQI_TRY(check_src(c, diff_src, "diff_src", &to));
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", diff_dst, "diff_dst"));
     EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", weights, "weights"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    return c->implementation->backward_data(c, &from, &w, &to, scratch);
+    return (c->transposed ? c->implementation->forward
+                          : c->implementation->backward_data)(c, &from, &w, NULL, &to, scratch);
 }
 
 /* diff_bias, if wanted: shape, and memory of its own. */
@@ -275,7 +332,7 @@ static equinv_status check_diff_bias(const eqi_conv_plan *plan, const equinv_ten
     EQI_CHECK(plan->problem.desc.bias, ARG,
               "diff_bias is given, expected NULL for a plan without bias");
     EQI_TRY(eqi_check_output(plan->head.ctx, diff_bias, "diff_bias", EQI_FLOAT));
-    EQI_TRY(check_fields_out(&plan->problem, diff_bias, "diff_bias"));
+    EQI_TRY(check_fields_out(plan, diff_bias, "diff_bias"));
     EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", src, "src"));
     EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", diff_dst, "diff_dst"));
     return eqi_check_disjoint(diff_bias, "diff_bias", diff_weights, "diff_weights");
@@ -291,14 +348,18 @@ equinv_status equinv_conv_backward_weights(const equinv_plan *plan, const equinv
     EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
     const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
     EQI_TRY(eqi_check_tensor(plan->ctx, src, "src", EQI_FLOAT));
-    EQI_TRY(check_src(&c->problem, src, "src", &from));
+    EQI_TRY(check_src(c, src, "src", &from));
     EQI_TRY(eqi_check_tensor(plan->ctx, diff_dst, "diff_dst", EQI_FLOAT));
-    EQI_TRY(check_dst(&c->problem, diff_dst, "diff_dst", &gradient));
+    EQI_TRY(check_dst(c, diff_dst, "diff_dst", &gradient));
     EQI_TRY(eqi_check_output(plan->ctx, diff_weights, "diff_weights", EQI_FLOAT));
     EQI_TRY(check_psi(&c->problem, diff_weights, "diff_weights", &psi));
     EQI_TRY(eqi_check_disjoint(diff_weights, "diff_weights", src, "src"));
     EQI_TRY(eqi_check_disjoint(diff_weights, "diff_weights", diff_dst, "diff_dst"));
     EQI_TRY(check_diff_bias(c, diff_bias, src, diff_dst, diff_weights));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
-    return c->implementation->backward_weights(c, &from, &gradient, &psi, diff_bias, scratch);
+    if (!c->transposed)
+        return c->implementation->backward_weights(c, &from, &gradient, &psi, diff_bias, scratch);
+    EQI_TRY(c->implementation->backward_weights(c, &gradient, &from, &psi, NULL, scratch));
+    return diff_bias ? c->implementation->transposed_bias(c, &gradient, diff_bias, scratch)
+                     : EQUINV_OK;
 }

@@ -54,12 +54,12 @@ static equinv_status ref_forward(const eqi_conv_plan *plan, const equinv_tensor 
 }
 
 static equinv_status ref_backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                                       const eqi_conv_weights *weights,
+                                       const eqi_conv_weights *weights, const equinv_tensor *bias,
                                        const equinv_tensor *diff_src, void *scratch)
 {
     (void)scratch;
     const equinv_tensor psi = ref_psi(plan, weights);
-    eqi_ref_conv_backward_data(&plan->problem, diff_dst, &psi, diff_src);
+    eqi_ref_conv_backward_data(&plan->problem, diff_dst, &psi, bias, diff_src);
     return EQUINV_OK;
 }
 
@@ -81,6 +81,7 @@ static const eqi_conv_implementation ref = {
     ref_forward,
     ref_backward_data,
     ref_backward_weights,
+    eqi_ref_conv_transposed_bias,
 };
 
 const eqi_implementation *const eqi_conv_list[] = {&eqi_conv_gfourier.head, &eqi_conv_gemm.head,

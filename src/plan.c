@@ -159,10 +159,18 @@ equinv_status equinv_plan_exactness(const equinv_plan *plan, int32_t element,
         answer.exact = false;
         answer.element = g;
         answer.axis = rest_width ? EQUINV_AXIS_WIDTH : EQUINV_AXIS_HEIGHT;
-        eqi_format(answer.text, sizeof answer.text,
-                   "element %" PRId32 " reverses the %s of %" PRId64 ", where (size + 2p - d(k-1) "
-                   "- 1) mod stride is %" PRId64 "; padding or a size that makes it 0 is exact",
-                   g, rest_width ? "width" : "height", rest_width ? w->width : w->height, rest);
+        const char *const axis = rest_width ? "width" : "height";
+        if (w->transposed)
+            eqi_format(answer.text, sizeof answer.text,
+                       "element %" PRId32 " reverses the %s, on whose one side are %" PRId64
+                       " pixels of output_padding; 0 is exact",
+                       g, axis, rest);
+        else
+            eqi_format(answer.text, sizeof answer.text,
+                       "element %" PRId32 " reverses the %s of %" PRId64
+                       ", where (size + 2p - d(k-1) - 1) mod stride is %" PRId64
+                       "; padding or a size that makes it 0 is exact",
+                       g, axis, rest_width ? w->width : w->height, rest);
     }
     *exactness = answer;
     return EQUINV_OK;

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "conv_tile.h"
+#include "cpu/ref/ref.h"
 #include "gemm.h"
 #include "internal/arithmetic.h"
 
@@ -567,11 +568,11 @@ static equinv_status gemm_forward(const eqi_conv_plan *plan, const equinv_tensor
 }
 
 static equinv_status gemm_backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                                        const eqi_conv_weights *weights,
+                                        const eqi_conv_weights *weights, const equinv_tensor *bias,
                                         const equinv_tensor *diff_src, void *scratch)
 {
     const gemm_plan *const g = plan->tables;
-    run_side(plan, &g->backward, diff_dst, weights, NULL, diff_src, scratch);
+    run_side(plan, &g->backward, diff_dst, weights, bias, diff_src, scratch);
     return EQUINV_OK;
 }
 
@@ -774,6 +775,12 @@ static equinv_status gemm_backward_weights(const eqi_conv_plan *plan, const equi
 }
 
 const eqi_conv_implementation eqi_conv_gemm = {
-    {"conv/gemm", gemm_supports}, gemm_table_size,       gemm_prepare, gemm_pack, gemm_forward,
-    gemm_backward_data,           gemm_backward_weights,
+    {"conv/gemm", gemm_supports},
+    gemm_table_size,
+    gemm_prepare,
+    gemm_pack,
+    gemm_forward,
+    gemm_backward_data,
+    gemm_backward_weights,
+    eqi_ref_conv_transposed_bias,
 };

@@ -4,6 +4,8 @@
  */
 #include <string.h>
 
+#include "cpu/ref/ref.h"
+#include "internal/arithmetic.h"
 #include "internal/rows.h"
 #include "weights.h"
 
@@ -146,7 +148,8 @@ static void prepare(eqi_conv_plan *plan)
     g->backward_filter = eqi_aligned(g->forward.filter_size);
     g->gemm_packed = g->backward_filter + eqi_aligned(g->backward.filter_size);
     g->filter_room = eqi_aligned(filters);
-    g->bias_room = eqi_aligned((size_t)p->desc.fields_out * sizeof(float));
+    const int64_t fields = eqi_larger(p->desc.fields_in, p->desc.fields_out);
+    g->bias_room = eqi_aligned((size_t)fields * sizeof(float));
     size_t slices = eqi_gf_pass_slice(&g->forward);
     if (g->has_backward)
         slices = larger(slices, eqi_gf_pass_slice(&g->backward));
@@ -201,6 +204,14 @@ static equinv_status pack(const eqi_conv_plan *plan, const equinv_tensor *psi, v
 
 /* ---- passes ---------------------------------------------------------------------------------------- */
 
+/* The bias in consecutive floats at the start of `room`; NULL if there is none. */
+static const float *bias_in(const equinv_tensor *bias, float *room)
+{
+    for (int64_t o = 0; bias && o < bias->shape[0]; o++)
+        room[o] = ((const float *)bias->data)[o * bias->strides[0]];
+    return bias ? room : NULL;
+}
+
 static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src,
                              const eqi_conv_weights *weights, const equinv_tensor *bias,
                              const equinv_tensor *dst, void *scratch)
@@ -209,12 +220,10 @@ static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src
     char *memory = scratch;
     float *const room = eqi_take(&memory, g->filter_room);
     float *const biases = eqi_take(&memory, g->bias_room);
-    for (int64_t o = 0; bias && o < plan->problem.desc.fields_out; o++)
-        biases[o] = ((const float *)bias->data)[o * bias->strides[0]];
     if (!weights->packed)
         pack_pass(&g->forward, &weights->psi, false, room);
     eqi_gf_pass_run(plan->head.ctx, &g->forward, src, weights->packed ? weights->packed : room,
-                    bias ? biases : NULL, dst, memory);
+                    bias_in(bias, biases), dst, memory);
     return EQUINV_OK;
 }
 
@@ -227,22 +236,23 @@ static eqi_conv_weights gemm_weights(const eqi_conv_plan *plan, const eqi_conv_w
 }
 
 static equinv_status backward_data(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                                   const eqi_conv_weights *weights, const equinv_tensor *diff_src,
-                                   void *scratch)
+                                   const eqi_conv_weights *weights, const equinv_tensor *bias,
+                                   const equinv_tensor *diff_src, void *scratch)
 {
     const gfourier_plan *const g = of(plan);
     if (!g->has_backward) {
         const eqi_conv_weights w = gemm_weights(plan, weights);
-        return eqi_conv_gemm.backward_data(g->gemm, diff_dst, &w, diff_src, scratch);
+        return eqi_conv_gemm.backward_data(g->gemm, diff_dst, &w, bias, diff_src, scratch);
     }
     char *memory = scratch;
     float *const room = eqi_take(&memory, g->filter_room);
-    eqi_take(&memory, g->bias_room);
+    float *const biases = eqi_take(&memory, g->bias_room);
     if (!weights->packed)
         pack_pass(&g->backward, &weights->psi, true, room);
     const void *const filter =
         weights->packed ? (const char *)weights->packed + g->backward_filter : (const char *)room;
-    eqi_gf_pass_run(plan->head.ctx, &g->backward, diff_dst, filter, NULL, diff_src, memory);
+    eqi_gf_pass_run(plan->head.ctx, &g->backward, diff_dst, filter, bias_in(bias, biases), diff_src,
+                    memory);
     return EQUINV_OK;
 }
 
@@ -263,4 +273,5 @@ const eqi_conv_implementation eqi_conv_gfourier = {
     forward,
     backward_data,
     backward_weights,
+    eqi_ref_conv_transposed_bias,
 };

@@ -82,16 +82,20 @@ static double input_gradient_at(const eqi_conv_problem *p, const equinv_tensor *
 }
 
 void eqi_ref_conv_backward_data(const eqi_conv_problem *p, const equinv_tensor *diff_dst,
-                                const equinv_tensor *psi, const equinv_tensor *diff_src)
+                                const equinv_tensor *psi, const equinv_tensor *bias,
+                                const equinv_tensor *diff_src)
 {
     for (int64_t n = 0; n < p->desc.batch; n++)
         for (int64_t i = 0; i < p->desc.fields_in; i++)
             for (int64_t h = 0; h < p->elements_in; h++)
                 for (int64_t y = 0; y < p->desc.height; y++)
-                    for (int64_t x = 0; x < p->desc.width; x++)
+                    for (int64_t x = 0; x < p->desc.width; x++) {
+                        const double sum =
+                            input_gradient_at(p, diff_dst, psi, n, i, h, (eqi_pixel){y, x});
                         eqi_put(diff_src, eqi_offset5(diff_src, n, i, h, y, x),
-                                input_gradient_at(p, diff_dst, psi, n, i, h, (eqi_pixel){y, x}),
+                                bias ? sum + eqi_load(bias, i * bias->strides[0]) : sum,
                                 p->desc.accumulate);
+                    }
 }
 
 /* sum_{n,y} diff_dst[n,o,g,y] src[n,i,h, s y + d t - p], the gradient of K[(o,g),(i,h)](t) */
@@ -127,15 +131,38 @@ static double weight_gradient_at(const eqi_conv_problem *p, const equinv_tensor 
     return sum;
 }
 
-static double bias_gradient_at(const eqi_conv_problem *p, const equinv_tensor *diff_dst, int64_t o)
+/* diff_bias[o] = sum_{n,g,y} diff_dst[n,o,g,y] */
+static double bias_gradient_at(const equinv_tensor *diff_dst, int64_t o)
 {
+    const int64_t *const shape = diff_dst->shape;
     double sum = 0;
-    for (int64_t n = 0; n < p->desc.batch; n++)
-        for (int64_t g = 0; g < p->elements_out; g++)
-            for (int64_t y = 0; y < p->out_height; y++)
-                for (int64_t x = 0; x < p->out_width; x++)
+    for (int64_t n = 0; n < shape[0]; n++)
+        for (int64_t g = 0; g < shape[2]; g++)
+            for (int64_t y = 0; y < shape[3]; y++)
+                for (int64_t x = 0; x < shape[4]; x++)
                     sum += eqi_load(diff_dst, eqi_offset5(diff_dst, n, o, g, y, x));
     return sum;
+}
+
+typedef struct bias_job {
+    const eqi_conv_plan *plan;
+    const equinv_tensor *map, *diff_bias;
+} bias_job;
+
+static void bias_of_field(void *arg, int64_t i)
+{
+    const bias_job *const j = arg;
+    eqi_put(j->diff_bias, i * j->diff_bias->strides[0], bias_gradient_at(j->map, i),
+            j->plan->problem.desc.accumulate);
+}
+
+equinv_status eqi_ref_conv_transposed_bias(const eqi_conv_plan *plan, const equinv_tensor *map,
+                                           const equinv_tensor *diff_bias, void *scratch)
+{
+    (void)scratch;
+    bias_job job = {plan, map, diff_bias};
+    eqi_parallel_over(plan->head.ctx, equinv_tensor_count(map), map->shape[1], bias_of_field, &job);
+    return EQUINV_OK;
 }
 
 void eqi_ref_conv_backward_weights(const eqi_conv_problem *p, const equinv_tensor *src,
@@ -153,6 +180,6 @@ void eqi_ref_conv_backward_weights(const eqi_conv_problem *p, const equinv_tenso
                                                    (eqi_pixel){vy, vx}),
                                 p->desc.accumulate);
     for (int64_t o = 0; diff_bias && o < p->desc.fields_out; o++)
-        eqi_put(diff_bias, o * diff_bias->strides[0], bias_gradient_at(p, diff_dst, o),
+        eqi_put(diff_bias, o * diff_bias->strides[0], bias_gradient_at(diff_dst, o),
                 p->desc.accumulate);
 }

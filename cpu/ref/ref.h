@@ -20,15 +20,19 @@ equinv_status eqi_ref_convert(const equinv_tensor *src, double scale, double shi
 void eqi_ref_act(equinv_group group, int32_t element, const equinv_tensor *src,
                  const equinv_tensor *dst);
 
-/* Group convolution and its gradients; bias and diff_bias may be NULL. */
+/* Group convolution and its gradients; bias (of diff_src in backward data) and diff_bias may be NULL. */
 void eqi_ref_conv_forward(const eqi_conv_problem *p, const equinv_tensor *src,
                           const equinv_tensor *psi, const equinv_tensor *bias,
                           const equinv_tensor *dst);
 void eqi_ref_conv_backward_data(const eqi_conv_problem *p, const equinv_tensor *diff_dst,
-                                const equinv_tensor *psi, const equinv_tensor *diff_src);
+                                const equinv_tensor *psi, const equinv_tensor *bias,
+                                const equinv_tensor *diff_src);
 void eqi_ref_conv_backward_weights(const eqi_conv_problem *p, const equinv_tensor *src,
                                    const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
                                    const equinv_tensor *diff_bias);
+/* Every implementation's of the CPU. */
+equinv_status eqi_ref_conv_transposed_bias(const eqi_conv_plan *plan, const equinv_tensor *map,
+                                           const equinv_tensor *diff_bias, void *scratch);
 
 /*
  * dst[t, ..] = random template number first + t, recipe version 1. Its two fixed-polynomial functions

@@ -460,7 +460,8 @@ typedef struct equinv_exactness {
  * that one; -1: for the whole group. It holds iff (size + 2 padding - dilation (kernel - 1) - 1)
  * mod stride = 0 on every input axis that g reverses (r: width, r^2: both, r^3: height, f: width,
  * rf: none, r^2 f: height, r^3 f: both). Inexact shapes are no error. Plans of convolution and
- * spatial pooling; other operations always answer exact.
+ * spatial pooling; other operations always answer exact. Of a transposed convolution the remainder is
+ * output_padding, and the axis that of dst before g acts.
  */
 EQUINV_API equinv_status equinv_plan_exactness(const equinv_plan *plan, int32_t element,
                                                equinv_exactness *exactness);
@@ -494,15 +495,17 @@ typedef struct equinv_conv_desc {
     int64_t dilation;       /* >= 1 */
     int64_t channel_groups; /* divides fields_in and fields_out */
     equinv_padding_mode padding_mode;
-    bool bias;       /* forward adds bias[fields_out]; backward_weights can give diff_bias */
-    bool accumulate; /* all outputs of this plan are added to */
+    bool bias;              /* forward adds bias[fields_out]; backward_weights can give diff_bias */
+    bool accumulate;        /* all outputs of this plan are added to */
+    bool transposed;        /* the adjoint of a convolution, see below */
+    int64_t output_padding; /* of a transposed one, 0 .. stride - 1: rows and columns more in dst */
     const char *impl;
 } equinv_conv_desc;
 
 #define EQUINV_CONV_DESC_INIT                                                                      \
     {                                                                                              \
         sizeof(equinv_conv_desc), EQUINV_CONV_REGULAR, {EQUINV_GROUP_CYCLIC, 4}, EQUINV_F32, 0, 0, \
-            0, 0, 0, 3, 1, 0, 1, 1, EQUINV_PAD_ZEROS, false, false, NULL                           \
+            0, 0, 0, 3, 1, 0, 1, 1, EQUINV_PAD_ZEROS, false, false, false, 0, NULL                 \
     }
 
 /*
@@ -512,6 +515,16 @@ typedef struct equinv_conv_desc {
  *
  * delta(t) is tap t's position from the filter centre. C1 gives the ordinary convolution. Output
  * size below 1 and products above 2^63 are SHAPE. source: Cohen, Welling 2016; DESIGN section 4.
+ *
+ * A transposed convolution is the adjoint of the convolution C that goes from its dst to its src:
+ *
+ *     dst[n,o,h, s y + d t - p] = bias[o] + sum of psi[i,o, g^-1 h, g^-1 delta(t)] src[n,i,g,y]
+ *
+ * over all i, g, y, t that meet there, H' = (H - 1) s - 2 p + d (k-1) + 1 + output_padding. kind,
+ * fields_in, fields_out, height and width are its own; psi is C's: [fields_in, fields_out /
+ * channel_groups, |G|, k, k]; for LIFTING and TO_PLANE [.., k, k], C being to the plane and lifting.
+ * It commutes exactly with the group for every size iff output_padding is 0 (or no axis is reversed).
+ * Circular padding is UNSUPPORTED. As in torch's ConvTranspose2d and escnn's R2ConvTransposed.
  */
 EQUINV_API equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_desc *desc,
                                                  equinv_plan **plan);
@@ -532,8 +545,9 @@ EQUINV_API equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_
  *
  * src      [N, fields_in, |G|, H, W]; LIFTING [N, channels, 1, H, W] or [N, channels, H, W]
  * weights  psi, in the plan's dtype: [fields_out, fields_in / channel_groups, |G|, k, k];
- *          LIFTING and TO_PLANE [out, in / channel_groups, k, k] (row g = e; column h = e);
- *          or the packed buffer as a U8 tensor [equinv_plan_packed_size]
+ *          LIFTING and TO_PLANE [out, in / channel_groups, k, k] (row g = e; column h = e); in and
+ *          out exchanged where transposed; or the packed buffer as a U8 tensor
+ *          [equinv_plan_packed_size]
  * bias     [fields_out]; must be NULL if the description has none
  * dst      [N, fields_out, |G|, H', W']; TO_PLANE [N, channels, 1, H', W'] or [N, channels, H', W']
  */

@@ -30,17 +30,26 @@ typedef struct eqi_conv_implementation {
     equinv_status (*forward)(const eqi_conv_plan *plan, const equinv_tensor *src,
                              const eqi_conv_weights *weights, const equinv_tensor *bias,
                              const equinv_tensor *dst, void *scratch);
+    /* bias [fields_in] is added to diff_src: a transposed plan's forward. Never where padding wraps. */
     equinv_status (*backward_data)(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
-                                   const eqi_conv_weights *weights, const equinv_tensor *diff_src,
-                                   void *scratch);
+                                   const eqi_conv_weights *weights, const equinv_tensor *bias,
+                                   const equinv_tensor *diff_src, void *scratch);
     equinv_status (*backward_weights)(const eqi_conv_plan *plan, const equinv_tensor *src,
                                       const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
                                       const equinv_tensor *diff_bias, void *scratch);
+    /* diff_bias[i] = sum of map[n,i,..] for a map of src's shape: a transposed plan's diff_bias. */
+    equinv_status (*transposed_bias)(const eqi_conv_plan *plan, const equinv_tensor *map,
+                                     const equinv_tensor *diff_bias, void *scratch);
 } eqi_conv_implementation;
 
+/*
+ * A transposed plan holds the problem of the convolution that it is the adjoint of: its forward is that
+ * one's backward data, its backward data that one's forward, with src and dst exchanged in all three.
+ */
 struct eqi_conv_plan {
     equinv_plan head;
     eqi_conv_problem problem;
+    bool transposed;
     const eqi_conv_implementation *implementation;
     void *tables; /* table_size bytes, aligned to 64 */
 };

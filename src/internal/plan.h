@@ -50,7 +50,7 @@ struct equinv_plan {
     /* The spatial window on each axis of src, for exactness; stride 0: no window, always exact. */
     struct eqi_window {
         int64_t height, width, kernel, stride, padding, dilation;
-        bool circular;
+        bool circular, transposed;
     } window;
 };
 

@@ -1,4 +1,4 @@
-/* kind conv: forward and gradients of every implementation, packed and not; exactness. */
+/* kinds conv, convtranspose: forward and gradients of every implementation, packed and not; exactness. */
 #include "tests/golden/golden.h"
 
 #ifdef EQI_HAVE_CJSON
@@ -163,6 +163,8 @@ void run_conv(golden_case *c)
     desc.padding = want_int(c, "padding");
     desc.dilation = want_int(c, "dilation");
     desc.channel_groups = optional_int(c, "groups", 1);
+    desc.transposed = strcmp(want_text(c, "kind"), "convtranspose") == 0;
+    desc.output_padding = desc.transposed ? want_int(c, "output_padding") : 0;
     desc.bias = optional_bool(c, "bias", has_array(c, "bias"));
     const int64_t elements = row->regular_out ? order_of(g) : 1;
     for (int d = 0; d < 2; d++) {

@@ -29,6 +29,7 @@ static const struct {
     {"blurpool", run_pool},
     {"checkpoint", run_checkpoint},
     {"conv", run_conv},
+    {"convtranspose", run_conv},
     {"group", run_group},
     {"grouppool", run_pool},
     {"innerbatchnorm", run_batch_norm},

@@ -57,6 +57,19 @@ START_TEST(wrong_descriptions)
     REFUSES(EQUINV_ERR_SHAPE, "src", d.batch = huge, d.height = huge);
     REFUSES(EQUINV_ERR_SHAPE, "dst", d.batch = huge, d.padding = huge);
     REFUSES(EQUINV_ERR_SHAPE, "psi", d.batch = 0, d.kernel = huge, d.padding = huge);
+#define REFUSES_TRANSPOSED(status, word, ...)                                                      \
+    REFUSES(status, word, d.transposed = true, __VA_ARGS__)
+    REFUSES_TRANSPOSED(EQUINV_ERR_UNSUPPORTED, "CIRCULAR", d.padding_mode = EQUINV_PAD_CIRCULAR);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "output_padding is -1", d.output_padding = -1);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "output_padding is 1", d.output_padding = 1);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "output_padding is 3", d.stride = 3, d.output_padding = 3);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "leaves 0", d.width = 2, d.padding = 2);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "height is 2", d.height = 2, d.padding = 4);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "overflows", d.stride = huge, d.height = huge);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "overflows", d.kernel = huge, d.dilation = huge);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "dst", d.batch = huge, d.stride = huge);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "src", d.batch = huge, d.fields_in = huge);
+    REFUSES_TRANSPOSED(EQUINV_ERR_SHAPE, "channel_groups is 3", d.channel_groups = 3);
     equinv_conv_desc d = good_desc();
     equinv_plan *plan = NULL;
     int64_t extent = -7;
@@ -89,6 +102,14 @@ START_TEST(output_sizes)
         OK(equinv_conv_output_size(&d, &height, &width));
         ck_assert_int_eq(height, rows[i].out);
         ck_assert_int_eq(width, rows[i].out + 1);
+        /* Transposed it goes back, what the windows leave over being the output_padding. */
+        const int64_t reach = rows[i].d * (rows[i].k - 1) + 1;
+        d.transposed = true;
+        d.output_padding = (rows[i].size + 2 * rows[i].p - reach) % rows[i].s;
+        d.height = rows[i].out, d.width = rows[i].out + 1;
+        OK(equinv_conv_output_size(&d, &height, &width));
+        ck_assert_int_eq(height, rows[i].size);
+        ck_assert_int_eq(width, rows[i].size + rows[i].s);
     }
 }
 END_TEST

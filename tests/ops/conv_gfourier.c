@@ -33,7 +33,7 @@ static equinv_conv_desc random_problem(rng *r)
         d.fields_out = rng_range(r, 1, 9);
         d.height += rng_range(r, 0, 9);
         d.width += rng_range(r, 0, 9);
-        d.dilation = 1;
+        d.dilation = d.transposed ? d.dilation : 1;
         d.batch += rng_range(r, 0, 6);
     }
     d.impl = "gfourier";

@@ -155,6 +155,30 @@ START_TEST(exactness_names_element_and_axis)
 }
 END_TEST
 
+/* A transposed one breaks by its output_padding alone, whatever the size. */
+START_TEST(exactness_of_transposed_plans)
+{
+    equinv_context *const ctx = context_new();
+    for (int64_t padding = 0; padding < 3; padding++)
+        for (int64_t size = 4; size < 8; size++) {
+            equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+            equinv_exactness e;
+            d.group = equinv_dihedral(4);
+            d.batch = d.fields_in = d.fields_out = 1;
+            d.height = size, d.width = 2 * size;
+            d.stride = 3, d.output_padding = padding, d.transposed = true;
+            equinv_plan *const plan = conv_plan(ctx, &d, NULL);
+            for (int32_t g = 0; g < 8; g++) {
+                OK(equinv_plan_exactness(plan, g, &e));
+                ck_assert_int_eq(e.exact, padding == 0 || g == 0 || g == 5); /* e, the transpose */
+                ck_assert(e.exact || strstr(e.text, "output_padding"));
+            }
+            equinv_plan_destroy(plan);
+        }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 /* ---- linear algebra ------------------------------------------------------------------------------ */
 
 static void combine(const equinv_tensor *x, double a, const equinv_tensor *y, double b,
@@ -505,6 +529,7 @@ int main(void)
     const test_entry tests[] = {
         {equivariant_exactly_where_the_plan_says_so, 1},
         {exactness_names_element_and_axis, 1},
+        {exactness_of_transposed_plans, 1},
         {linear_in_src_and_in_psi, 1},
         {backward_passes_are_adjoints, 1},
         {gradients_by_finite_differences, 1},

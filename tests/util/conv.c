@@ -29,6 +29,17 @@ equinv_conv_desc conv_random_desc(rng *r, equinv_dtype dtype)
     d.width = rng_range(r, reach > 1 ? reach : 1, (reach > 1 ? reach : 1) + 6);
     d.bias = rng_range(r, 0, 1);
     d.accumulate = rng_range(r, 0, 3) == 0;
+    if (rng_range(r, 0, 2) == 0) {
+        d.transposed = true;
+        d.padding_mode = EQUINV_PAD_ZEROS;
+        d.padding = rng_range(r, 0, 3);
+        d.output_padding = rng_range(r, 0, d.stride - 1);
+        d.height = rng_range(r, 1, 5), d.width = rng_range(r, 1, 6);
+        const int64_t smallest = d.height < d.width ? d.height : d.width;
+        const int64_t most = (smallest - 1) * d.stride + d.dilation * (d.kernel - 1);
+        d.padding =
+            2 * d.padding > most + d.output_padding ? (most + d.output_padding) / 2 : d.padding;
+    }
     return d;
 }
 
@@ -40,12 +51,13 @@ const char *conv_text(const equinv_conv_desc *d)
     snprintf(
         text, sizeof text,
         "%s kind %d %s, %lld x %lld -> %lld fields of %lld x %lld, k %lld s %lld p %lld%s d %lld "
-        "groups %lld%s%s",
+        "groups %lld%s%s%s +%lld",
         group, (int)d->kind, equinv_dtype_name(d->dtype), (long long)d->batch,
         (long long)d->fields_in, (long long)d->fields_out, (long long)d->height,
         (long long)d->width, (long long)d->kernel, (long long)d->stride, (long long)d->padding,
         d->padding_mode ? " circular" : "", (long long)d->dilation, (long long)d->channel_groups,
-        d->bias ? " bias" : "", d->accumulate ? " accumulate" : "");
+        d->bias ? " bias" : "", d->accumulate ? " accumulate" : "",
+        d->transposed ? " transposed" : "", (long long)d->output_padding);
     return text;
 }
 
@@ -84,15 +96,19 @@ conv_case conv_case_new(equinv_context *ctx, rng *r, const equinv_conv_desc *des
     OK(equinv_group_order(desc->group, &order));
     OK(equinv_conv_output_size(desc, &c.out_height, &c.out_width));
     const bool regular = desc->kind == EQUINV_CONV_REGULAR;
-    const int64_t k = desc->kernel, in_per_group = desc->fields_in / desc->channel_groups;
+    const int64_t k = desc->kernel;
+    /* psi has the fields of what it goes to first: of the adjoint convolution where transposed */
+    const int64_t rows = desc->transposed ? desc->fields_in : desc->fields_out;
+    const int64_t columns =
+        (desc->transposed ? desc->fields_out : desc->fields_in) / desc->channel_groups;
     c.order = order;
     c.elements_in = desc->kind == EQUINV_CONV_LIFTING ? 1 : order;
     c.elements_out = desc->kind == EQUINV_CONV_TO_PLANE ? 1 : order;
     const int64_t in[] = {desc->batch, desc->fields_in, c.elements_in, desc->height, desc->width};
     const int64_t out[] = {desc->batch, desc->fields_out, c.elements_out, c.out_height,
                            c.out_width};
-    const int64_t psi[] = {desc->fields_out, in_per_group, order, k, k};
-    const int64_t plain[] = {desc->fields_out, in_per_group, k, k};
+    const int64_t psi[] = {rows, columns, order, k, k};
+    const int64_t plain[] = {rows, columns, k, k};
     c.src = filled(ctx, r, desc->dtype, 5, in);
     c.psi = filled(ctx, r, desc->dtype, regular ? 5 : 4, regular ? psi : plain);
     c.bias = filled(ctx, r, desc->dtype, 1, &desc->fields_out);
@@ -188,8 +204,30 @@ static void add(const equinv_tensor *t, int64_t index, double value)
     ((double *)t->data)[index] += value;
 }
 
-/* Every product of the convolution once, into all four results. */
-static void accumulate(const conv_case *c, const dense *f, const conv_truth *t)
+/* The convolution that reads c's dst and gives c's src, without tensors. */
+static conv_case adjoint_of(const conv_case *c)
+{
+    conv_case a = *c;
+    a.desc.transposed = false;
+    a.desc.kind = c->desc.kind == EQUINV_CONV_LIFTING    ? EQUINV_CONV_TO_PLANE
+                  : c->desc.kind == EQUINV_CONV_TO_PLANE ? EQUINV_CONV_LIFTING
+                                                         : EQUINV_CONV_REGULAR;
+    a.desc.fields_in = c->desc.fields_out, a.desc.fields_out = c->desc.fields_in;
+    a.desc.height = c->out_height, a.desc.width = c->out_width;
+    a.elements_in = c->elements_out, a.elements_out = c->elements_in;
+    a.out_height = c->desc.height, a.out_width = c->desc.width;
+    return a;
+}
+
+/* What stands at the convolution's input and output: values, and results (with roles of a case). */
+typedef struct ends {
+    const equinv_tensor *in, *out;           /* src and diff_dst; transposed: diff_dst and src */
+    const equinv_tensor *in_sums, *out_sums; /* diff_src and dst; transposed: dst and diff_src */
+} ends;
+
+/* Every product of the convolution once, into all results but those of the bias. */
+static void accumulate(const conv_case *c, const dense *f, const ends *e,
+                       const equinv_tensor *diff_psi)
 {
     const equinv_conv_desc *const d = &c->desc;
     const int64_t image = d->height * d->width, window = c->out_height * c->out_width;
@@ -198,10 +236,7 @@ static void accumulate(const conv_case *c, const dense *f, const conv_truth *t)
         for (int64_t o = 0; o < f->out; o++)
             for (int64_t w = 0; w < window; w++) {
                 const int64_t to = (n * f->out + o) * window + w;
-                const double gradient = tensor_get(&c->diff_dst, to);
-                add(&t->diff_bias, o / c->elements_out, gradient);
-                if (d->bias)
-                    add(&t->dst, to, tensor_get(&c->bias, o / c->elements_out));
+                const double gradient = tensor_get(e->out, to);
                 for (int64_t tap = 0; tap < f->taps; tap++) {
                     const int64_t y = inside(d,
                                              d->stride * (w / c->out_width) +
@@ -218,13 +253,24 @@ static void accumulate(const conv_case *c, const dense *f, const conv_truth *t)
                         const int64_t from = (n * channels + first + i) * image + y * d->width + x;
                         const int64_t at = f->place[(o * f->in + i) * f->taps + tap];
                         const double weight = tensor_get(&c->psi, at);
-                        const double value = tensor_get(&c->src, from);
-                        add(&t->dst, to, weight * value);
-                        add(&t->diff_src, from, weight * gradient);
-                        add(&t->diff_psi, at, value * gradient);
+                        const double value = tensor_get(e->in, from);
+                        add(e->out_sums, to, weight * value);
+                        add(e->in_sums, from, weight * gradient);
+                        add(diff_psi, at, value * gradient);
                     }
                 }
             }
+}
+
+static void accumulate_bias(const conv_case *c, const conv_truth *t)
+{
+    const int64_t field = c->elements_out * c->out_height * c->out_width;
+    for (int64_t i = 0; i < equinv_tensor_count(&c->dst); i++) {
+        const int64_t o = i / field % c->desc.fields_out;
+        add(&t->diff_bias, o, tensor_get(&c->diff_dst, i));
+        if (c->desc.bias)
+            add(&t->dst, i, tensor_get(&c->bias, o));
+    }
 }
 
 conv_truth conv_dense(equinv_context *ctx, const conv_case *c)
@@ -234,8 +280,12 @@ conv_truth conv_dense(equinv_context *ctx, const conv_case *c)
     OK(equinv_tensor_create(ctx, EQUINV_F64, 5, c->src.shape, &t.diff_src));
     OK(equinv_tensor_create(ctx, EQUINV_F64, c->psi.ndim, c->psi.shape, &t.diff_psi));
     OK(equinv_tensor_create(ctx, EQUINV_F64, 1, c->bias.shape, &t.diff_bias));
-    dense f = dense_new(c);
-    accumulate(c, &f, &t);
+    const conv_case direct = c->desc.transposed ? adjoint_of(c) : *c;
+    const ends e = c->desc.transposed ? (ends){&c->diff_dst, &c->src, &t.dst, &t.diff_src}
+                                      : (ends){&c->src, &c->diff_dst, &t.diff_src, &t.dst};
+    dense f = dense_new(&direct);
+    accumulate(&direct, &f, &e, &t.diff_psi);
+    accumulate_bias(c, &t);
     free(f.place);
     return t;
 }
