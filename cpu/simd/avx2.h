@@ -3,7 +3,14 @@
 #define EQI_SIMD_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#if defined(__clang__)
+#define EQI_UNROLL_4 _Pragma("clang loop unroll(full)")
+#else
+#define EQI_UNROLL_4 _Pragma("GCC unroll 4")
+#endif
 
 #define EQI_LEVEL avx2
 
@@ -86,6 +93,86 @@ static inline vf32 vf32_mul(vf32 a, vf32 b)
 static inline vf32 vf32_sqrt(vf32 v)
 {
     return _mm256_sqrt_ps(v);
+}
+
+/* The smaller and the larger; for NaN, and for zeros of two signs, the second argument. */
+static inline vf32 vf32_min(vf32 a, vf32 b)
+{
+    return _mm256_min_ps(a, b);
+}
+
+static inline vf32 vf32_max(vf32 a, vf32 b)
+{
+    return _mm256_max_ps(a, b);
+}
+
+static inline vf64 vf64_min(vf64 a, vf64 b)
+{
+    return _mm256_min_pd(a, b);
+}
+
+static inline vf64 vf64_max(vf64 a, vf64 b)
+{
+    return _mm256_max_pd(a, b);
+}
+
+/* Lanes where something was seen. */
+typedef __m256 vf32_marks;
+
+static inline vf32_marks vf32_mark_nothing(void)
+{
+    return _mm256_setzero_ps();
+}
+
+/* Adds the lanes that are NaN or -0. */
+static inline vf32_marks vf32_mark_special(vf32_marks marks, vf32 v)
+{
+    const __m256i zero = _mm256_cmpeq_epi32(_mm256_castps_si256(v), _mm256_set1_epi32(INT32_MIN));
+    const vf32 special = _mm256_or_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q), _mm256_castsi256_ps(zero));
+    return _mm256_or_ps(marks, special);
+}
+
+static inline bool vf32_any_marked(vf32_marks marks)
+{
+    return _mm256_movemask_ps(marks) != 0;
+}
+
+/* Rows of the 4 x 4 blocks in every 16 bytes become their columns. */
+static inline void vf32_transpose(vf32 row[4])
+{
+    const vf32 a = _mm256_unpacklo_ps(row[0], row[1]), b = _mm256_unpackhi_ps(row[0], row[1]);
+    const vf32 c = _mm256_unpacklo_ps(row[2], row[3]), d = _mm256_unpackhi_ps(row[2], row[3]);
+#define PAIRS(half, x, y)                                                                          \
+    _mm256_castpd_ps(_mm256_unpack##half##_pd(_mm256_castps_pd(x), _mm256_castps_pd(y)))
+    row[0] = PAIRS(lo, a, c);
+    row[1] = PAIRS(hi, a, c);
+    row[2] = PAIRS(lo, b, d);
+    row[3] = PAIRS(hi, b, d);
+#undef PAIRS
+}
+
+/* Lane l of to[i] = p[l step + i], i < 4. */
+static inline void vf32_load_turned(const float *p, int64_t step, vf32 to[4])
+{
+    EQI_UNROLL_4
+    for (int64_t q = 0; q < 4; q++) {
+        const float *const at = p + q * step;
+        to[q] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(at)),
+                                     _mm_loadu_ps(at + 4 * step), 1);
+    }
+    vf32_transpose(to);
+}
+
+/* The way back: p[l step + i] = lane l of from[i]. */
+static inline void vf32_store_turned(float *p, int64_t step, const vf32 from[4])
+{
+    vf32 row[4] = {from[0], from[1], from[2], from[3]};
+    vf32_transpose(row);
+    EQI_UNROLL_4
+    for (int64_t q = 0; q < 4; q++) {
+        _mm_storeu_ps(p + q * step, _mm256_castps256_ps128(row[q]));
+        _mm_storeu_ps(p + (q + 4) * step, _mm256_extractf128_ps(row[q], 1));
+    }
 }
 
 /* The sum of all lanes, always in the same order. */

@@ -3,7 +3,14 @@
 #define EQI_SIMD_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#if defined(__clang__)
+#define EQI_UNROLL_4 _Pragma("clang loop unroll(full)")
+#else
+#define EQI_UNROLL_4 _Pragma("GCC unroll 4")
+#endif
 
 #define EQI_LEVEL avx512
 
@@ -86,6 +93,89 @@ static inline vf32 vf32_mul(vf32 a, vf32 b)
 static inline vf32 vf32_sqrt(vf32 v)
 {
     return _mm512_sqrt_ps(v);
+}
+
+/* The smaller and the larger; for NaN, and for zeros of two signs, the second argument. */
+static inline vf32 vf32_min(vf32 a, vf32 b)
+{
+    return _mm512_min_ps(a, b);
+}
+
+static inline vf32 vf32_max(vf32 a, vf32 b)
+{
+    return _mm512_max_ps(a, b);
+}
+
+static inline vf64 vf64_min(vf64 a, vf64 b)
+{
+    return _mm512_min_pd(a, b);
+}
+
+static inline vf64 vf64_max(vf64 a, vf64 b)
+{
+    return _mm512_max_pd(a, b);
+}
+
+/* Lanes where something was seen. */
+typedef __mmask16 vf32_marks;
+
+static inline vf32_marks vf32_mark_nothing(void)
+{
+    return 0;
+}
+
+/* Adds the lanes that are NaN or -0. */
+static inline vf32_marks vf32_mark_special(vf32_marks marks, vf32 v)
+{
+    return (vf32_marks)(marks | _mm512_fpclass_ps_mask(v, 0x85));
+}
+
+static inline bool vf32_any_marked(vf32_marks marks)
+{
+    return marks != 0;
+}
+
+/* Rows of the 4 x 4 blocks in every 16 bytes become their columns. */
+static inline void vf32_transpose(vf32 row[4])
+{
+    const vf32 a = _mm512_unpacklo_ps(row[0], row[1]), b = _mm512_unpackhi_ps(row[0], row[1]);
+    const vf32 c = _mm512_unpacklo_ps(row[2], row[3]), d = _mm512_unpackhi_ps(row[2], row[3]);
+#define PAIRS(half, x, y)                                                                          \
+    _mm512_castpd_ps(_mm512_unpack##half##_pd(_mm512_castps_pd(x), _mm512_castps_pd(y)))
+    row[0] = PAIRS(lo, a, c);
+    row[1] = PAIRS(hi, a, c);
+    row[2] = PAIRS(lo, b, d);
+    row[3] = PAIRS(hi, b, d);
+#undef PAIRS
+}
+
+/* Lane l of to[i] = p[l step + i], i < 4. */
+static inline void vf32_load_turned(const float *p, int64_t step, vf32 to[4])
+{
+    EQI_UNROLL_4
+    for (int64_t q = 0; q < 4; q++) {
+        const float *const at = p + q * step;
+        vf32 v = _mm512_castps128_ps512(_mm_loadu_ps(at));
+        v = _mm512_mask_broadcast_f32x4(v, 0x00f0, _mm_loadu_ps(at + 4 * step));
+        v = _mm512_mask_broadcast_f32x4(v, 0x0f00, _mm_loadu_ps(at + 8 * step));
+        to[q] = _mm512_mask_broadcast_f32x4(v, 0xf000, _mm_loadu_ps(at + 12 * step));
+    }
+    vf32_transpose(to);
+}
+
+/* The way back: p[l step + i] = lane l of from[i]. */
+static inline void vf32_store_turned(float *p, int64_t step, const vf32 from[4])
+{
+    vf32 row[4] = {from[0], from[1], from[2], from[3]};
+    vf32_transpose(row);
+    EQI_UNROLL_4
+    for (int64_t q = 0; q < 4; q++) {
+        float *const at = p + q * step;
+        _mm_storeu_ps(at, _mm512_castps512_ps128(row[q]));
+        _mm_storeu_ps(at + 4 * step, _mm512_extractf32x4_ps(row[q], 1));
+        _mm_storeu_ps(at + 8 * step, _mm512_extractf32x4_ps(row[q], 2));
+        _mm_storeu_ps(at + 12 * step, _mm512_extractf32x4_ps(row[q], 3));
+    }
 }
 
 /* The sum of all lanes, always in the same order. */

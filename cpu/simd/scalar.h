@@ -5,8 +5,15 @@
 #ifndef EQI_SIMD_SCALAR_H
 #define EQI_SIMD_SCALAR_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__clang__)
+#define EQI_UNROLL_4 _Pragma("clang loop unroll(full)")
+#else
+#define EQI_UNROLL_4 _Pragma("GCC unroll 4")
+#endif
 
 #define EQI_LEVEL scalar
 
@@ -93,6 +100,74 @@ static inline vf64 vf64_add(vf64 a, vf64 b)
 static inline vf64 vf64_sub(vf64 a, vf64 b)
 {
     return a - b;
+}
+
+/* Lane l of to[i] = p[l step + i], i < 4. */
+static inline void vf32_load_turned(const float *p, int64_t step, vf32 to[4])
+{
+    EQI_UNROLL_4
+    for (int64_t q = 0; q < 4; q++)
+        to[q] = vf32_load(p + q * step);
+    vf32_transpose(to);
+}
+
+/* The way back: p[l step + i] = lane l of from[i]. */
+static inline void vf32_store_turned(float *p, int64_t step, const vf32 from[4])
+{
+    vf32 row[4] = {from[0], from[1], from[2], from[3]};
+    vf32_transpose(row);
+    EQI_UNROLL_4
+    for (int64_t q = 0; q < 4; q++)
+        vf32_store(p + q * step, row[q]);
+}
+
+/* The smaller and the larger; for NaN, and for zeros of two signs, the second argument. */
+typedef int32_t vi32 __attribute__((vector_size(16)));
+typedef int64_t vi64 __attribute__((vector_size(16)));
+
+static inline vf32 vf32_min(vf32 a, vf32 b)
+{
+    const vi32 first = (vi32)(a < b);
+    return (vf32)(((vi32)a & first) | ((vi32)b & ~first));
+}
+
+static inline vf32 vf32_max(vf32 a, vf32 b)
+{
+    const vi32 first = (vi32)(a > b);
+    return (vf32)(((vi32)a & first) | ((vi32)b & ~first));
+}
+
+static inline vf64 vf64_min(vf64 a, vf64 b)
+{
+    const vi64 first = (vi64)(a < b);
+    return (vf64)(((vi64)a & first) | ((vi64)b & ~first));
+}
+
+static inline vf64 vf64_max(vf64 a, vf64 b)
+{
+    const vi64 first = (vi64)(a > b);
+    return (vf64)(((vi64)a & first) | ((vi64)b & ~first));
+}
+
+/* Lanes where something was seen. */
+typedef vi32 vf32_marks;
+
+static inline vf32_marks vf32_mark_nothing(void)
+{
+    return (vf32_marks){0, 0, 0, 0};
+}
+
+/* Adds the lanes that are NaN or -0. */
+static inline vf32_marks vf32_mark_special(vf32_marks marks, vf32 v)
+{
+    const vi32 zero = {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN};
+    return marks | (vi32)(v != v) | (vi32)((vi32)v == zero);
+}
+
+static inline bool vf32_any_marked(vf32_marks marks)
+{
+    const vi64 halves = (vi64)marks;
+    return (halves[0] | halves[1]) != 0;
 }
 
 static inline vf32 vf32_add(vf32 a, vf32 b)

@@ -154,14 +154,14 @@ START_TEST(gemm_declines_sorting_of_rows)
     FAILS(EQUINV_ERR_UNSUPPORTED, "sorting of rows", equinv_projection_create(ctx, &d, &p));
     d.impl = NULL;
     OK(equinv_projection_create(ctx, &d, &p));
-    ck_assert_str_eq(equinv_projection_impl_name(p), "projection/ref");
+    ck_assert_str_eq(equinv_projection_impl_name(p), "projection/network");
     equinv_projection_destroy(p);
     d = desc_of(EQUINV_PROJECT_MAX, group_cases[3], EQUINV_F64, 1, 1, 1);
     OK(equinv_projection_create(ctx, &d, &p));
     ck_assert_str_eq(equinv_projection_impl_name(p), "projection/gemm");
     equinv_projection_destroy(p);
     d.impl = "fast";
-    FAILS(EQUINV_ERR_ARG, "gemm, ref", equinv_projection_create(ctx, &d, &p));
+    FAILS(EQUINV_ERR_ARG, "gemm, network, ref", equinv_projection_create(ctx, &d, &p));
     equinv_context_destroy(ctx);
 }
 END_TEST
