@@ -286,19 +286,6 @@ static inline vf32 vf32_select(vu32 which, vf32 a, vf32 b)
     return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(which));
 }
 
-/* In every 16 bytes, rows of a 4 x 4 block become its columns. */
-static inline void vf32_transpose(vf32 row[4])
-{
-    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(row[0], row[1]));
-    const __m256d b = _mm256_castps_pd(_mm256_unpacklo_ps(row[2], row[3]));
-    const __m256d c = _mm256_castps_pd(_mm256_unpackhi_ps(row[0], row[1]));
-    const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(row[2], row[3]));
-    row[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
-    row[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
-    row[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(c, d));
-    row[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(c, d));
-}
-
 /* ---- rows of maxima --------------------------------------------------------------------------- */
 
 /* Lanes 0 .. count - 1 alone. */

@@ -285,19 +285,6 @@ static inline vf32 vf32_select(vu32 which, vf32 a, vf32 b)
     return _mm512_mask_blend_ps(_mm512_movepi32_mask(which), a, b);
 }
 
-/* In every 16 bytes, rows of a 4 x 4 block become its columns. */
-static inline void vf32_transpose(vf32 row[4])
-{
-    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(row[0], row[1]));
-    const __m512d b = _mm512_castps_pd(_mm512_unpacklo_ps(row[2], row[3]));
-    const __m512d c = _mm512_castps_pd(_mm512_unpackhi_ps(row[0], row[1]));
-    const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(row[2], row[3]));
-    row[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-    row[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-    row[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
-    row[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
-}
-
 /* ---- rows of maxima --------------------------------------------------------------------------- */
 
 /* Lanes 0 .. count - 1 alone. */
