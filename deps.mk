@@ -62,7 +62,7 @@ HAVE_CXX := $(shell command -v $(CXX) 2>/dev/null)
 BENCH_LIBS := $(LIBS)
 BENCH_DEFINES := $(DEFINES) $(if $(HAVE_CXX),-DEQI_HAVE_STD=1)
 # Their C files; bench/peer_<name>* of the others are not compiled.
-BENCH_ABSENT := $(if $(findstring EQI_HAVE_ONEDNN,$(DEFINES)),,bench/peer_onednn.c) \
+BENCH_ABSENT := $(if $(findstring EQI_HAVE_ONEDNN,$(DEFINES)),,bench/peer_onednn.c bench/peer_onednn_net.c) \
                 $(if $(findstring EQI_HAVE_OPENBLAS,$(LIB_DEFINES)),,$(wildcard bench/peer_openblas*.c)) \
                 $(if $(HAVE_CXX),,bench/peer_std.c) \
                 $(if $(findstring EQI_HAVE_CUDNN,$(DEFINES)),,bench/peer_cudnn.c) \

@@ -20,7 +20,7 @@ typedef enum pass { PASS_FORWARD = 1, PASS_BACKWARD_DATA = 2, PASS_BACKWARD_WEIG
 
 typedef struct operation operation;
 
-enum { MOST_BATCHES = 16 };
+enum { MOST_BATCHES = 16, MOST_CONVOLUTIONS = 8 };
 
 /* What is timed. Numbers that an operation does not use are ignored; 0: the operation's default. */
 typedef struct bench_case {
@@ -155,9 +155,10 @@ struct operation {
     int64_t fields_in, size, kernel, stride; /* defaults */
     double (*dense)(const bench_case *c);    /* multiplications of the dense form; or NULL */
     double (*least)(const bench_case *c);    /* those of the group Fourier form; or NULL */
-    double limit;                            /* largest max_err in f32 */
-    const char *missing;                     /* why there is no such operation yet; or NULL */
-    const char *const *impls;                /* names for --impl all; or NULL */
+    int (*convolutions)(const bench_case *c, bench_case *list); /* of a network; or NULL */
+    double limit;                                               /* largest max_err in f32 */
+    const char *missing;      /* why there is no such operation yet; or NULL */
+    const char *const *impls; /* names for --impl all; or NULL */
 };
 
 extern const operation conv_operation, conv_lift_operation, conv_plane_operation;
@@ -247,7 +248,8 @@ typedef struct bench_row {
     int64_t batch, check_batch; /* timed, compared */
     double time, copies_time, peer_time, best, peer_best, error, peer_error, dense_gflops,
         peak_share;
-    const char *peer_impl; /* which of its kernels; may be NULL */
+    double layers, peer_layers; /* a network's convolutions by themselves */
+    const char *peer_impl;      /* which of its kernels; may be NULL */
     const char *clock;
 } bench_row;
 

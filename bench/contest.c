@@ -84,11 +84,41 @@ static double limit_of(const bench_case *c)
 
 /* ---- one case at one batch -------------------------------------------------------------------------- */
 
+static void layers_end(problem *layers, int count)
+{
+    for (int l = 0; l < count; l++)
+        if (layers[l].ctx)
+            problem_destroy(&layers[l]);
+}
+
 void contest_end(contest *k)
 {
     problem_destroy(&k->own);
-    for (int i = 0; i < k->count; i++)
+    layers_end(k->own_layers, k->layers);
+    for (int i = 0; i < k->count; i++) {
         problem_destroy(&k->others[i]);
+        layers_end(k->other_layers[i], k->layers);
+    }
+}
+
+/* A network's convolutions on both sides, unchecked: they are cases of their own. */
+static equinv_status add_layers(run *r, const bench_case *c, contest *k)
+{
+    bench_case list[MOST_CONVOLUTIONS];
+    const int count = c->op->convolutions && !r->cuda ? c->op->convolutions(c, list) : 0;
+    equinv_status status = EQUINV_OK;
+    k->layers = count; /* those that are not made yet are empty */
+    for (int l = 0; !status && l < count; l++) {
+        status = problem_create(&list[l], &list[l].op->runner, r->cpu, c->dtype, NULL,
+                                &k->own_layers[l]);
+        for (int i = 0; !status && i < k->count; i++) {
+            const bench_runner *const runner = k->peers[i]->find(&list[l]);
+            if (runner)
+                status = problem_create(&list[l], runner, r->cpu, c->dtype, NULL,
+                                        &k->other_layers[i][l]);
+        }
+    }
+    return status;
 }
 
 /* A peer that is far off was asked for something else: its time would mean nothing. */
@@ -149,6 +179,10 @@ bool contest_begin(run *r, const bench_case *c, contest *k)
         good = add_peer(r, c, r->peers[i], &reference, k);
     problem_destroy(&reference);
     good = good && within_limit(r, c, "", k->own_error, limit_of(c));
+    if (good && add_layers(r, c, k)) {
+        case_failed(r, c, "its convolutions");
+        good = false;
+    }
     if (!good)
         contest_end(k);
     return good;

@@ -76,6 +76,29 @@ static equinv_status add(equinv_model *model, const bench_case *c, const layer *
     return equinv_model_add(model, &d);
 }
 
+/* The convolutions by themselves, as other cases time them: forward. */
+static int convolutions(const bench_case *c, bench_case *list)
+{
+    int count = 0;
+    int64_t fields = c->fields_in, height = c->height, width = c->width;
+    for (const layer *l = networks[c->kind]; l->name; l++) {
+        if (l->op == EQUINV_LAYER_POOL)
+            height /= 2, width /= 2;
+        if (l->op != EQUINV_LAYER_CONV)
+            continue;
+        bench_case *const conv = &list[count];
+        *conv = *c;
+        conv->op = count++ ? &conv_operation : &conv_lift_operation;
+        conv->fields_in = fields;
+        fields = conv->fields_out = l->wide * c->fields_out;
+        conv->height = height, conv->width = width;
+        conv->kernel = l->kernel ? l->kernel : c->kernel;
+        conv->stride = conv->dilation = 1;
+        conv->padding = (conv->kernel - 1) / 2;
+    }
+    return count;
+}
+
 /* Classes: of the latents as they are, or of their mean over the image and maximum over the group. */
 static equinv_status add_head(problem *p)
 {
@@ -110,7 +133,10 @@ static equinv_status build(problem *p, bool head)
     return !status && head ? add_head(p) : status;
 }
 
-/* The library draws weights in the model's dtype; here they must be the same numbers in both. */
+/*
+ * The library draws weights in the model's dtype; here they must be the same numbers in both. Vectors are
+ * around what a new model has: 1 for a batch norm's gamma, else 0.
+ */
 static equinv_status set_weights(problem *p)
 {
     const equinv_parameter *list;
@@ -118,9 +144,11 @@ static equinv_status set_weights(problem *p)
     equinv_status status = equinv_model_parameters(p->model, &list, &count);
     for (size_t i = 0; !status && i < count; i++) {
         const equinv_tensor *const t = &list[i].value;
+        const bool gamma = strstr(list[i].name, ".gamma") != NULL;
         const double fan_in = (double)equinv_tensor_count(t) / (double)t->shape[0];
-        if (t->ndim > 1)
-            status = problem_fill(p, t, 2 * MOST_TENSORS + i, sqrt(6 / fan_in));
+        status = problem_fill(p, t, 2 * MOST_TENSORS + i, t->ndim > 1 ? sqrt(6 / fan_in) : 0.25);
+        if (!status && gamma)
+            status = equinv_tensor_convert(p->ctx, t, 1, 1, t);
     }
     return status;
 }
@@ -208,6 +236,7 @@ const operation extract_operation = {
     .purpose = "latents of images through a network",
     .runner = {.create = extract_create, .run = extract_run, .run_on_host = extract_run_on_host},
     MODEL,
+    .convolutions = convolutions,
     .limit = 1e-5,
 };
 

@@ -55,11 +55,14 @@ typedef struct dense_conv {
 } dense_conv;
 
 bool is_conv(const bench_case *c);
-equinv_status dense_conv_of(const problem *p, dense_conv *d);
+equinv_status dense_conv_of(const bench_case *c, dense_conv *d);
 /* The expanded filter of the problem's psi; free by free(). */
 equinv_status dense_filter(problem *p, const dense_conv *d, float **filter);
 /* The same into memory of the context's device. */
 equinv_status dense_filter_into(problem *p, const dense_conv *d, float *filter);
+/* psi [fields out, fields in, elements, k, k] (lifting, to plane: 1 element) into [out, in, k, k]. */
+equinv_status dense_expand(equinv_context *ctx, equinv_group group, const dense_conv *d,
+                           const equinv_tensor *psi, float *filter);
 /*
  * The other way: the gradient of the dense filter, in memory of the context's device, summed over the group
  * into output[0].

@@ -254,8 +254,8 @@ static equinv_status create(problem *p)
     state *const s = p->own = calloc(1, sizeof *s);
     if (!s)
         return EQUINV_ERR_NOMEM;
-    if ((status = dense_conv_of(p, &s->d)) || (status = begin(p)) || (status = describe(s)) ||
-        (status = filter_create(p)) || (status = find(p)))
+    if ((status = dense_conv_of(&p->what, &s->d)) || (status = begin(p)) ||
+        (status = describe(s)) || (status = filter_create(p)) || (status = find(p)))
         return status;
     return equinv_context_synchronize(p->ctx); /* its stream made what ours reads */
 }

@@ -17,9 +17,8 @@ static equinv_conv_kind kind_of(const bench_case *c)
                                            : EQUINV_CONV_TO_PLANE;
 }
 
-equinv_status dense_conv_of(const problem *p, dense_conv *d)
+equinv_status dense_conv_of(const bench_case *c, dense_conv *d)
 {
-    const bench_case *const c = &p->what;
     const int64_t order = case_order(c);
     *d = (dense_conv){.batch = c->batch,
                       .height = c->height,
@@ -67,6 +66,17 @@ static equinv_tensor turned_in(const dense_conv *d, const equinv_tensor *psi, fl
     return t;
 }
 
+equinv_status dense_expand(equinv_context *ctx, equinv_group group, const dense_conv *d,
+                           const equinv_tensor *psi, float *filter)
+{
+    equinv_status status = EQUINV_OK;
+    for (int32_t g = 0; !status && g < d->order; g++) {
+        const equinv_tensor to = turned_in(d, psi, filter, g);
+        status = equinv_act(ctx, group, g, psi, &to);
+    }
+    return status ? status : equinv_context_synchronize(ctx); /* psi's last reader */
+}
+
 equinv_status dense_filter_into(problem *p, const dense_conv *d, float *filter)
 {
     equinv_tensor psi;
@@ -74,12 +84,8 @@ equinv_status dense_filter_into(problem *p, const dense_conv *d, float *filter)
     if (status)
         return status;
     status = problem_fill(p, &psi, MOST_TENSORS, 1);
-    for (int32_t g = 0; !status && g < d->order; g++) {
-        const equinv_tensor to = turned_in(d, &psi, filter, g);
-        status = equinv_act(p->ctx, p->what.group, g, &psi, &to);
-    }
     if (!status)
-        status = equinv_context_synchronize(p->ctx); /* psi's last reader */
+        status = dense_expand(p->ctx, p->what.group, d, &psi, filter);
     equinv_tensor_destroy(p->ctx, &psi);
     return status;
 }

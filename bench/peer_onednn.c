@@ -3,11 +3,10 @@
  * There are several kernels for a problem; each is a `way`, and the fastest one that the peer's name allows
  * is kept. The interface is that of version 2, the last with Winograd on current CPUs.
  */
-#include <dnnl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/peer.h"
+#include "bench/peer_onednn.h"
 
 /* libgomp's, through which Debian's oneDNN runs its threads. */
 void omp_set_num_threads(int threads);
@@ -48,16 +47,17 @@ typedef struct state {
     int count, chosen;
 } state;
 
-/* Made once, for the life of the program. */
-static dnnl_engine_t engine;
-static dnnl_stream_t stream;
+dnnl_engine_t onednn_engine;
+dnnl_stream_t onednn_stream;
 
-#define TRY(call)                                                                                  \
-    do {                                                                                           \
-        const dnnl_status_t result_ = (call);                                                      \
-        if (result_ != dnnl_success)                                                               \
-            return peer_failed("oneDNN: status %d from %s", (int)result_, #call);                  \
-    } while (0)
+equinv_status onednn_start(void)
+{
+    if (onednn_stream)
+        return EQUINV_OK;
+    TRY(dnnl_engine_create(&onednn_engine, dnnl_cpu, 0));
+    TRY(dnnl_stream_create(&onednn_stream, onednn_engine, dnnl_stream_default_flags));
+    return EQUINV_OK;
+}
 
 void onednn_begin(int32_t threads)
 {
@@ -119,12 +119,12 @@ static dnnl_primitive_desc_t choose(const state *s, pass direction, dnnl_prop_ki
                                          dnnl_format_tag_any) != dnnl_success)
             return NULL;
     if (forward_desc(s, prop, algorithm, any, &desc) != dnnl_success ||
-        dnnl_primitive_desc_create(&forward, &desc, NULL, engine, NULL) != dnnl_success)
+        dnnl_primitive_desc_create(&forward, &desc, NULL, onednn_engine, NULL) != dnnl_success)
         return NULL;
     if (direction == PASS_FORWARD)
         return forward;
     if (backward_desc(s, direction, algorithm, any, &desc) != dnnl_success ||
-        dnnl_primitive_desc_create(&backward, &desc, NULL, engine, forward) != dnnl_success)
+        dnnl_primitive_desc_create(&backward, &desc, NULL, onednn_engine, forward) != dnnl_success)
         backward = NULL;
     dnnl_primitive_desc_destroy(forward);
     return backward;
@@ -134,7 +134,7 @@ static equinv_status make_reorder(const dnnl_memory_desc_t *from, const dnnl_mem
                                   dnnl_primitive_t *reorder)
 {
     dnnl_primitive_desc_t pd;
-    TRY(dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, NULL));
+    TRY(dnnl_reorder_primitive_desc_create(&pd, from, onednn_engine, to, onednn_engine, NULL));
     const dnnl_status_t status = dnnl_primitive_create(reorder, pd);
     dnnl_primitive_desc_destroy(pd);
     TRY(status);
@@ -146,7 +146,7 @@ static equinv_status move(const state *s, const way *w, int i, bool written)
     const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_FROM, written ? w->memory[i] : s->plain[i]},
                                          {DNNL_ARG_TO, written ? s->plain[i] : w->memory[i]}};
     if (w->reorder[i])
-        TRY(dnnl_primitive_execute(w->reorder[i], stream, 2, arguments));
+        TRY(dnnl_primitive_execute(w->reorder[i], onednn_stream, 2, arguments));
     return EQUINV_OK;
 }
 
@@ -165,7 +165,7 @@ static equinv_status way_create(const state *s, pass direction, dnnl_primitive_d
         void *data = DNNL_MEMORY_ALLOCATE;
         if (same)
             TRY(dnnl_memory_get_data_handle(s->plain[i], &data));
-        TRY(dnnl_memory_create(&w->memory[i], own, engine, data));
+        TRY(dnnl_memory_create(&w->memory[i], own, onednn_engine, data));
         const equinv_status status = same         ? EQUINV_OK
                                      : r->written ? make_reorder(own, plain, &w->reorder[i])
                                                   : make_reorder(plain, own, &w->reorder[i]);
@@ -174,7 +174,7 @@ static equinv_status way_create(const state *s, pass direction, dnnl_primitive_d
         if (!r->written && move(s, w, i, false))
             return EQUINV_ERR_BACKEND;
     }
-    TRY(dnnl_stream_wait(stream));
+    TRY(dnnl_stream_wait(onednn_stream));
     return EQUINV_OK;
 }
 
@@ -195,8 +195,8 @@ static equinv_status run_way(problem *p, int i)
     dnnl_exec_arg_t arguments[ROLES];
     for (int j = 0; j < ROLES; j++)
         arguments[j] = (dnnl_exec_arg_t){roles[p->what.pass][j].argument, w->memory[j]};
-    TRY(dnnl_primitive_execute(w->conv, stream, ROLES, arguments));
-    TRY(dnnl_stream_wait(stream));
+    TRY(dnnl_primitive_execute(w->conv, onednn_stream, ROLES, arguments));
+    TRY(dnnl_stream_wait(onednn_stream));
     return EQUINV_OK;
 }
 
@@ -229,7 +229,7 @@ static equinv_status plain_create(problem *p)
                                              : p->input[0].data};
     for (int i = 0; i < ROLES; i++) {
         TRY(dnnl_memory_desc_init_by_tag(&s->plain_md[i], 4, dims[i], dnnl_f32, dnnl_abcd));
-        TRY(dnnl_memory_create(&s->plain[i], &s->plain_md[i], engine, data[i]));
+        TRY(dnnl_memory_create(&s->plain[i], &s->plain_md[i], onednn_engine, data[i]));
     }
     return EQUINV_OK;
 }
@@ -276,15 +276,13 @@ static equinv_status create(problem *p, bool winograd)
     equinv_status status = p->what.op->runner.create(p);
     if (status)
         return status;
-    if (!stream) {
-        TRY(dnnl_engine_create(&engine, dnnl_cpu, 0));
-        TRY(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
-    }
+    if ((status = onednn_start()))
+        return status;
     state *const s = p->own = calloc(1, sizeof *s);
     if (!s)
         return EQUINV_ERR_NOMEM;
-    if ((status = dense_conv_of(p, &s->d)) || (status = dense_filter(p, &s->d, &s->filter)) ||
-        (status = plain_create(p)))
+    if ((status = dense_conv_of(&p->what, &s->d)) ||
+        (status = dense_filter(p, &s->d, &s->filter)) || (status = plain_create(p)))
         return status;
     return add_ways(p, winograd);
 }
@@ -313,7 +311,7 @@ static equinv_status move_all(problem *p, bool written, bool filters)
         if (roles[p->what.pass][i].written == written && (filters || i != FILTER))
             status = move(s, w, i, written);
     if (!status)
-        TRY(dnnl_stream_wait(stream));
+        TRY(dnnl_stream_wait(onednn_stream));
     return status;
 }
 
@@ -339,13 +337,19 @@ static bool accepts(const bench_case *c)
     return is_conv(c) && c->dtype == EQUINV_F32;
 }
 
-#define RUNNER(name, create, run)                                                                  \
+static const bench_runner *no_network(const bench_case *c)
+{
+    (void)c;
+    return NULL;
+}
+
+#define RUNNER(name, create, run, network)                                                         \
     const bench_runner *name(const bench_case *c)                                                  \
     {                                                                                              \
         static const bench_runner runner = {create, run, destroy, NULL, finish, false, NULL};      \
-        return accepts(c) ? &runner : NULL;                                                        \
+        return accepts(c) ? &runner : network(c);                                                  \
     }
 
-RUNNER(onednn_direct, create_direct, run)
-RUNNER(onednn_auto, create_auto, run)
-RUNNER(onednn_reorder, create_direct, run_with_reorders)
+RUNNER(onednn_direct, create_direct, run, onednn_net_direct)
+RUNNER(onednn_auto, create_auto, run, onednn_net_auto)
+RUNNER(onednn_reorder, create_direct, run_with_reorders, no_network)

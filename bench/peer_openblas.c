@@ -222,8 +222,8 @@ static equinv_status create(problem *p)
     state *const s = p->own = calloc(1, sizeof *s);
     if (!s)
         return EQUINV_ERR_NOMEM;
-    if ((status = dense_conv_of(p, &s->d)) || (status = dense_filter(p, &s->d, &s->filter)) ||
-        (status = cut(s, &ways)))
+    if ((status = dense_conv_of(&p->what, &s->d)) ||
+        (status = dense_filter(p, &s->d, &s->filter)) || (status = cut(s, &ways)))
         return status;
     const dense_conv *const d = &s->d;
     s->src = peer_floats(d->in * d->batch * src_plane(d));

@@ -51,19 +51,48 @@ static bench_row own_row(const run *r, const bench_case *c, const contest *k)
         .peer_best = (double)NAN,
         .error = k->own_error,
         .peer_error = (double)NAN,
+        .layers = (double)NAN,
+        .peer_layers = (double)NAN,
     };
+}
+
+/* Everybody's convolutions behind the others in the list; count after them. */
+static int add_layers(contest *k, racer *list, int count)
+{
+    for (int l = 0; l < k->layers; l++) {
+        list[count++].problem = &k->own_layers[l];
+        for (int i = 0; i < k->count; i++)
+            if (k->other_layers[i][l].ctx)
+                list[count++].problem = &k->other_layers[i][l];
+    }
+    return count;
+}
+
+/* The sum of the medians of these problems; NaN where one was not timed. */
+static double layers_time(const contest *k, const racer *list, int count, const problem *layers)
+{
+    double sum = k->layers ? 0 : (double)NAN;
+    for (int l = 0; l < k->layers; l++) {
+        double one = (double)NAN;
+        for (int i = 0; i < count; i++)
+            if (list[i].problem == &layers[l])
+                one = list[i].median;
+        sum += one;
+    }
+    return sum;
 }
 
 /* Times everybody and prints a row for each peer, or one without. */
 static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
 {
     const int peers = k->count;
-    racer list[MOST_PEERS + 2] = {{.problem = &k->own}};
+    racer list[MOST_PEERS + 2 + (MOST_PEERS + 1) * MOST_CONVOLUTIONS] = {{.problem = &k->own}};
     int count = 1;
     for (int i = 0; i < peers; i++)
         list[count++].problem = &k->others[i];
     if (r->cuda)
         list[count++] = (racer){.problem = &k->own, .copies = true};
+    count = add_layers(k, list, count);
     print_head_once(r);
     bench_row row = own_row(r, c, k);
     if (time_all(list, count, r->options->seconds, &row.samples)) {
@@ -72,6 +101,7 @@ static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
     }
     row.time = list[0].median;
     row.best = list[0].best;
+    row.layers = layers_time(k, list, count, k->own_layers);
     if (r->cuda)
         row.copies_time = list[count - 1].median;
     const double dense = c->op->dense ? c->op->dense(c) : 0;
@@ -84,6 +114,7 @@ static bool time_case(run *r, const bench_case *c, contest *k, bench_row *first)
             row.peer_time = list[1 + i].median;
             row.peer_best = list[1 + i].best;
             row.peer_error = k->errors[i];
+            row.peer_layers = layers_time(k, list, count, k->other_layers[i]);
         }
         if (i == 0)
             *first = row;

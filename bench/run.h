@@ -24,9 +24,11 @@ equinv_context *run_device(const run *r);
 /* Rows go on after a case that fails; the exit code remembers it. */
 void case_failed(run *r, const bench_case *c, const char *what);
 
-/* Everybody who runs a case. */
+/* Everybody who runs a case. In a network the convolutions run by themselves, too. */
 typedef struct contest {
     problem own, others[MOST_PEERS];
+    int layers; /* how many; the CPU alone */
+    problem own_layers[MOST_CONVOLUTIONS], other_layers[MOST_PEERS][MOST_CONVOLUTIONS];
     const peer *peers[MOST_PEERS];
     int count; /* of others */
     double own_error, errors[MOST_PEERS];

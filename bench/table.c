@@ -53,6 +53,15 @@ void table_row(FILE *out, const bench_row *r)
             number_text("%.1e", r->peer_error, cell[4], sizeof *cell),
             number_text("%.1f", r->dense_gflops, cell[5], sizeof *cell),
             number_text("%.3f", r->peak_share, cell[6], sizeof *cell));
+    if (!isnan(r->layers)) {
+        fprintf(out, "%34s convolutions alone %s, %.3f of the time", "",
+                time_text(r->layers, cell[0], sizeof *cell), r->layers / r->time);
+        if (!isnan(r->peer_layers))
+            fprintf(out, "; %s's %s: ratio %.3g, to our whole network %.3g", r->peer,
+                    time_text(r->peer_layers, cell[1], sizeof *cell), r->peer_layers / r->layers,
+                    r->peer_layers / r->time);
+        fputc('\n', out);
+    }
     fflush(out);
 }
 
@@ -91,6 +100,8 @@ void json_row(FILE *out, const bench_row *r)
     json_text(&j, "clock", r->clock);
     json_number(&j, "best_s", r->best);
     json_number(&j, "peer_best_s", r->peer_best);
+    json_number(&j, "layers_s", r->layers);
+    json_number(&j, "peer_layers_s", r->peer_layers);
     json_close(&j);
     fflush(out);
 }

@@ -13,9 +13,8 @@ static const struct level {
 };
 
 #define BATCH_NORM(call)                                                                           \
-    equinv_status eqi_fast_batch_norm_##call(const equinv_context *ctx,                            \
-                                             const eqi_batch_norm_problem *p,                      \
-                                             const eqi_batch_norm_args *a)                         \
+    equinv_status eqi_fast_batch_norm_##call(                                                      \
+        const equinv_context *ctx, const eqi_batch_norm_problem *p, const eqi_batch_norm_args *a)  \
     {                                                                                              \
         return levels[ctx->hardware.isa].batch_norm->call(ctx, p, a);                              \
     }

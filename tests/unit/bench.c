@@ -101,6 +101,8 @@ static const struct {
     {"--op orbit-distance --group D4 --fields-in 4 --size 3x3 --batch 5", 1e-5},
     {"--op extract --fields-out 2 --size 12x12 --batch 3", 1e-5},
     {"--op train-step --group D2 --fields-out 2 --size 12x12 --batch 3", 1e-3},
+    {"--op train-step --kind rot-mnist --fields-out 1 --size 8x8 --batch 2", 1e-3},
+    {"--op train-step --kind resnet --group D1 --fields-out 1 --size 8x8 --batch 2", 1e-3},
     {"--op act --group C4 --size 5x7 --batch 2", 0},
     {"--op act --group D1 --size 5x7 --batch 2", 0},
     {"--op relu --batch 2", 1e-7},
@@ -281,6 +283,9 @@ static const char *const compared[] = {
     "--op project --kind sort --rows 7 --channels 3",
     "--op project --kind project-sort --rows 7 --channels 3 --k 5",
     "--op rowsort --rows 27",
+    "--op extract --kind plain --group C2 --fields-out 2 --size 8x8",
+    "--op extract --kind rot-mnist --group C4 --fields-out 2 --size 8x8",
+    "--op extract --kind resnet --group D4 --fields-in 3 --fields-out 2 --size 7x7",
 };
 enum { COMPARED = sizeof compared / sizeof *compared };
 
