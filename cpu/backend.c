@@ -5,6 +5,7 @@
 #include "cpu/ref/ref.h"
 #include "cpu/templates/templates.h"
 #include "internal/projection.h"
+#include "internal/upsample.h"
 
 static equinv_status act(const equinv_context *ctx, equinv_group group, int32_t element,
                          const equinv_tensor *src, const equinv_tensor *dst)
@@ -100,6 +101,7 @@ const eqi_backend eqi_cpu_backend = {
     .conv = eqi_conv_list,
     .batch_norm = eqi_batch_norm_list,
     .pool = eqi_pool_list,
+    .upsample = eqi_upsample_list,
     .dense = eqi_dense_list,
     .projection = eqi_projection_list,
     .act = act,

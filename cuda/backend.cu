@@ -9,6 +9,7 @@ static const eqi_backend cuda_backend = {
     .conv = eqi_cuda_conv_list,
     .batch_norm = eqi_cuda_batch_norm_list,
     .pool = eqi_cuda_pool_list,
+    .upsample = eqi_cuda_upsample_list,
     .dense = eqi_cuda_dense_list,
     .projection = eqi_cuda_projection_list,
     .act = eqi_cuda_act,

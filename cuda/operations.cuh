@@ -9,6 +9,7 @@ extern const eqi_device_functions eqi_cuda_device_functions;
 extern const eqi_implementation *const eqi_cuda_conv_list[];
 extern const eqi_implementation *const eqi_cuda_batch_norm_list[];
 extern const eqi_implementation *const eqi_cuda_pool_list[];
+extern const eqi_implementation *const eqi_cuda_upsample_list[];
 extern const eqi_implementation *const eqi_cuda_dense_list[];
 extern const eqi_implementation *const eqi_cuda_projection_list[];
 

@@ -12,6 +12,7 @@
 #include "internal/group.h"
 #include "internal/optimizer.h"
 #include "internal/pool.h"
+#include "internal/upsample.h"
 
 /* ARG names an element that does not fit an integer dst, before the first is written. */
 equinv_status eqi_ref_convert(const equinv_tensor *src, double scale, double shift,
@@ -53,6 +54,8 @@ equinv_status eqi_ref_pool_forward(const equinv_context *ctx, const eqi_pool_pro
 equinv_status eqi_ref_pool_backward(const equinv_context *ctx, const eqi_pool_problem *p,
                                     const equinv_tensor *diff_dst, const int32_t *saved,
                                     const equinv_tensor *diff_src);
+
+eqi_upsample_execute eqi_ref_upsample_forward, eqi_ref_upsample_backward;
 
 void eqi_ref_relu_forward(double slope, const equinv_tensor *src, const equinv_tensor *dst);
 void eqi_ref_relu_backward(double slope, const equinv_tensor *src, const equinv_tensor *diff_dst,

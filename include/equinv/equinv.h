@@ -733,6 +733,55 @@ EQUINV_API equinv_status equinv_pool_backward(const equinv_plan *plan,
                                               size_t saved_size, const equinv_tensor *diff_src,
                                               void *scratch, size_t scratch_size);
 
+typedef enum equinv_upsample_kind {
+    EQUINV_UPSAMPLE_NEAREST = 1,         /* every pixel scale x scale times */
+    EQUINV_UPSAMPLE_BILINEAR = 2,        /* pixels are squares: dst's centre X lies at
+                                            (X + 1/2) / scale - 1/2 of src, held at the border */
+    EQUINV_UPSAMPLE_BILINEAR_CORNERS = 3 /* corners stay corners: X (size - 1) / (scale size - 1) */
+} equinv_upsample_kind;
+
+typedef struct equinv_upsample_desc {
+    uint32_t struct_size;
+    equinv_upsample_kind kind;
+    equinv_dtype dtype;                             /* F32, F64 */
+    int64_t batch, fields, elements, height, width; /* of src [N, F, G, H, W] */
+    int64_t scale;                                  /* >= 1, of both axes */
+    bool accumulate;                                /* diff_src is added to (dst never is) */
+    const char *impl;
+} equinv_upsample_desc;
+
+#define EQUINV_UPSAMPLE_DESC_INIT                                                                  \
+    {                                                                                              \
+        sizeof(equinv_upsample_desc), EQUINV_UPSAMPLE_NEAREST, EQUINV_F32, 0, 0, 1, 0, 0, 2,       \
+            false, NULL                                                                            \
+    }
+
+/*
+ * Upsampling of every channel by a whole factor, dst [N, F, G, scale H, scale W]. Positions between
+ * two pixels are interpolated linearly on each axis; a neighbour of weight 0 is not read. Each of the
+ * kinds commutes exactly with every element on the grid, for every size. Extents of dst are at most
+ * 2^31 - 1, else UNSUPPORTED. As in torch's interpolate (align_corners is CORNERS) and escnn's
+ * R2Upsampling.
+ */
+EQUINV_API equinv_status equinv_upsample_plan_create(equinv_context *ctx,
+                                                     const equinv_upsample_desc *desc,
+                                                     equinv_plan **plan);
+
+/* Shape of dst [N, F, G, H, W] for a description; same checks as plan_create. */
+EQUINV_API equinv_status equinv_upsample_output_shape(const equinv_upsample_desc *desc,
+                                                      int64_t shape[5]);
+
+/* dst = upsample(src). */
+EQUINV_API equinv_status equinv_upsample_forward(const equinv_plan *plan, const equinv_tensor *src,
+                                                 const equinv_tensor *dst, void *scratch,
+                                                 size_t scratch_size);
+
+/* diff_src from diff_dst, the adjoint of forward. */
+EQUINV_API equinv_status equinv_upsample_backward(const equinv_plan *plan,
+                                                  const equinv_tensor *diff_dst,
+                                                  const equinv_tensor *diff_src, void *scratch,
+                                                  size_t scratch_size);
+
 typedef struct equinv_dense_desc {
     uint32_t struct_size;
     equinv_dtype dtype; /* F32, F64 */

@@ -38,6 +38,7 @@ static const struct {
     {"projection", run_projection},
     {"rows", run_rows},
     {"spatialmean", run_pool},
+    {"upsample", run_upsample},
     /* clang-format on */
 };
 

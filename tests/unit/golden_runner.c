@@ -450,13 +450,13 @@ START_TEST(what_is_not_built_is_skipped)
     if (!can_run())
         return;
     set_up();
-    save_json("a", "{\"kind\": \"upsample\", \"arrays\": {\"src\": {\"shape\": [1]}}}");
+    save_json("a", "{\"kind\": \"unheard\", \"arrays\": {\"src\": {\"shape\": [1]}}}");
     save_json("b", "{\"kind\": \"group\", \"group\": \"SO2\", \"arrays\": {}}");
     save_json("c", "{\"kind\": \"two\\nlines\", \"arrays\": {}}");
     save_json("d", "{\"kind\": \"grouppool\", \"group\": \"C2\", \"fields_in\": "
                    "[[\"irrep_1\", 2]], \"arrays\": {}}");
     const result r = run_root();
-    HAS_LINE(r, "SKIP a - - kind upsample is not built\n");
+    HAS_LINE(r, "SKIP a - - kind unheard is not built\n");
     HAS_LINE(r, "SKIP b - - group SO2 is not built\n");
     HAS_LINE(r, "SKIP c - - kind two?lines is not built\n");
     HAS_LINE(r, "SKIP d - - fields of kind irrep_1 are not built\n");

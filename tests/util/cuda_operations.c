@@ -299,6 +299,27 @@ static equinv_status pool_create(cuda_case *c)
     return c->operation->pass == FORWARD ? EQUINV_OK : run_forward_first(c, FORWARD, 2);
 }
 
+static equinv_status upsample_run(const cuda_case *c)
+{
+    const equinv_tensor *const t = c->tensor;
+    return c->operation->pass == FORWARD ? equinv_upsample_forward(c->plan, &t[0], &t[1], SCRATCH)
+                                         : equinv_upsample_backward(c->plan, &t[1], &t[0], SCRATCH);
+}
+
+static equinv_status upsample_create(cuda_case *c)
+{
+    equinv_upsample_desc d = EQUINV_UPSAMPLE_DESC_INIT;
+    int64_t shape[5];
+    d.kind = (equinv_upsample_kind)c->operation->kind;
+    d.dtype = c->dtype;
+    d.batch = 2, d.fields = 3, d.elements = 4, d.height = 4, d.width = 3;
+    TRY(equinv_upsample_plan_create(c->ctx, &d, &c->plan));
+    TRY(equinv_upsample_output_shape(&d, shape));
+    TRY(cuda_give(c, SHAPE(2, 3, 4, 4, 3)));
+    TRY(cuda_give(c, 5, shape));
+    return give_plan_buffers(c);
+}
+
 static equinv_status project_run(const cuda_case *c)
 {
     const equinv_tensor *const t = c->tensor;
@@ -430,6 +451,8 @@ const cuda_operation cuda_operations[] = {
     BOTH("pool group max", pool, EQUINV_POOL_GROUP_MAX),
     BOTH("pool group mean", pool, EQUINV_POOL_GROUP_MEAN),
     BOTH("pool blur", pool, EQUINV_POOL_BLUR),
+    BOTH("upsample nearest", upsample, EQUINV_UPSAMPLE_NEAREST),
+    BOTH("upsample bilinear", upsample, EQUINV_UPSAMPLE_BILINEAR),
     BOTH("project linear", project, EQUINV_PROJECT_LINEAR),
     BOTH("project max", project, EQUINV_PROJECT_MAX),
     BOTH("project mean", project, EQUINV_PROJECT_MEAN),
