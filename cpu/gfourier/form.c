@@ -1,13 +1,9 @@
 #include "gfourier.h"
 
 const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS] = {
-    [EQI_GF_2] = {2, 2, 2, 2, 2, {{1, 1}, {1, 1}}},
-    [EQI_GF_D2] = {4, 4, 4, 4, 4, {{1, 1}, {1, 1}, {1, 1}, {1, 1}}},
-    [EQI_GF_C4] = {4, 4, 4, 4, 3, {{1, 1}, {1, 1}, {2, 1}}},
-    [EQI_GF_D4] = {8, 8, 8, 8, 5, {{1, 1}, {1, 1}, {1, 1}, {1, 1}, {2, 2}}},
-    [EQI_GF_SUM_2] = {2, 1, 1, 1, 1, {{1, 1}}},
-    [EQI_GF_SUM_4] = {4, 1, 1, 1, 1, {{1, 1}}},
-    [EQI_GF_SUM_8] = {8, 1, 1, 1, 1, {{1, 1}}},
+    [EQI_GF_2] = {2, 2, 2, 2},     [EQI_GF_D2] = {4, 4, 4, 4},    [EQI_GF_C4] = {4, 4, 5, 4},
+    [EQI_GF_D4] = {8, 8, 11, 8},   [EQI_GF_SUM_2] = {2, 1, 1, 1}, [EQI_GF_SUM_4] = {4, 1, 1, 1},
+    [EQI_GF_SUM_8] = {8, 1, 1, 1},
 };
 
 bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind)
@@ -29,8 +25,8 @@ bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind)
 }
 
 /*
- * Phi(rho) = sum_a phi(a) rho(a)^H; entries[row of dst^][row of P^] of dst^ = P^ Phi, times d_rho / |G|
- * (a complex one counts twice). The components of P^ are those of cpu/kernel/gfourier.inc.c.
+ * Phi(rho) = sum_a phi(a) rho(a)^H times d_rho / |G| (a complex one counts twice), and what the terms of
+ * cpu/kernel/gfourier.inc.c take of it.
  */
 static void filter_2(const double *f, double *e)
 {
@@ -52,11 +48,12 @@ static void filter_c4(const double *f, double *e)
     const double re = (f[0] - f[2]) / 2, im = -(f[1] - f[3]) / 2;
     e[0] = (f[0] + f[2] + f[1] + f[3]) / 4;
     e[1] = (f[0] + f[2] - f[1] - f[3]) / 4;
-    e[2] = re, e[3] = -im;
-    e[4] = im, e[5] = re;
+    e[2] = re;
+    e[3] = im - re;
+    e[4] = re + im;
 }
 
-/* rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1) */
+/* rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1): Phi = [a - c, b - d; -b - d, a + c] */
 static void filter_d4(const double *f, double *e)
 {
     const double p = f[0] + f[2], q = f[1] + f[3], s = f[4] + f[6], t = f[5] + f[7];
@@ -66,9 +63,13 @@ static void filter_d4(const double *f, double *e)
     e[1] = (p + q - s - t) / 8;
     e[2] = (p - q + s - t) / 8;
     e[3] = (p - q - s + t) / 8;
-    /* Phi = [a - c, b - d; -b - d, a + c], entered by column: [row of dst^][row of P^]. */
-    e[4] = a - c, e[5] = -b - d;
-    e[6] = b - d, e[7] = a + c;
+    e[4] = 4 * a;
+    e[5] = a - c;
+    e[6] = b - d - a - c;
+    e[7] = c - a - b - d;
+    e[8] = a + c;
+    e[9] = a - c + b - d;
+    e[10] = b + d - a - c;
 }
 
 static void filter_sum(const double *f, double *e)

@@ -2,12 +2,15 @@
  * Group convolution through the group Fourier transform. For a tap v let
  *     P_v(h)   = src at the tap h v, element h       phi_v(a) = psi[a, a v]
  * then dst(g) = sum_v sum_a phi_v(a) P_v(g a): a correlation over the group alone, which the transform
- * takes apart into one product for each irreducible representation. C4 needs 6 multiplications in
- * place of 16, D4 12 in place of 64. The transforms are additions.
+ * takes apart into one product for each irreducible representation. A complex product is taken as 3 real
+ * ones, that of 2 x 2 matrices as 7, so that all is a sum of terms
+ *     dst = sum_c (numbers) (sum_v Phi_v,c P^_v,c)
+ * with one number Phi_v,c for each pair of fields: 2 terms for C2, 4 for D2, 5 for C4 in place of 16
+ * multiplications, 11 for D4 in place of 64. The transforms are additions.
  *
  * Three steps on a tile of pixels, vectors along the pixels throughout:
- *     transform   the planes of src  -> P^, one row of pixels for each (field, tap, component)
- *     product     packed filter . P^ -> dst^, one row for each (field, component)
+ *     transform   the planes of src  -> P^, one row of pixels for each (component, field, tap)
+ *     product     packed filter . P^ -> dst^, one row for each (component, field)
  *     inverse     dst^ -> dst, with bias
  */
 #ifndef EQI_GFOURIER_H
@@ -31,26 +34,15 @@ typedef enum eqi_gf_kind {
     EQI_GF_KINDS
 } eqi_gf_kind;
 
-#define EQI_GF_BLOCKS 5
 #define EQI_GF_ORDER 8
+#define EQI_GF_COMPONENTS 11
 #define EQI_GF_KERNEL 16 /* the largest */
-
-/*
- * One irreducible representation: `outer` times the product of a filter of size x size values for each
- * pair of fields with rows of `size` values for each field and tap. (A complex one is 2 x 2 real; the
- * plane of D4 is 2 x 2, and its transform has two rows, which meet the same filter.)
- */
-typedef struct eqi_gf_block {
-    int size, outer;
-} eqi_gf_block;
 
 typedef struct eqi_gf_form {
     int inputs;     /* values of src that the transform reads for a tap: |G| */
     int values;     /* values of the filter, phi(a): |G|, or 1 */
-    int components; /* of P^ and of dst^ */
+    int components; /* terms: rows of P^ for a field and tap, of dst^ for a field */
     int outputs;    /* elements of dst: |G|, or 1 */
-    int blocks;
-    eqi_gf_block block[EQI_GF_BLOCKS];
 } eqi_gf_form;
 
 extern const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS];
@@ -58,37 +50,43 @@ extern const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS];
 /* Which form a group has; false for C1 and those off the grid. */
 bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind);
 
-/*
- * The filter of one pair of fields and one tap, phi[values], block by block, each [row of dst^][row of
- * P^]; scaled so that the inverse needs no division.
- */
+/* Entries [components] of one pair of fields and one tap, scaled so that the inverse needs no division. */
 void eqi_gf_filter(eqi_gf_kind kind, const double *phi, double *entries);
 
 /*
- * Rows of a tile are `pitch` floats apart. in[v inputs + h]: offset of P_v(h) from a field's base, where
- * the pixels of `runs` images stand `run` floats apart; in a row they follow each other without gaps; component c of row k stands at out + base[c] + k step[c].
+ * P^ of one tile, in rows of pixels `pitch` floats apart. in[v inputs + h]: offset of P_v(h) from a field's
+ * base, where the pixels of `runs` images stand `run` floats apart; in a row they follow each other without
+ * gaps. It can be made in steps: `at` is the next one's field (then its tap, image and first pixel), `to`
+ * its row; all is done when at.field == fields.
  */
 typedef struct eqi_gf_transform {
     const float *src;
     int64_t field; /* floats from field to field */
     int64_t fields, taps;
     const int64_t *in;
-    float *out;
-    int64_t base[EQI_GF_ORDER], step[EQI_GF_ORDER];
+    float *to;
+    int64_t component, pitch;  /* floats from component to component, from row to row */
     int64_t runs, run, pixels; /* pixels of each run; the last one's row gets whole vectors */
+    struct {
+        int64_t field, tap, run, pixel;
+    } at;
 } eqi_gf_transform;
 
 /*
- * dst [rows x pitch] = or += filter[.., first .. first + k - 1] . src [k x pitch]. The filter is in panels
- * [all_k][the kernel's rows, the last panel what is left].
+ * For each component dst [rows x pitch] = or += filter[.., first .. first + k - 1] . src [k x pitch], rows
+ * `pitch` floats apart, components without gaps. The filter is in panels [all_k][the kernel's rows, the
+ * last panel what is left]. On its way the product takes some steps of `ahead`, the transform of another
+ * tile: beside the multiplications these additions cost next to nothing.
  */
 typedef struct eqi_gf_product {
-    int64_t rows, first, k, all_k;
+    int64_t components, rows, first, k, all_k;
     const float *filter;
     const float *src;
     float *dst;
     int64_t pitch, vectors;
     bool accumulate;
+    eqi_gf_kind kind;        /* of: */
+    eqi_gf_transform *ahead; /* NULL: none */
 } eqi_gf_product;
 
 /* sums[i columns + j] += rows i of a times rows j of b, summed over `vectors` vectors of pixels. */
@@ -99,15 +97,18 @@ typedef struct eqi_gf_sums {
     int64_t pitch, vectors;
 } eqi_gf_sums;
 
-/* Component c of output o stands at src + base[c] + o step[c]; element h of it goes to dst[h]. */
+/*
+ * Component c of output o stands at src + c component + o pitch; element h of it goes to dst[h]. The pixels
+ * are those of rows that are `length` long, from `column` on; only the first `columns` of each are wanted.
+ */
 typedef struct eqi_gf_inverse {
     const float *src;
-    int64_t base[EQI_GF_ORDER], step[EQI_GF_ORDER];
+    int64_t component, pitch;
     float *dst;
-    int64_t field, element; /* floats from output to output, from element to element */
+    int64_t field, element, row; /* floats from output to output, element to element, row to row */
     int64_t outputs;
     const float *bias; /* NULL: none */
-    int64_t pixels;
+    int64_t pixels, column, columns, length;
     bool accumulate;
 } eqi_gf_inverse;
 
@@ -124,9 +125,9 @@ typedef struct eqi_gf_shift {
 
 typedef struct eqi_gf_kernels {
     int lanes, rows, vectors; /* of the product's tile */
-    void (*transform[EQI_GF_KINDS])(const eqi_gf_transform *t);
-    /* The adjoint of the inverse: diff_dst -> diff_dst^. */
-    void (*gradient[EQI_GF_KINDS])(const eqi_gf_transform *t);
+    /* All steps that are left; and of the adjoint of the inverse: diff_dst -> diff_dst^. */
+    void (*transform[EQI_GF_KINDS])(eqi_gf_transform *t);
+    void (*gradient[EQI_GF_KINDS])(eqi_gf_transform *t);
     void (*product)(const eqi_gf_product *p);
     void (*sums)(const eqi_gf_sums *s);
     void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);

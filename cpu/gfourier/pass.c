@@ -4,11 +4,12 @@
 
 enum {
     PLANES_BYTES = 768 << 10, /* of all copies of a band: with P^ they should stay in L2 */
-    HAT_BYTES = 256 << 10,
-    BAND_ROWS = 4,               /* fewer would be copied mostly for the taps above and below */
-    SMALL_PIXELS = 160,          /* images of fewer leave much of their last tile empty .. */
-    RUN_PIXELS = 384,            /* .. so that several are taken together, up to about these */
-    RUN_MOST = SMALL_PIXELS + 16 /* pixels of one image in a tile, in whole vectors */
+    HAT_BYTES = 128 << 10,
+    BAND_ROWS = 4,                /* fewer would be copied mostly for the taps above and below */
+    SMALL_PIXELS = 160,           /* images of fewer leave much of their last tile empty .. */
+    RUN_PIXELS = 384,             /* .. so that several are taken together, up to about these */
+    RUN_MOST = SMALL_PIXELS + 16, /* pixels of one image in a tile, in whole vectors */
+    WIDE_PERCENT = 112            /* pixels with those between the rows, at most */
 };
 
 /* ---- geometry ------------------------------------------------------------------------------------- */
@@ -29,18 +30,85 @@ static int64_t residue_reach(const eqi_gf_pass *p, int64_t residue)
     return reach;
 }
 
+/* The copies of one row residue differ in their first column: this is number i of them. */
+static int64_t column_of(const eqi_gf_pass *p, int64_t i)
+{
+    if (p->narrow)
+        return p->dilation * i;
+    int64_t residue = 0;
+    while (residue_reach(p, residue) < 0 || i-- > 0)
+        residue++;
+    return residue;
+}
+
+static int64_t residues_of(const eqi_gf_pass *p)
+{
+    return eqi_smaller(p->stride, p->dilation * (p->kernel - 1) + 1);
+}
+
+static int64_t columns_of(const eqi_gf_pass *p)
+{
+    int64_t columns = 0;
+    for (int64_t residue = 0; residue < residues_of(p); residue++)
+        columns += residue_reach(p, residue) >= 0;
+    return p->narrow ? p->kernel : columns;
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return a > 0 ? eqi_divide_up(a, b) : 0;
+}
+
+/*
+ * Rows of planes that serve all columns of a residue: as long as dst's, as the pixels that are read, and so
+ * that what is read behind them are the zeros before the first pixel of the next.
+ */
+static void wide_rows(eqi_gf_pass *p)
+{
+    int64_t longest = p->out_width;
+    p->row = p->out_width;
+    for (int64_t residue = 0; residue < residues_of(p); residue++) {
+        const int64_t reach = residue_reach(p, residue), read = p->out_width + reach;
+        if (reach < 0)
+            continue;
+        const int64_t before = divide_up(p->padding - residue, p->stride);
+        const int64_t end = divide_up(p->width + p->padding - residue, p->stride);
+        const int64_t row = p->circular ? read : eqi_larger(eqi_smaller(end, read), read - before);
+        p->row = eqi_larger(p->row, row);
+        longest = eqi_larger(longest, read);
+    }
+    p->tail = longest - p->row;
+}
+
+int64_t eqi_gf_pixels(const eqi_gf_pass *p, int64_t rows)
+{
+    return rows > 0 ? (rows - 1) * p->row + p->out_width : 0;
+}
+
+/* Narrow planes where the others would have too many pixels between their rows. */
+static void choose_rows(eqi_gf_pass *p)
+{
+    p->narrow = false;
+    wide_rows(p);
+    if (100 * eqi_gf_pixels(p, p->out_height) <= WIDE_PERCENT * p->out_height * p->out_width)
+        return;
+    p->narrow = true;
+    p->row = p->out_width;
+    p->tail = 0;
+}
+
 /* Floats of all copies of one plane for a band; counts them. */
 static int64_t copies_of(const eqi_gf_pass *p, int64_t band, int64_t *copies)
 {
+    const int64_t columns = columns_of(p);
     int64_t floats = 0;
     *copies = 0;
-    for (int64_t residue = 0; residue < eqi_smaller(p->stride, p->dilation * p->kernel);
-         residue++) {
+    for (int64_t residue = 0; residue < residues_of(p); residue++) {
         const int64_t reach = residue_reach(p, residue);
         if (reach < 0)
             continue;
-        *copies += p->kernel;
-        floats += p->kernel * (band + reach) * p->out_width;
+        *copies += columns;
+        floats += columns * ((band + reach) * p->row + p->tail);
     }
     return floats;
 }
@@ -74,7 +142,7 @@ static int64_t find_taps(const eqi_gf_pass *p, eqi_gf_tap *tap)
 /* How many small images fit a run; 1: each is taken by itself. */
 static int64_t images_together(const eqi_gf_pass *p)
 {
-    const int64_t pixels = p->out_height * p->out_width;
+    const int64_t pixels = eqi_gf_pixels(p, p->out_height);
     int64_t copies;
     const int64_t bytes =
         p->fields_in * p->elements * copies_of(p, p->out_height, &copies) * (int64_t)sizeof(float);
@@ -89,6 +157,7 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     const int64_t lanes = p->kernels->lanes;
     const int64_t planes = p->fields_in * p->elements;
     p->taps = find_taps(p, NULL);
+    choose_rows(p);
     p->band = p->out_height;
     p->images = images_together(p);
     while (p->band > BAND_ROWS && p->images == 1 &&
@@ -99,25 +168,22 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     p->run = copies_of(p, p->band, &p->copies);
     p->element = p->images * p->run;
     /* Images that share a row need room for the last vector of the last one. */
-    p->pitch = p->images == 1
-                   ? lanes * p->vectors
-                   : eqi_divide_up(p->images * p->out_height * p->out_width, lanes) * lanes + lanes;
+    p->pitch =
+        p->images == 1
+            ? lanes * p->vectors
+            : eqi_divide_up(p->images * eqi_gf_pixels(p, p->out_height), lanes) * lanes + lanes;
     const int64_t plane_bytes = p->elements * p->element * (int64_t)sizeof(float);
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
     p->chunk = even_share(p->fields_in, PLANES_BYTES / plane_bytes);
     p->part = even_share(p->chunk, HAT_BYTES / hat_bytes);
 
     const int64_t tiles =
-        p->chunk == p->fields_in ? 1 : eqi_divide_up(p->band * p->out_width, p->pitch);
+        p->chunk == p->fields_in ? 1 : eqi_divide_up(eqi_gf_pixels(p, p->band), p->pitch);
     p->planes_size = (size_t)(p->chunk * p->elements * p->element + p->pitch) * sizeof(float);
     p->hat_size = (size_t)(p->part * hat_bytes);
     p->out_size = (size_t)(tiles * p->fields_out * p->form->components * p->pitch) * sizeof(float);
-    p->filter_size = 0;
-    for (int b = 0; b < p->form->blocks; b++) {
-        const int64_t size = p->form->block[b].size;
-        p->filter_size +=
-            (size_t)(p->fields_out * p->fields_in * p->taps * size * size) * sizeof(float);
-    }
+    p->filter_size =
+        (size_t)(p->form->components * p->fields_out * p->fields_in * p->taps) * sizeof(float);
 }
 
 size_t eqi_gf_pass_table_size(const eqi_gf_pass *p)
@@ -129,29 +195,29 @@ size_t eqi_gf_pass_table_size(const eqi_gf_pass *p)
 
 size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
 {
-    return eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + eqi_aligned(p->out_size);
+    return eqi_aligned(p->planes_size) + 2 * eqi_aligned(p->hat_size) + eqi_aligned(p->out_size);
 }
 
 /* Where a tap reads, from the first copy on. */
 static int64_t tap_start(const eqi_gf_pass *p, eqi_pixel tap)
 {
     const int64_t row = p->dilation * tap.y, column = p->dilation * tap.x;
+    const int64_t first = p->narrow ? column : column % p->stride;
     const eqi_gf_copy *c = p->copy;
-    while (c->column != column || c->row != row % p->stride)
+    while (c->column != first || c->row != row % p->stride)
         c++;
-    return c->start + row / p->stride * p->out_width;
+    return c->start + row / p->stride * p->row + (column - first) / p->stride;
 }
 
 static void fill_copies(const eqi_gf_pass *p)
 {
     int64_t start = 0;
     eqi_gf_copy *c = p->copy;
-    for (int64_t residue = 0; residue < eqi_smaller(p->stride, p->dilation * p->kernel);
-         residue++) {
+    for (int64_t residue = 0; residue < residues_of(p); residue++) {
         const int64_t reach = residue_reach(p, residue);
-        for (int64_t t = 0; reach >= 0 && t < p->kernel; t++, c++) {
-            *c = (eqi_gf_copy){residue, p->dilation * t, p->band + reach, start};
-            start += c->rows * p->out_width;
+        for (int64_t i = 0; reach >= 0 && i < columns_of(p); i++, c++) {
+            *c = (eqi_gf_copy){residue, column_of(p, i), p->band + reach, start};
+            start += c->rows * p->row + p->tail;
         }
     }
 }
@@ -175,59 +241,22 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
 
 /* ---- filter ---------------------------------------------------------------------------------------- */
 
-/* Row `row` of a block in panels of the kernel's rows: its first entry, and floats from k to k. */
-typedef struct panel_row {
-    float *at;
-    int64_t step;
-} panel_row;
-
-static panel_row panel_row_of(float *block, int64_t panel, int64_t rows, int64_t all_k, int64_t row)
-{
-    const int64_t first = row / panel * panel;
-    return (panel_row){block + first * all_k + row - first, eqi_smaller(panel, rows - first)};
-}
-
-/* The rows of output o in all blocks, in the order of a filter's entries. */
-static void output_rows(const eqi_gf_pass *p, int64_t o, float *filter, panel_row *row)
-{
-    for (int b = 0; b < p->form->blocks; b++) {
-        const int64_t size = p->form->block[b].size, rows = p->fields_out * size;
-        const int64_t all_k = p->fields_in * p->taps * size;
-        for (int64_t r = 0; r < size; r++) {
-            const panel_row first =
-                panel_row_of(filter, p->kernels->rows, rows, all_k, o * size + r);
-            for (int64_t c = 0; c < size; c++)
-                *row++ = (panel_row){first.at + c * first.step, size * first.step};
-        }
-        filter += rows * all_k;
-    }
-}
-
-static int entries_of(const eqi_gf_form *form)
-{
-    int entries = 0;
-    for (int b = 0; b < form->blocks; b++)
-        entries += form->block[b].size * form->block[b].size;
-    return entries;
-}
-
+/* The entries of output o for all fields and taps stand `step` floats apart in each component's panels. */
 void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter)
 {
-    const int entries = entries_of(p->form);
+    const int64_t all_k = p->fields_in * p->taps, panel = p->kernels->rows;
     for (int64_t o = 0; o < p->fields_out; o++) {
-        panel_row row[EQI_GF_ORDER];
-        output_rows(p, o, filter, row);
+        const int64_t first = o / panel * panel, step = eqi_smaller(panel, p->fields_out - first);
+        float *to = filter + first * all_k + o - first;
         for (int64_t i = 0; i < p->fields_in; i++) {
             const float *const from = psi->data + o * psi->out + i * psi->in;
-            for (int64_t v = 0; v < p->taps; v++) {
-                double phi[EQI_GF_ORDER], entry[EQI_GF_ORDER];
+            for (int64_t v = 0; v < p->taps; v++, to += step) {
+                double phi[EQI_GF_ORDER], entry[EQI_GF_COMPONENTS];
                 for (int a = 0; a < p->form->values; a++)
                     phi[a] = p->tap[v].share * (double)from[psi->place[v * p->form->values + a]];
                 eqi_gf_filter(p->kind, phi, entry);
-                for (int e = 0; e < entries; e++) {
-                    *row[e].at = (float)entry[e];
-                    row[e].at += row[e].step;
-                }
+                for (int c = 0; c < p->form->components; c++)
+                    to[c * p->fields_out * all_k] = (float)entry[c];
             }
         }
     }
@@ -235,32 +264,25 @@ void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter
 
 /* ---- tiles ----------------------------------------------------------------------------------------- */
 
-/* dst^ of one tile gets the share of fields of src, the first of which the planes hold as `held`. */
-static void run_part(const eqi_gf_band *b, int64_t first_field, int64_t held, int64_t fields,
-                     int64_t pixel, int64_t pixels, float *out)
+/* dst^ of one tile gets the share of fields of src from the first one on. */
+static void multiply_part(const eqi_gf_band *b, int64_t first_field, int64_t fields, int64_t pixels,
+                          const float *hat, float *out, eqi_gf_transform *ahead)
 {
     const eqi_gf_pass *const p = b->pass;
-    eqi_gf_transform_tile(b, held, fields, pixel, pixels);
-    const float *filter = b->filter, *hat = b->hat;
-    for (int block = 0; block < p->form->blocks; block++) {
-        const int64_t size = p->form->block[block].size;
-        eqi_gf_product product = {.rows = p->fields_out * size,
-                                  .first = first_field * p->taps * size,
-                                  .k = fields * p->taps * size,
-                                  .all_k = p->fields_in * p->taps * size,
-                                  .filter = filter,
-                                  .pitch = p->pitch,
-                                  .vectors = eqi_divide_up(pixels, p->kernels->lanes),
-                                  .accumulate = first_field > 0};
-        for (int outer = 0; outer < p->form->block[block].outer; outer++) {
-            product.src = hat;
-            product.dst = out;
-            p->kernels->product(&product);
-            hat += product.k * p->pitch;
-            out += product.rows * p->pitch;
-        }
-        filter += product.rows * product.all_k;
-    }
+    const eqi_gf_product product = {.components = p->form->components,
+                                    .rows = p->fields_out,
+                                    .first = first_field * p->taps,
+                                    .k = fields * p->taps,
+                                    .all_k = p->fields_in * p->taps,
+                                    .filter = b->filter,
+                                    .src = hat,
+                                    .dst = out,
+                                    .pitch = p->pitch,
+                                    .vectors = eqi_divide_up(pixels, p->kernels->lanes),
+                                    .accumulate = first_field > 0,
+                                    .kind = p->kind,
+                                    .ahead = ahead};
+    p->kernels->product(&product);
 }
 
 /* Pixels of one image into dst, whatever its strides are: `pixel` is the first one's in the band. */
@@ -270,10 +292,18 @@ static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
     float *const dst = (float *)b->dst->data + image * s[0] + b->row * s[3];
-    eqi_gf_inverse v = {.src = out, .bias = b->bias, .pixels = pixels};
-    eqi_gf_places(p, p->fields_out, v.base, v.step);
-    if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
-        v.dst = dst + pixel;
+    eqi_gf_inverse v = {.src = out,
+                        .component = p->fields_out * p->pitch,
+                        .pitch = p->pitch,
+                        .bias = b->bias,
+                        .pixels = pixels};
+    if (s[4] == 1) {
+        const bool dense = p->row == p->out_width && s[3] == p->out_width; /* all rows are one */
+        v.columns = dense ? pixel + pixels : p->out_width;
+        v.length = dense ? pixel + pixels : p->row;
+        v.column = pixel % v.length;
+        v.row = s[3];
+        v.dst = dst + pixel / v.length * v.row;
         v.field = s[1];
         v.element = s[2];
         v.outputs = p->fields_out;
@@ -282,6 +312,7 @@ static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64
         return;
     }
     float rows[EQI_GF_ORDER * RUN_MOST];
+    v.columns = v.length = pixels;
     v.dst = rows;
     v.element = RUN_MOST;
     v.outputs = 1;
@@ -290,18 +321,18 @@ static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64
         p->kernels->inverse[p->kind](&v);
         for (int64_t g = 0; g < p->form->outputs; g++)
             for (int64_t i = 0; i < pixels; i++) {
-                float *const to = dst + o * s[1] + g * s[2] + (pixel + i) / p->out_width * s[3] +
-                                  (pixel + i) % p->out_width * s[4];
-                *to = p->accumulate ? *to + rows[g * RUN_MOST + i] : rows[g * RUN_MOST + i];
+                const int64_t y = (pixel + i) / p->row, x = (pixel + i) % p->row;
+                float *const to = dst + o * s[1] + g * s[2] + y * s[3] + x * s[4];
+                if (x < p->out_width)
+                    *to = p->accumulate ? *to + rows[g * RUN_MOST + i] : rows[g * RUN_MOST + i];
             }
-        for (int c = 0; c < p->form->components; c++)
-            v.base[c] += v.step[c];
+        v.src += p->pitch;
     }
 }
 
 static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, const float *out)
 {
-    const int64_t image = b->rows * b->pass->out_width, end = pixel + pixels;
+    const int64_t image = eqi_gf_pixels(b->pass, b->rows), end = pixel + pixels;
     for (int64_t x = pixel; x < end;) {
         const int64_t some = eqi_smaller(end - x, image - x % image);
         finish_run(b, b->image + x / image, x % image, some, out + x - pixel);
@@ -309,23 +340,55 @@ static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, con
     }
 }
 
+/* A share of the fields that the planes hold, for one tile of pixels. */
+typedef struct portion {
+    int64_t field, fields, pixel, pixels;
+} portion;
+
+static bool portion_at(const eqi_gf_pass *p, int64_t i, int64_t held, int64_t pixels, portion *at)
+{
+    const int64_t parts = eqi_divide_up(held, p->part);
+    at->pixel = i / parts * p->pitch;
+    at->field = i % parts * p->part;
+    at->pixels = eqi_smaller(p->pitch, pixels - at->pixel);
+    at->fields = eqi_smaller(p->part, held - at->field);
+    return at->pixel < pixels;
+}
+
+static eqi_gf_transform transform_portion(const eqi_gf_band *b, const portion *at, float *hat)
+{
+    return eqi_gf_transform_of(b, at->field, at->fields, at->pixel, at->pixels, hat);
+}
+
+/* All tiles for the fields from `first` on that the planes hold. Each is transformed during the one before. */
+static void run_chunk(const eqi_gf_band *b, int64_t first, int64_t held, int64_t pixels)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t tile = p->fields_out * p->form->components * p->pitch;
+    portion at, next;
+    bool more = portion_at(p, 0, held, pixels, &at);
+    eqi_gf_transform ahead = transform_portion(b, &at, b->hat[0]);
+    for (int64_t i = 0; more; i++, at = next) {
+        float *const out = b->out + (p->chunk == p->fields_in ? 0 : at.pixel / p->pitch * tile);
+        p->kernels->transform[p->kind](&ahead);
+        more = portion_at(p, i + 1, held, pixels, &next);
+        if (more)
+            ahead = transform_portion(b, &next, b->hat[(i + 1) % 2]);
+        multiply_part(b, first + at.field, at.fields, at.pixels, b->hat[i % 2], out,
+                      more ? &ahead : NULL);
+        if (first + at.field + at.fields == p->fields_in)
+            finish_tile(b, at.pixel, at.pixels, out);
+    }
+}
+
 static void run_band(const eqi_gf_band *b)
 {
     const eqi_gf_pass *const p = b->pass;
-    const int64_t pixels = b->images * b->rows * p->out_width;
-    const bool whole = p->chunk == p->fields_in;
-    const int64_t tile = p->fields_out * p->form->components * p->pitch;
+    const int64_t pixels = b->images * eqi_gf_pixels(p, b->rows);
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
         const int64_t fields = eqi_smaller(p->chunk, p->fields_in - first);
         eqi_gf_fill_planes(b, first, fields);
-        for (int64_t x = 0; x < pixels; x += p->pitch) {
-            const int64_t some = eqi_smaller(p->pitch, pixels - x);
-            float *const out = b->out + (whole ? 0 : x / p->pitch * tile);
-            for (int64_t i = 0; i < fields; i += p->part)
-                run_part(b, first + i, i, eqi_smaller(p->part, fields - i), x, some, out);
-            if (first + fields == p->fields_in)
-                finish_tile(b, x, some, out);
-        }
+        run_chunk(b, first, fields, pixels);
     }
 }
 
@@ -342,7 +405,8 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
     char *memory = slice;
     eqi_gf_band b = {.pass = p, .src = j->src, .dst = j->dst, .filter = j->filter, .bias = j->bias};
     b.planes = eqi_take(&memory, p->planes_size);
-    b.hat = eqi_take(&memory, p->hat_size);
+    b.hat[0] = eqi_take(&memory, p->hat_size);
+    b.hat[1] = eqi_take(&memory, p->hat_size);
     b.out = eqi_take(&memory, p->out_size);
     for (int64_t i = first; i < first + count; i++) {
         eqi_gf_band_set(&b, i);

@@ -5,13 +5,16 @@
 #include "gfourier.h"
 
 /*
- * A plane as the taps of one column and one residue of rows (modulo the stride) read it: every stride-th
- * pixel, from different rows on.
+ * A plane as some taps read it: of one residue of rows, modulo the stride, every stride-th pixel from `row`
+ * and `column` on (of src with its padding). In a narrow plane each column of the filter has a copy of its
+ * own, of rows as long as those of dst. Else the copy serves all columns of one residue: its rows are
+ * longer by the border, which the end of one row and the start of the next share, and the tile holds a
+ * few pixels between the rows that dst has not.
  */
 typedef struct eqi_gf_copy {
-    int64_t row, column; /* first row and column of src, less the padding */
-    int64_t rows;        /* of a whole band */
-    int64_t start;       /* floats from the field element's first one */
+    int64_t row, column;
+    int64_t rows;  /* of a whole band */
+    int64_t start; /* floats from the field element's first one */
 } eqi_gf_copy;
 
 /* A tap v of the sum. Without elements in src, taps that the group exchanges are one. */
@@ -37,6 +40,8 @@ typedef struct eqi_gf_pass {
     int64_t chunk;       /* fields of src whose planes are held at a time .. */
     int64_t part;        /* .. and those that are transformed at a time */
     int64_t vectors, pitch;                 /* of a row of P^ and dst^; pitch in floats */
+    bool narrow;                            /* planes are */
+    int64_t row, tail;                      /* floats of a plane's row; zeros behind the last */
     int64_t copies, run;                    /* copies of a plane, floats of all of them .. */
     int64_t element;                        /* .. and for all images */
     size_t planes_size, hat_size, out_size; /* bytes of a thread */
@@ -52,18 +57,18 @@ typedef struct eqi_gf_band {
     const equinv_tensor *src, *dst;
     const float *filter, *bias;
     int64_t image, images, row, rows; /* of dst */
-    float *planes, *hat, *out;
+    float *planes, *hat[2], *out;
 } eqi_gf_band;
+
+/* Pixels in a tile for `rows` rows of one image. */
+int64_t eqi_gf_pixels(const eqi_gf_pass *p, int64_t rows);
 
 /* The copies of the planes of `fields` fields of src. */
 void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields);
 
-/* Where the components of `fields` rows stand in P^ or dst^; returns the floats of all. */
-int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step);
-
-/* P^ of fields that the planes hold, from `first` of them on, for some pixels from `pixel` on. */
-void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, int64_t pixel,
-                           int64_t pixels);
+/* P^ of fields that the planes hold, from `first` of them on, for some pixels from `pixel` on: to be made. */
+eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,
+                                     int64_t pixel, int64_t pixels, float *hat);
 
 /* Task number i: which images and rows. */
 void eqi_gf_band_set(eqi_gf_band *b, int64_t task);

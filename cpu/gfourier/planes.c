@@ -22,12 +22,12 @@ static void shift_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_c
                             .from_pitch = pitch,
                             .first = -left,
                             .last = p->width - left,
-                            .to = to + above * p->out_width,
+                            .to = to + above * p->row,
                             .rows = end - above,
-                            .columns = p->out_width};
-    memset(to, 0, (size_t)(above * p->out_width) * sizeof(float));
+                            .columns = p->row};
+    memset(to, 0, (size_t)(above * p->row) * sizeof(float));
     p->kernels->shift(&s);
-    memset(to + end * p->out_width, 0, (size_t)((rows - end) * p->out_width) * sizeof(float));
+    memset(to + end * p->row, 0, (size_t)((rows - end) * p->row) * sizeof(float));
 }
 
 /* Any step and strides, and images that repeat. */
@@ -41,12 +41,12 @@ static void gather_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_
         if (p->circular)
             from_y = wrapped(from_y, p->height);
         const bool row_inside = from_y >= 0 && from_y < p->height;
-        for (int64_t x = 0; x < p->out_width; x++) {
+        for (int64_t x = 0; x < p->row; x++) {
             int64_t from_x = x * p->stride + c->column - p->padding;
             if (p->circular)
                 from_x = wrapped(from_x, p->width);
             const bool inside = row_inside && from_x >= 0 && from_x < p->width;
-            to[y * p->out_width + x] = inside ? plane[from_y * s[3] + from_x * s[4]] : 0;
+            to[y * p->row + x] = inside ? plane[from_y * s[3] + from_x * s[4]] : 0;
         }
     }
 }
@@ -78,6 +78,7 @@ static void fill_element(const eqi_gf_band *b, int64_t field, int64_t element, f
             const eqi_gf_copy *const c = &p->copy[k];
             const int64_t rows = c->rows - (p->band - b->rows);
             (shifts ? shift_plane : gather_plane)(b, plane, c, rows, to + c->start);
+            memset(to + c->start + rows * p->row, 0, (size_t)p->tail * sizeof(float));
         }
     }
 }
@@ -90,25 +91,8 @@ void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
             fill_element(b, first + i, h, b->planes + (i * p->elements + h) * p->element);
 }
 
-int64_t eqi_gf_places(const eqi_gf_pass *p, int64_t fields, int64_t *base, int64_t *step)
-{
-    int64_t start = 0;
-    int c = 0;
-    for (int b = 0; b < p->form->blocks; b++) {
-        const int size = p->form->block[b].size;
-        for (int outer = 0; outer < p->form->block[b].outer; outer++) {
-            for (int j = 0; j < size; j++, c++) {
-                base[c] = start + j * p->pitch;
-                step[c] = size * p->pitch;
-            }
-            start += fields * size * p->pitch;
-        }
-    }
-    return start;
-}
-
-void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, int64_t pixel,
-                           int64_t pixels)
+eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,
+                                     int64_t pixel, int64_t pixels, float *hat)
 {
     const eqi_gf_pass *const p = b->pass;
     eqi_gf_transform t = {.src = b->planes + first * p->elements * p->element + pixel,
@@ -116,10 +100,11 @@ void eqi_gf_transform_tile(const eqi_gf_band *b, int64_t first, int64_t fields, 
                           .fields = fields,
                           .taps = p->taps,
                           .in = p->in,
-                          .out = b->hat,
+                          .to = hat,
+                          .component = fields * p->taps * p->pitch,
+                          .pitch = p->pitch,
                           .runs = p->images == 1 ? 1 : b->images,
                           .run = p->run};
     t.pixels = pixels / t.runs;
-    eqi_gf_places(p, fields * p->taps, t.base, t.step);
-    p->kernels->transform[p->kind](&t);
+    return t;
 }

@@ -40,11 +40,11 @@ void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables)
 {
     eqi_gf_pass_fill(&w->pass, tables);
     for (int a = 0; a < w->pass.form->values; a++) {
-        double phi[EQI_GF_ORDER] = {0}, entries[EQI_GF_ORDER] = {0};
+        double phi[EQI_GF_ORDER] = {0}, entries[EQI_GF_COMPONENTS];
         phi[a] = 1;
         eqi_gf_filter(w->pass.kind, phi, entries);
-        for (int e = 0; e < EQI_GF_ORDER; e++)
-            w->adjoint[e][a] = entries[e];
+        for (int c = 0; c < w->pass.form->components; c++)
+            w->adjoint[c][a] = entries[c];
     }
 }
 
@@ -64,16 +64,24 @@ typedef struct work {
     double *bias;
 } work;
 
-/* Pixels of one image and element as a row. */
+/* Pixels of one image and element as a row, zeros for those between the rows of diff_dst. */
 static void fetch_run(const eqi_gf_pass *p, const int64_t *s, const float *from, int64_t pixel,
                       int64_t pixels, float *to)
 {
-    if (s[4] == 1 && (s[3] == p->out_width || p->out_height == 1)) {
-        memcpy(to, from + pixel, (size_t)pixels * sizeof(float));
-        return;
+    const float *row = from + pixel / p->row * s[3];
+    int64_t x = pixel % p->row;
+    for (int64_t i = 0; i < pixels; row += s[3], x = 0) {
+        const int64_t end = eqi_smaller(pixels, i + p->row - x);
+        const int64_t last = eqi_smaller(end, i + eqi_larger(0, p->out_width - x));
+        if (s[4] == 1 && last > i) {
+            memcpy(to + i, row + x, (size_t)(last - i) * sizeof(float));
+            i = last;
+        }
+        for (; i < last; i++, x++)
+            to[i] = row[x * s[4]];
+        for (; i < end; i++)
+            to[i] = 0;
     }
-    for (int64_t i = 0; i < pixels; i++)
-        to[i] = from[(pixel + i) / p->out_width * s[3] + (pixel + i) % p->out_width * s[4]];
 }
 
 /* diff_dst of one field: its elements' pixels as rows. */
@@ -82,7 +90,7 @@ static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
     const eqi_gf_band *const b = &k->band;
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
-    const int64_t image = b->rows * p->out_width, end = pixel + pixels;
+    const int64_t image = eqi_gf_pixels(p, b->rows), end = pixel + pixels;
     for (int64_t g = 0; g < p->form->outputs; g++)
         for (int64_t x = pixel; x < end;) {
             const int64_t some = eqi_smaller(end - x, image - x % image);
@@ -97,21 +105,20 @@ static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
 static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
-    int64_t in[EQI_GF_ORDER], base[EQI_GF_ORDER], step[EQI_GF_ORDER];
-    eqi_gf_transform t = {.src = k->rows,
-                          .fields = 1,
-                          .taps = 1,
-                          .in = in,
-                          .out = k->gradient,
-                          .runs = 1,
-                          .pixels = pixels};
-    eqi_gf_places(p, p->fields_out, base, step);
-    for (int c = 0; c < p->form->components; c++) /* as many as outputs */
-        in[c] = c * p->pitch;
+    int64_t in[EQI_GF_ORDER];
+    for (int h = 0; h < p->form->outputs; h++)
+        in[h] = h * p->pitch;
     for (int64_t o = 0; o < p->fields_out; o++) {
+        eqi_gf_transform t = {.src = k->rows,
+                              .fields = 1,
+                              .taps = 1,
+                              .in = in,
+                              .to = k->gradient + o * p->pitch,
+                              .component = p->fields_out * p->pitch,
+                              .pitch = p->pitch,
+                              .runs = 1,
+                              .pixels = pixels};
         fetch_rows(k, o, pixel, pixels);
-        for (int c = 0; c < p->form->components; c++)
-            t.base[c] = base[c] + o * step[c];
         p->kernels->gradient[p->kind](&t);
     }
 }
@@ -140,30 +147,25 @@ static void add_bias(const work *k, int64_t pixels)
 static void add_products(const work *k, int64_t first, int64_t fields, int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
-    const float *hat = k->band.hat, *gradient = k->gradient;
-    float *entries = k->entries;
-    for (int b = 0; b < p->form->blocks; b++) {
-        const int64_t size = p->form->block[b].size;
-        eqi_gf_sums s = {.rows = fields * p->taps * size,
-                         .columns = p->fields_out * size,
-                         .pitch = p->pitch,
-                         .vectors = eqi_divide_up(pixels, p->kernels->lanes)};
-        s.sums = entries + first * p->taps * size * s.columns;
-        for (int outer = 0; outer < p->form->block[b].outer; outer++) {
-            s.a = hat;
-            s.b = gradient;
-            p->kernels->sums(&s);
-            hat += s.rows * p->pitch;
-            gradient += s.columns * p->pitch;
-        }
-        entries += p->fields_in * p->taps * size * s.columns;
+    eqi_gf_sums s = {.rows = fields * p->taps,
+                     .columns = p->fields_out,
+                     .a = k->band.hat[0],
+                     .b = k->gradient,
+                     .sums = k->entries + first * p->taps * p->fields_out,
+                     .pitch = p->pitch,
+                     .vectors = eqi_divide_up(pixels, p->kernels->lanes)};
+    for (int c = 0; c < p->form->components; c++) {
+        p->kernels->sums(&s);
+        s.a += s.rows * p->pitch;
+        s.b += s.columns * p->pitch;
+        s.sums += p->fields_in * p->taps * p->fields_out;
     }
 }
 
 static void add_band(const work *k)
 {
     const eqi_gf_pass *const p = k->band.pass;
-    const int64_t pixels = k->band.images * k->band.rows * p->out_width;
+    const int64_t pixels = k->band.images * eqi_gf_pixels(p, k->band.rows);
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
         const int64_t fields = eqi_smaller(p->chunk, p->fields_in - first);
         eqi_gf_fill_planes(&k->band, first, fields);
@@ -175,8 +177,10 @@ static void add_band(const work *k)
                 add_bias(k, some);
             for (int64_t i = 0; i < fields; i += p->part) {
                 const int64_t part = eqi_smaller(p->part, fields - i);
-                eqi_gf_transform_tile(&k->band, i, part, x, some);
-                clear_tails(p, k->band.hat, part * p->taps * p->form->components, some);
+                eqi_gf_transform t =
+                    eqi_gf_transform_of(&k->band, i, part, x, some, k->band.hat[0]);
+                p->kernels->transform[p->kind](&t);
+                clear_tails(p, k->band.hat[0], part * p->taps * p->form->components, some);
                 add_products(k, first + i, part, some);
             }
         }
@@ -211,7 +215,7 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
     work k = {.w = j->w};
     k.band = (eqi_gf_band){.pass = p, .src = j->src, .dst = j->diff_dst};
     k.band.planes = eqi_take(&memory, p->planes_size);
-    k.band.hat = eqi_take(&memory, p->hat_size);
+    k.band.hat[0] = eqi_take(&memory, p->hat_size);
     k.rows = eqi_take(&memory, rows_size(p, 1));
     k.gradient = eqi_take(&memory, rows_size(p, p->fields_out));
     for (int64_t part = first; part < first + count; part++) {
@@ -226,22 +230,16 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
     }
 }
 
-/* The entries of one pair of fields and one tap, summed over the parts, in the order of the filter's. */
+/* The entries of one pair of fields and one tap, summed over the parts. */
 static void sum_entries(const job *j, int64_t o, int64_t i, int64_t v, double *entries)
 {
     const eqi_gf_pass *const p = &j->w->pass;
-    int64_t start = 0;
-    for (int b = 0; b < p->form->blocks; b++) {
-        const int64_t size = p->form->block[b].size, columns = p->fields_out * size;
-        for (int64_t r = 0; r < size; r++)
-            for (int64_t c = 0; c < size; c++) {
-                const int64_t at = start + ((i * p->taps + v) * size + c) * columns + o * size + r;
-                double sum = 0;
-                for (int64_t part = 0; part < j->w->parts; part++)
-                    sum += (double)part_entries(j, part)[at];
-                *entries++ = sum;
-            }
-        start += p->fields_in * p->taps * size * columns;
+    for (int c = 0; c < p->form->components; c++) {
+        const int64_t at = ((c * p->fields_in + i) * p->taps + v) * p->fields_out + o;
+        double sum = 0;
+        for (int64_t part = 0; part < j->w->parts; part++)
+            sum += (double)part_entries(j, part)[at];
+        entries[c] = sum;
     }
 }
 
@@ -255,8 +253,8 @@ static void add_phi(const job *j, int64_t v, const double *entries, double *grad
         const eqi_pixel t = eqi_move(eqi_motion_of(p->group, a), tap->at.y, tap->at.x, k, k);
         const int64_t row = p->elements > 1 ? a : 0;
         double sum = 0;
-        for (int e = 0; e < EQI_GF_ORDER; e++)
-            sum += j->w->adjoint[e][a] * entries[e];
+        for (int c = 0; c < p->form->components; c++)
+            sum += j->w->adjoint[c][a] * entries[c];
         gradient[(row * k + t.y) * k + t.x] += tap->share * sum;
     }
 }
@@ -271,7 +269,7 @@ static void fold_output(void *arg, int64_t o)
         double gradient[EQI_GF_ORDER * EQI_GF_KERNEL * EQI_GF_KERNEL];
         memset(gradient, 0, (size_t)count * sizeof *gradient);
         for (int64_t v = 0; v < p->taps; v++) {
-            double entries[EQI_GF_ORDER] = {0};
+            double entries[EQI_GF_COMPONENTS];
             sum_entries(j, o, i, v, entries);
             add_phi(j, v, entries, gradient);
         }

@@ -13,9 +13,9 @@ typedef struct eqi_gf_weights {
     int64_t tasks;    /* bands of all images .. */
     int64_t parts;    /* .. summed in so many parts, which are added in their order .. */
     int64_t part_tasks;
-    int64_t entries;                            /* .. of so many numbers */
-    size_t slice, part;                         /* bytes of a thread, of a part */
-    double adjoint[EQI_GF_ORDER][EQI_GF_ORDER]; /* [entry][a]: what phi(a) adds to it */
+    int64_t entries;                                 /* .. of so many numbers */
+    size_t slice, part;                              /* bytes of a thread, of a part */
+    double adjoint[EQI_GF_COMPONENTS][EQI_GF_ORDER]; /* [entry][a]: what phi(a) adds to it */
 } eqi_gf_weights;
 
 /* From the forward pass, with tables of its own. */

@@ -2,25 +2,32 @@
  * Kernels of cpu/gfourier. Components of the transform F^ of F over the group (G elements in their order):
  *     C2, D1  F0 + F1 | F0 - F1
  *     D2      the four characters (sign of r, sign of f): ++ | -+ | +- | --
- *     C4      ++ | +- | complex (F0 - F2) + i (F1 - F3), as two rows
- *     D4      characters (r, f): ++ | +- | -+ | -- | the plane, 2 x 2: sum_h F(h) rho(h) with
- *             rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1), row by row
+ *     C4      ++ | +- | x + y | x | y of the complex one x + i y = (F0 - F2) + i (F1 - F3); its product with
+ *             A + i B is then (A (x + y) - (A + B) y) + i (A (x + y) + (B - A) x)
+ *     D4      characters (r, f): ++ | +- | -+ | -- | those of the plane, P = sum_h F(h) rho(h) with
+ *             rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1), in Strassen's product of 2 x 2 matrices (Gaussian
+ *             elimination is not optimal, 1969): P00 + P11 (halved) | P10 + P11 | P00 | P11 | P00 + P01 |
+ *             P10 - P00 | P11 - P01 (negated)
  *     sums    the trivial one alone
+ * The gradient is the transpose of the inverse.
  *
  * Tile    ROWS outputs x VECTORS vectors of pixels. The filter is broadcast, so no lane idles with few
  *         fields, and every map stays a plane: nothing is ever turned.
  * Layout  P^ and dst^ are rows of pixels; the filter is in panels [k][ROWS].
  *
- * The includer sets ROWS, VECTORS, SUM_ROWS, SUM_COLUMNS and a header of cpu/simd/.
+ * The includer sets ROWS, VECTORS, SUM_ROWS, SUM_COLUMNS, WOVEN (1 where registers are left for a step of
+ * the transform beside the product) and a header of cpu/simd/.
  */
 #include "cpu/gfourier/gfourier.h"
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 #define INLINE static inline __attribute__((always_inline))
+#define PREFETCH_WRITE(p) __builtin_prefetch((p), 1)
+#define PREFETCH(p) __builtin_prefetch(p)
 
 enum { LANES = vf32_lanes };
 
@@ -54,27 +61,64 @@ INLINE void forward_d2(const vf32 *f, vf32 *c)
 
 INLINE void forward_c4(const vf32 *f, vf32 *c)
 {
-    const vf32 p = add(f[0], f[2]), q = add(f[1], f[3]);
+    const vf32 p = add(f[0], f[2]), q = add(f[1], f[3]), x = sub(f[0], f[2]), y = sub(f[1], f[3]);
     c[0] = add(p, q);
     c[1] = sub(p, q);
-    c[2] = sub(f[0], f[2]);
-    c[3] = sub(f[1], f[3]);
+    c[2] = add(x, y);
+    c[3] = x;
+    c[4] = y;
+}
+
+INLINE void gradient_c4(const vf32 *f, vf32 *c)
+{
+    const vf32 p = add(f[0], f[2]), q = add(f[1], f[3]), x = sub(f[0], f[2]), y = sub(f[1], f[3]);
+    c[0] = add(p, q);
+    c[1] = sub(p, q);
+    c[2] = add(x, y);
+    c[3] = y;
+    c[4] = sub(f[2], f[0]);
+}
+
+/* The characters; and the entries of the plane's matrix, m[1] negated. */
+INLINE void split_d4(const vf32 *f, vf32 *characters, vf32 *m)
+{
+    const vf32 p = add(f[0], f[2]), q = add(f[1], f[3]), s = add(f[4], f[6]), t = add(f[5], f[7]);
+    const vf32 i = sub(f[0], f[2]), j = sub(f[1], f[3]), k = sub(f[4], f[6]), l = sub(f[5], f[7]);
+    const vf32 u = add(p, q), v = sub(p, q), x = add(s, t), y = sub(s, t);
+    characters[0] = add(u, x);
+    characters[1] = sub(u, x);
+    characters[2] = add(v, y);
+    characters[3] = sub(v, y);
+    m[0] = sub(i, k);
+    m[1] = add(j, l);
+    m[2] = sub(j, l);
+    m[3] = add(i, k);
 }
 
 INLINE void forward_d4(const vf32 *f, vf32 *c)
 {
-    const vf32 p = add(f[0], f[2]), q = add(f[1], f[3]), s = add(f[4], f[6]), t = add(f[5], f[7]);
-    const vf32 u = add(p, q), v = sub(p, q), x = add(s, t), y = sub(s, t);
-    const vf32 i = sub(f[0], f[2]), j = sub(f[1], f[3]), k = sub(f[4], f[6]), l = sub(f[5], f[7]);
-    c[0] = add(u, x);
-    c[1] = sub(u, x);
-    c[2] = add(v, y);
-    c[3] = sub(v, y);
-    /* i I + j rho(r) + k rho(f) + l rho(r f), rho(r f) = [0 -1; -1 0] */
-    c[4] = sub(i, k);
-    c[5] = sub(sub(vf32_broadcast(0), j), l);
-    c[6] = sub(j, l);
-    c[7] = add(i, k);
+    vf32 m[4];
+    split_d4(f, c, m);
+    c[4] = sub(f[0], f[2]);
+    c[5] = add(m[2], m[3]);
+    c[6] = m[0];
+    c[7] = m[3];
+    c[8] = sub(m[0], m[1]);
+    c[9] = sub(m[2], m[0]);
+    c[10] = add(m[3], m[1]);
+}
+
+INLINE void gradient_d4(const vf32 *f, vf32 *c)
+{
+    vf32 m[4];
+    split_d4(f, c, m);
+    c[4] = add(m[0], m[3]);
+    c[5] = sub(m[2], m[3]);
+    c[6] = sub(m[3], m[1]);
+    c[7] = add(m[0], m[2]);
+    c[8] = sub(vf32_broadcast(0), add(m[0], m[1]));
+    c[9] = m[3];
+    c[10] = m[0];
 }
 
 INLINE void forward_sum_2(const vf32 *f, vf32 *c)
@@ -117,17 +161,20 @@ INLINE void inverse_d2(const vf32 *c, vf32 *f)
 INLINE void inverse_c4(const vf32 *c, vf32 *f)
 {
     const vf32 p = add(c[0], c[1]), q = sub(c[0], c[1]);
-    f[0] = add(p, c[2]);
-    f[1] = add(q, c[3]);
-    f[2] = sub(p, c[2]);
-    f[3] = sub(q, c[3]);
+    const vf32 re = sub(c[2], c[4]), im = add(c[2], c[3]);
+    f[0] = add(p, re);
+    f[1] = add(q, im);
+    f[2] = sub(p, re);
+    f[3] = sub(q, im);
 }
 
 INLINE void inverse_d4(const vf32 *c, vf32 *f)
 {
     const vf32 p = add(c[0], c[1]), q = add(c[2], c[3]), s = sub(c[0], c[1]), t = sub(c[2], c[3]);
     const vf32 even = add(p, q), odd = sub(p, q), mirror = add(s, t), turned = sub(s, t);
-    const vf32 i = add(c[4], c[7]), j = sub(c[6], c[5]), k = sub(c[7], c[4]), l = add(c[5], c[6]);
+    const vf32 c00 = add(add(c[4], c[7]), sub(c[10], c[8])), c01 = add(c[6], c[8]);
+    const vf32 c10 = add(c[5], c[7]), c11 = add(sub(c[4], c[5]), add(c[6], c[9]));
+    const vf32 i = add(c00, c11), j = sub(c10, c01), k = sub(c11, c00), l = add(c01, c10);
     f[0] = add(even, i);
     f[1] = add(odd, j);
     f[2] = sub(even, i);
@@ -140,152 +187,202 @@ INLINE void inverse_d4(const vf32 *c, vf32 *f)
 
 typedef void butterfly(const vf32 *, vf32 *);
 
-INLINE void transform(const eqi_gf_transform *t, butterfly *forward, const int inputs,
-                      const int components)
+/* The transform of one vector: value h of it at src + in[h], component c to `to` + c component. */
+typedef void vector_transform(const float *src, const int64_t *in, float *to, int64_t component);
+
+#define SIMPLE(name, inputs, components)                                                           \
+    INLINE void vector_##name(const float *src, const int64_t *in, float *to, int64_t component)   \
+    {                                                                                              \
+        vf32 f[inputs], c[components];                                                             \
+        UNROLL for (int h = 0; h < (inputs); h++)                                                  \
+        {                                                                                          \
+            f[h] = vf32_load(src + in[h]);                                                         \
+        }                                                                                          \
+        name(f, c);                                                                                \
+        UNROLL for (int h = 0; h < (components); h++)                                              \
+        {                                                                                          \
+            vf32_store(to + h * component, c[h]);                                                  \
+        }                                                                                          \
+    }
+SIMPLE(forward_2, 2, 2)
+SIMPLE(forward_d2, 4, 4)
+SIMPLE(forward_c4, 4, 5)
+SIMPLE(forward_d4, 8, 11)
+SIMPLE(forward_sum_2, 2, 1)
+SIMPLE(forward_sum_4, 4, 1)
+SIMPLE(forward_sum_8, 8, 1)
+SIMPLE(gradient_c4, 4, 5)
+SIMPLE(gradient_d4, 8, 11)
+SIMPLE(same, 1, 1)
+
+/* One step: up to `most` pixels of one field, tap and image. */
+INLINE void transform_step(eqi_gf_transform *t, vector_transform *vector, const int inputs,
+                           int64_t most)
 {
-    const int64_t *const in = t->in;
-    float *out[EQI_GF_ORDER];
-    for (int c = 0; c < components; c++)
-        out[c] = t->out + t->base[c];
-    const float *src = t->src;
-    for (int64_t i = 0; i < t->fields; i++, src += t->field)
-        for (int64_t v = 0; v < t->taps; v++) {
-            const float *from[EQI_GF_ORDER];
-            UNROLL for (int h = 0; h < inputs; h++)
-            {
-                from[h] = src + in[v * inputs + h];
-            }
-            for (int64_t run = 0; run < t->runs; run++) {
-                for (int64_t x = 0; x < t->pixels; x += LANES) {
-                    const int64_t at = run * t->run + x, to = run * t->pixels + x;
-                    vf32 f[EQI_GF_ORDER], hat[EQI_GF_ORDER];
-                    UNROLL for (int h = 0; h < inputs; h++)
-                    {
-                        f[h] = vf32_load(from[h] + at);
-                    }
-                    forward(f, hat);
-                    UNROLL for (int c = 0; c < components; c++)
-                    {
-                        vf32_store(out[c] + to, hat[c]);
-                    }
-                }
-            }
-            UNROLL for (int c = 0; c < components; c++)
-            {
-                out[c] += t->step[c];
+    const float *const src = t->src + t->at.field * t->field + t->at.run * t->run;
+    const int64_t *const in = t->in + t->at.tap * inputs;
+    float *const to = t->to + t->at.run * t->pixels;
+    const int64_t first = t->at.pixel, component = t->component;
+    const int64_t end = t->pixels - first < most ? t->pixels : first + most;
+    for (int64_t x = first; x < end; x += LANES)
+        vector(src + x, in, to + x, component);
+    t->at.pixel = end;
+    if (end < t->pixels)
+        return;
+    t->at.pixel = 0;
+    if (++t->at.run < t->runs)
+        return;
+    t->at.run = 0;
+    t->to += t->pitch;
+    if (++t->at.tap < t->taps)
+        return;
+    t->at.tap = 0;
+    t->at.field++;
+}
+
+INLINE void transform(eqi_gf_transform *t, vector_transform *vector, const int inputs)
+{
+    while (t->at.field < t->fields)
+        transform_step(t, vector, inputs, t->pixels);
+}
+
+/* Vectors of one row of pixels; the last may be a part. */
+INLINE void inverse_row(const eqi_gf_inverse *t, butterfly *backward, const int components,
+                        const int outputs, const float *from, vf32 bias, float *to, int64_t pixels)
+{
+    for (int64_t x = 0; x < pixels; x += LANES) {
+        vf32 c[EQI_GF_COMPONENTS], f[EQI_GF_ORDER];
+        UNROLL for (int h = 0; h < components; h++)
+        {
+            c[h] = vf32_load(from + h * t->component + x);
+        }
+        backward(c, f);
+        const int left = pixels - x < LANES ? (int)(pixels - x) : LANES;
+        UNROLL for (int h = 0; h < outputs; h++)
+        {
+            float *const at = to + h * t->element + x;
+            vf32 y = add(f[h], bias);
+            PREFETCH_WRITE(at + VECTORS * LANES);
+            if (left == LANES) {
+                vf32_store(at, t->accumulate ? add(vf32_load(at), y) : y);
+            } else {
+                if (t->accumulate)
+                    y = add(vf32_load_part(at, 0, left), y);
+                vf32_store_part(at, y, left);
             }
         }
+    }
 }
 
-/* A vector to `count` < LANES places. */
-static void put_part(float *to, vf32 v, int64_t count, bool accumulate)
-{
-    float all[LANES];
-    vf32_store(all, v);
-    for (int64_t i = 0; i < count; i++)
-        to[i] = accumulate ? to[i] + all[i] : all[i];
-}
-
-INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int order)
+INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int components,
+                    const int outputs)
 {
     for (int64_t o = 0; o < t->outputs; o++) {
-        const float *from[EQI_GF_ORDER];
-        float *const dst = t->dst + o * t->field;
-        for (int c = 0; c < order; c++)
-            from[c] = t->src + t->base[c] + o * t->step[c];
         const vf32 bias = vf32_broadcast(t->bias ? t->bias[o] : 0);
-        for (int64_t x = 0; x < t->pixels; x += LANES) {
-            vf32 c[EQI_GF_ORDER], f[EQI_GF_ORDER];
-            UNROLL for (int h = 0; h < order; h++)
-            {
-                c[h] = vf32_load(from[h] + x);
-            }
-            backward(c, f);
-            const int64_t left = t->pixels - x;
-            for (int h = 0; h < order; h++) {
-                float *const to = dst + h * t->element + x;
-                const vf32 y = add(f[h], bias);
-                if (left < LANES)
-                    put_part(to, y, left, t->accumulate);
-                else
-                    vf32_store(to, t->accumulate ? add(vf32_load(to), y) : y);
-            }
+        const float *const from = t->src + o * t->pitch;
+        float *row = t->dst + o * t->field;
+        int64_t column = t->column;
+        for (int64_t x = 0; x < t->pixels; x += t->length - column, column = 0, row += t->row) {
+            const int64_t wanted = t->columns - column, left = t->pixels - x;
+            inverse_row(t, backward, components, outputs, from + x, bias, row + column,
+                        wanted < left ? wanted : left);
         }
     }
 }
 
-#define KIND(name, order)                                                                          \
-    static void transform_##name(const eqi_gf_transform *t)                                        \
+/* name and inputs */
+#define EACH_KIND(DO_THIS)                                                                         \
+    DO_THIS(forward_2, 2)                                                                          \
+    DO_THIS(forward_d2, 4)                                                                         \
+    DO_THIS(forward_c4, 4)                                                                         \
+    DO_THIS(forward_d4, 8)                                                                         \
+    DO_THIS(forward_sum_2, 2) DO_THIS(forward_sum_4, 4) DO_THIS(forward_sum_8, 8)
+
+#define TRANSFORM(name, inputs)                                                                    \
+    static void transform_##name(eqi_gf_transform *t)                                              \
     {                                                                                              \
-        transform(t, forward_##name, order, order);                                                \
-    }                                                                                              \
+        transform(t, vector_##name, inputs);                                                       \
+    }
+EACH_KIND(TRANSFORM)
+TRANSFORM(gradient_c4, 4)
+TRANSFORM(gradient_d4, 8)
+TRANSFORM(same, 1)
+
+#define INVERSE(name, components, outputs)                                                         \
     static void inverse_rows_##name(const eqi_gf_inverse *t)                                       \
     {                                                                                              \
-        inverse(t, inverse_##name, order);                                                         \
+        inverse(t, inverse_##name, components, outputs);                                           \
     }
+INVERSE(2, 2, 2)
+INVERSE(d2, 4, 4)
+INVERSE(c4, 5, 4)
+INVERSE(d4, 11, 8)
 
-#define SUM(order)                                                                                 \
-    static void transform_sum_##order(const eqi_gf_transform *t)                                   \
-    {                                                                                              \
-        transform(t, forward_sum_##order, order, 1);                                               \
-    }
-
-SUM(2)
-SUM(4)
-SUM(8)
-
-static void transform_same(const eqi_gf_transform *t)
+static void inverse_rows_same(const eqi_gf_inverse *t)
 {
-    transform(t, same, 1, 1);
+    inverse(t, same, 1, 1);
 }
-
-static void inverse_same(const eqi_gf_inverse *t)
-{
-    inverse(t, same, 1);
-}
-
-KIND(2, 2)
-KIND(d2, 4)
-KIND(c4, 4)
-KIND(d4, 8)
 
 /* ---- product --------------------------------------------------------------------------------------- */
 
-INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *src, float *dst,
-                     const int rows, const int vectors)
+typedef struct tile {
+    vf32 sum[ROWS][VECTORS];
+} tile;
+
+INLINE void tile_step(tile *t, const float *filter, const float *src, const int rows,
+                      const int vectors)
 {
-    const int64_t pitch = p->pitch;
-    vf32 acc[ROWS][VECTORS];
-    UNROLL for (int r = 0; r < rows; r++)
+    vf32 x[VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++)
     {
-        UNROLL for (int v = 0; v < vectors; v++)
-        {
-            acc[r][v] = p->accumulate ? vf32_load(dst + r * pitch + v * LANES) : vf32_broadcast(0);
-        }
-    }
-    for (int64_t k = 0; k < p->k; k++, filter += rows, src += pitch) {
-        vf32 x[VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++)
-        {
-            x[v] = vf32_load(src + v * LANES);
-        }
-        UNROLL for (int r = 0; r < rows; r++)
-        {
-            const vf32 w = vf32_broadcast(filter[r]);
-            UNROLL for (int v = 0; v < vectors; v++)
-            {
-                acc[r][v] = vf32_fma(w, x[v], acc[r][v]);
-            }
-        }
+        x[v] = vf32_load(src + v * LANES);
     }
     UNROLL for (int r = 0; r < rows; r++)
     {
+        const vf32 w = vf32_broadcast(filter[r]);
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            vf32_store(dst + r * pitch + v * LANES, acc[r][v]);
+            t->sum[r][v] = vf32_fma(w, x[v], t->sum[r][v]);
         }
     }
 }
+
+/* A step of the transform ahead after each `steps` of the product. */
+INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *src, float *dst,
+                     const int rows, const int vectors, vector_transform *vector, const int inputs,
+                     int64_t steps)
+{
+    const int64_t pitch = p->pitch;
+    tile t;
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            t.sum[r][v] =
+                p->accumulate ? vf32_load(dst + r * pitch + v * LANES) : vf32_broadcast(0);
+        }
+    }
+    int64_t k = 0;
+    if (vector) {
+        eqi_gf_transform *const ahead = p->ahead;
+        for (; k + steps <= p->k && ahead->at.field < ahead->fields; k += steps) {
+            for (int64_t i = 0; i < steps; i++, filter += rows, src += pitch)
+                tile_step(&t, filter, src, rows, vectors);
+            transform_step(ahead, vector, inputs, VECTORS * LANES);
+        }
+    }
+    for (; k < p->k; k++, filter += rows, src += pitch)
+        tile_step(&t, filter, src, rows, vectors);
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            vf32_store(dst + r * pitch + v * LANES, t.sum[r][v]);
+        }
+    }
+}
+
+typedef void tile_function(const eqi_gf_product *, const float *, const float *, float *, int64_t);
 
 /* One function for each size up to the tile; those beyond it are empty. */
 #define EACH_ROW(DO_THIS, v)                                                                       \
@@ -295,28 +392,81 @@ INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *
 #define EACH_SIZE(DO_THIS) EACH_ROW(DO_THIS, 1) EACH_ROW(DO_THIS, 2) EACH_ROW(DO_THIS, 3)
 #define FUNCTION(r, v)                                                                             \
     static __attribute__((noinline)) void run_##r##x##v(const eqi_gf_product *p, const float *f,   \
-                                                        const float *s, float *d)                  \
+                                                        const float *s, float *d, int64_t steps)   \
     {                                                                                              \
+        (void)steps;                                                                               \
         if ((r) <= ROWS && (v) <= VECTORS)                                                         \
-            run_tile(p, f, s, d, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0);                 \
+            run_tile(p, f, s, d, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0, NULL, 0, 0);     \
     }
 #define ADDRESS(r, v) run_##r##x##v,
 
 EACH_SIZE(FUNCTION)
 
-static void product(const eqi_gf_product *p)
+#if WOVEN
+#define WOVEN_TILE(r, name, inputs)                                                                \
+    static __attribute__((noinline)) void woven_##name##_##r(                                      \
+        const eqi_gf_product *p, const float *f, const float *s, float *d, int64_t steps)          \
+    {                                                                                              \
+        run_tile(p, f, s, d, r, VECTORS, vector_##name, inputs, steps);                            \
+    }
+#define WOVEN_TILES(name, inputs)                                                                  \
+    WOVEN_TILE(1, name, inputs)                                                                    \
+    WOVEN_TILE(2, name, inputs)                                                                    \
+    WOVEN_TILE(3, name, inputs)                                                                    \
+    WOVEN_TILE(4, name, inputs)                                                                    \
+    WOVEN_TILE(5, name, inputs)                                                                    \
+    WOVEN_TILE(6, name, inputs)                                                                    \
+    WOVEN_TILE(7, name, inputs)                                                                    \
+    WOVEN_TILE(8, name, inputs)
+#define WOVEN_ADDRESSES(name, inputs)                                                              \
+    {woven_##name##_1, woven_##name##_2, woven_##name##_3, woven_##name##_4,                       \
+     woven_##name##_5, woven_##name##_6, woven_##name##_7, woven_##name##_8},
+EACH_KIND(WOVEN_TILES)
+static tile_function *const woven[EQI_GF_KINDS][ROWS] = {EACH_KIND(WOVEN_ADDRESSES)};
+#else
+static tile_function *const woven[EQI_GF_KINDS][ROWS];
+#endif
+
+static int64_t divide_up(int64_t a, int64_t b)
 {
-    static void (*const sizes[])(const eqi_gf_product *, const float *, const float *,
-                                 float *) = {EACH_SIZE(ADDRESS)};
+    return (a + b - 1) / b;
+}
+
+/* Steps of the product for each of the transform ahead, so that this is made just in time. */
+static int64_t steps_between(const eqi_gf_product *p)
+{
+    const eqi_gf_transform *const t = p->ahead;
+    const int64_t tiles = p->components * divide_up(p->rows, ROWS) * (p->vectors / VECTORS);
+    if (!WOVEN || !t || tiles == 0)
+        return 0;
+    const int64_t ahead = t->fields * t->taps * t->runs * divide_up(t->pixels, VECTORS * LANES);
+    const int64_t steps = p->k / divide_up(ahead, tiles);
+    return steps > 1 ? steps : 1;
+}
+
+static void product_rows(const eqi_gf_product *p, const float *filter, const float *src, float *dst,
+                         int64_t rows, int64_t steps)
+{
+    static tile_function *const sizes[] = {EACH_SIZE(ADDRESS)};
     for (int64_t v = 0; v < p->vectors; v += VECTORS) {
         const int64_t vectors = p->vectors - v < VECTORS ? p->vectors - v : VECTORS;
+        const bool weave = steps && vectors == VECTORS && p->ahead->at.field < p->ahead->fields;
+        tile_function *const run =
+            weave ? woven[p->kind][rows - 1] : sizes[8 * (vectors - 1) + rows - 1];
+        run(p, filter, src + v * LANES, dst + v * LANES, steps);
+    }
+}
+
+static void product(const eqi_gf_product *p)
+{
+    const int64_t steps = steps_between(p);
+    for (int64_t c = 0; c < p->components; c++)
         for (int64_t r = 0; r < p->rows; r += ROWS) {
             const int64_t rows = p->rows - r < ROWS ? p->rows - r : ROWS;
-            const float *const filter = p->filter + r * p->all_k + p->first * rows;
-            sizes[8 * (vectors - 1) + rows - 1](p, filter, p->src + v * LANES,
-                                                p->dst + r * p->pitch + v * LANES);
+            product_rows(p, p->filter + (c * p->rows + r) * p->all_k + p->first * rows,
+                         p->src + c * p->k * p->pitch, p->dst + (c * p->rows + r) * p->pitch, rows,
+                         steps);
         }
-    }
 }
 
 /* ---- sums over pixels ------------------------------------------------------------------------------- */
@@ -395,18 +545,27 @@ static int clamp(int64_t lane)
     return lane < 0 ? 0 : lane > LANES ? LANES : (int)lane;
 }
 
+/* Vector number x of all rows. */
+INLINE void shift_column(const eqi_gf_shift *s, int64_t x)
+{
+    const int first = clamp(s->first - x), last = clamp(s->last - x);
+    const float *from = s->from + x;
+    float *to = s->to + x;
+    for (int64_t y = 0; y < s->rows; y++, from += s->from_pitch, to += s->columns) {
+        PREFETCH(from + 256); /* the next plane's, mostly: it comes from L3 */
+        vf32_store(to, first == 0 && last == LANES ? vf32_load(from)
+                       : first < last              ? vf32_load_part(from, first, last)
+                                                   : vf32_broadcast(0));
+    }
+}
+
+/* The last vector of a row may reach into the next row, which the others then overwrite. */
 static void shift(const eqi_gf_shift *s)
 {
-    const float *from = s->from;
-    float *to = s->to;
-    for (int64_t y = 0; y < s->rows; y++, from += s->from_pitch, to += s->columns)
-        for (int64_t x = 0; x < s->columns; x += LANES) {
-            const int first = clamp(s->first - x), last = clamp(s->last - x);
-            const bool whole = first == 0 && last == LANES;
-            vf32_store(to + x, whole          ? vf32_load(from + x)
-                               : first < last ? vf32_load_part(from + x, first, last)
-                                              : vf32_broadcast(0));
-        }
+    const int64_t last = (s->columns - 1) / LANES * LANES;
+    shift_column(s, last);
+    for (int64_t x = 0; x < last; x += LANES)
+        shift_column(s, x);
 }
 
 #define PASTE_(a, b) a##b
@@ -415,13 +574,13 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
     LANES,
     ROWS,
     VECTORS,
-    {transform_2, transform_d2, transform_c4, transform_d4, transform_sum_2, transform_sum_4,
-     transform_sum_8},
-    {transform_2, transform_d2, transform_c4, transform_d4, transform_same, transform_same,
-     transform_same},
+    {transform_forward_2, transform_forward_d2, transform_forward_c4, transform_forward_d4,
+     transform_forward_sum_2, transform_forward_sum_4, transform_forward_sum_8},
+    {transform_forward_2, transform_forward_d2, transform_gradient_c4, transform_gradient_d4,
+     transform_same, transform_same, transform_same},
     product,
     sums,
-    {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_same, inverse_same,
-     inverse_same},
+    {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_rows_same,
+     inverse_rows_same, inverse_rows_same},
     shift,
 };

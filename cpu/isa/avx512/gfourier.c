@@ -3,4 +3,5 @@
 #define VECTORS 3
 #define SUM_ROWS 6
 #define SUM_COLUMNS 4
+#define WOVEN 1
 #include "cpu/kernel/gfourier.inc.c"
