@@ -173,11 +173,19 @@ const operation templates_operation = {
 
 /* ---- orbit-distance: a batch against another of the same size -------------------------------------- */
 
+static equinv_status orbits(problem *p)
+{
+    const bench_case *const c = &p->what;
+    return c->group.kind == EQUINV_GROUP_SYMMETRIC
+               ? problem_input(p, p->dtype, 3, SHAPE(c->batch, c->rows, channels_of(c)))
+               : latents(p);
+}
+
 static equinv_status distance_create(problem *p)
 {
-    equinv_status status = latents(p);
+    equinv_status status = orbits(p);
     if (!status)
-        status = latents(p);
+        status = orbits(p);
     return status ? status : problem_output(p, p->dtype, 2, SHAPE(p->what.batch, p->what.batch));
 }
 
@@ -190,6 +198,8 @@ static equinv_status distance_run(problem *p)
 static double distance_products(const bench_case *c)
 {
     const double order = (double)case_order(c), batch = (double)c->batch;
+    if (c->group.kind == EQUINV_GROUP_SYMMETRIC) /* the costs of the assignments */
+        return batch * batch * (double)c->rows * (double)c->rows * (double)channels_of(c);
     return batch * batch * order * order * (double)(c->fields_in * c->height * c->width);
 }
 

@@ -1,4 +1,6 @@
+#include "cpu/ref/ref.h"
 #include "internal/backend.h"
+#include "internal/orbit.h"
 
 /* Latents [N, F, G, H, W] on which the group acts with their pixels. */
 static equinv_status check_latents(const equinv_context *ctx, equinv_group group,
@@ -30,7 +32,7 @@ equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group group, const e
     return ctx->backend->orbit_mean(ctx, group, &from, &to);
 }
 
-/* [N, n, 1] or [N, n]: the only rows whose quotient distance is that of sorted rows. */
+/* [N, n, c], or [N, n] for one channel. */
 static equinv_status check_rows(const equinv_context *ctx, const equinv_tensor *tensor,
                                 const char *name, equinv_tensor *rows)
 {
@@ -41,22 +43,26 @@ static equinv_status check_rows(const equinv_context *ctx, const equinv_tensor *
         rows->ndim = 3;
         rows->shape[2] = rows->strides[2] = 1;
     }
-    EQI_CHECK(rows->ndim == 3, SHAPE, "%s has shape %s, expected [batch, rows, 1]", name,
+    EQI_CHECK(rows->ndim == 3, SHAPE, "%s has shape %s, expected [batch, rows, channels]", name,
               eqi_shape_text(tensor->ndim, tensor->shape, has, sizeof has));
-    EQI_CHECK(rows->shape[2] == 1, UNSUPPORTED,
-              "%s has %" PRId64 " channels; the orbit distance of S is there for one channel, "
-              "several need an assignment problem",
-              name, rows->shape[2]);
+    EQI_CHECK(rows->shape[2] == 1 || !ctx->backend->device, UNSUPPORTED,
+              "%s has %" PRId64 " channels; the %s backend has the orbit distance of S for one "
+              "channel alone",
+              name, rows->shape[2], ctx->backend->name);
+    EQI_CHECK(rows->shape[2] == 1 || rows->shape[1] <= EQI_ASSIGNMENT_MOST, UNSUPPORTED,
+              "%s has %" PRId64 " rows, expected at most %d where there are several channels: an "
+              "assignment problem",
+              name, rows->shape[1], EQI_ASSIGNMENT_MOST);
     EQI_CHECK(rows->shape[1] <= INT32_MAX, SHAPE, "%s has %" PRId64 " rows, expected below 2^31",
               name, rows->shape[1]);
     return EQUINV_OK;
 }
 
 static equinv_status check_results(const equinv_context *ctx, const equinv_tensor *x,
-                                   const equinv_tensor *y, const equinv_tensor *distance,
-                                   const equinv_tensor *element)
+                                   const equinv_tensor *y, bool symmetric,
+                                   const equinv_tensor *distance, const equinv_tensor *element)
 {
-    const int64_t shape[2] = {x->shape[0], y->shape[0]};
+    const int64_t shape[3] = {x->shape[0], y->shape[0], x->shape[1]};
     EQI_TRY(eqi_check_output(ctx, distance, "distance", EQI_FLOAT));
     EQI_TRY(eqi_check_dtype(distance, "distance", x->dtype));
     EQI_TRY(eqi_check_shape(distance, "distance", 2, shape));
@@ -65,7 +71,7 @@ static equinv_status check_results(const equinv_context *ctx, const equinv_tenso
     if (!element)
         return EQUINV_OK;
     EQI_TRY(eqi_check_output(ctx, element, "element", EQI_I32));
-    EQI_TRY(eqi_check_shape(element, "element", 2, shape));
+    EQI_TRY(eqi_check_shape(element, "element", symmetric ? 3 : 2, shape));
     EQI_TRY(eqi_check_disjoint(element, "element", x, "x"));
     EQI_TRY(eqi_check_disjoint(element, "element", y, "y"));
     return eqi_check_disjoint(element, "element", distance, "distance");
@@ -86,10 +92,14 @@ equinv_status equinv_orbit_distance(equinv_context *ctx, equinv_group group, con
     equinv_tensor same = b;
     same.shape[0] = a.shape[0];
     EQI_TRY(eqi_check_same_shape(&same, "y (but for its batch)", &a, "x"));
-    EQI_CHECK(!symmetric || !element, ARG,
-              "element is given, expected NULL: the permutations of S are not numbered");
-    EQI_TRY(check_results(ctx, &a, &b, distance, element));
-    if (symmetric)
-        return ctx->backend->sorted_distance(ctx, &a, &b, distance);
-    return ctx->backend->orbit_distance(ctx, group, &a, &b, distance, element);
+    EQI_CHECK(!symmetric || !element || !ctx->backend->device, UNSUPPORTED,
+              "element is given, expected NULL: the %s backend does not match rows",
+              ctx->backend->name);
+    EQI_TRY(check_results(ctx, &a, &b, symmetric, distance, element));
+    if (!symmetric)
+        return ctx->backend->orbit_distance(ctx, group, &a, &b, distance, element);
+    if (a.shape[2] != 1)
+        return eqi_rows_distance(ctx, &a, &b, distance, element);
+    return element ? eqi_ref_sorted_match(ctx, &a, &b, distance, element)
+                   : ctx->backend->sorted_distance(ctx, &a, &b, distance);
 }

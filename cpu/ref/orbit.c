@@ -152,9 +152,10 @@ equinv_status eqi_ref_orbit_distance(const equinv_context *ctx, equinv_group gro
 /* ---- S, one channel ------------------------------------------------------------------------- */
 
 typedef struct sorted_job {
-    const equinv_tensor *x, *y, *distance;
+    const equinv_tensor *x, *y, *distance, *element;
     int64_t rows;
-    double *sorted; /* [A + B, n] */
+    double *sorted;  /* [A + B, n] */
+    int32_t *places; /* the same: the row at each place; NULL: not wanted */
 } sorted_job;
 
 static void sort_rows(const void *arg, int64_t first, int64_t count, void *slice)
@@ -170,6 +171,8 @@ static void sort_rows(const void *arg, int64_t first, int64_t count, void *slice
         eqi_sort(items, n, items + n);
         for (int64_t i = 0; i < n; i++)
             j->sorted[b * n + i] = items[i].value;
+        for (int64_t i = 0; i < n && j->places; i++)
+            j->places[b * n + i] = items[i].index;
     }
 }
 
@@ -181,13 +184,27 @@ static void compare_sorted(const void *arg, int64_t first, int64_t count, void *
     const double *const y = j->sorted + j->x->shape[0] * n;
     (void)slice;
     for (int64_t i = first; i < first + count; i++)
-        for (int64_t b = 0; b < j->y->shape[0]; b++)
+        for (int64_t b = 0; b < j->y->shape[0]; b++) {
             eqi_store(j->distance, i * s[0] + b * s[1],
                       sqrt(eqi_squared_distance_f64(j->sorted + i * n, y + b * n, n)));
+            for (int64_t place = 0; place < n && j->places; place++) {
+                const int64_t *const e = j->element->strides;
+                const int32_t row = j->places[i * n + place];
+                ((int32_t *)j->element->data)[i * e[0] + b * e[1] + row * e[2]] =
+                    j->places[(j->x->shape[0] + b) * n + place];
+            }
+        }
 }
 
 equinv_status eqi_ref_sorted_distance(const equinv_context *ctx, const equinv_tensor *x,
                                       const equinv_tensor *y, const equinv_tensor *distance)
+{
+    return eqi_ref_sorted_match(ctx, x, y, distance, NULL);
+}
+
+equinv_status eqi_ref_sorted_match(const equinv_context *ctx, const equinv_tensor *x,
+                                   const equinv_tensor *y, const equinv_tensor *distance,
+                                   const equinv_tensor *element)
 {
     int64_t batch, numbers;
     EQI_CHECK(!__builtin_add_overflow(x->shape[0], y->shape[0], &batch), SHAPE,
@@ -196,18 +213,20 @@ equinv_status eqi_ref_sorted_distance(const equinv_context *ctx, const equinv_te
     if (x->shape[0] == 0 || y->shape[0] == 0)
         return EQUINV_OK;
     EQI_TRY(eqi_product_of("x and y", 2, (int64_t[]){batch, x->shape[1]}, &numbers));
-    sorted_job j = {x, y, distance, x->shape[1], NULL};
+    sorted_job j = {x, y, distance, element, x->shape[1], NULL, NULL};
     const size_t slice = eqi_aligned((size_t)j.rows * 2 * sizeof(eqi_item));
+    /* Numbers and, if wanted, the rows they came from. */
+    const size_t number = sizeof(double) + (element ? sizeof(int32_t) : 0);
     void *items, *sorted;
     EQI_TRY(eqi_alloc_zeroed(ctx, ctx->hardware.threads, slice, "sorting rows", &items));
-    const equinv_status status =
-        eqi_alloc_zeroed(ctx, numbers, sizeof(double), "sorted rows", &sorted);
+    const equinv_status status = eqi_alloc_zeroed(ctx, numbers, number, "sorted rows", &sorted);
     if (status == EQUINV_OK) {
         j.sorted = sorted;
+        j.places = element ? (int32_t *)(j.sorted + numbers) : NULL;
         eqi_parallel_rows(ctx, batch, 16 * (double)j.rows, 1, sort_rows, &j, items, slice);
         eqi_parallel_rows(ctx, x->shape[0], (double)y->shape[0] * (double)j.rows, 1, compare_sorted,
                           &j, NULL, 0);
-        eqi_free(ctx, sorted, (size_t)numbers * sizeof(double));
+        eqi_free(ctx, sorted, (size_t)numbers * number);
     }
     eqi_free(ctx, items, (size_t)ctx->hardware.threads * slice);
     return status;

@@ -89,6 +89,14 @@ equinv_status eqi_ref_orbit_distance(const equinv_context *ctx, equinv_group gro
 /* The same for rows of one channel under S: [A, n, 1], [B, n, 1]. */
 equinv_status eqi_ref_sorted_distance(const equinv_context *ctx, const equinv_tensor *x,
                                       const equinv_tensor *y, const equinv_tensor *distance);
+/* With element [A, B, n], the row of y for each row of x. */
+equinv_status eqi_ref_sorted_match(const equinv_context *ctx, const equinv_tensor *x,
+                                   const equinv_tensor *y, const equinv_tensor *distance,
+                                   const equinv_tensor *element);
+/* column[i]: that of row i in the cheapest assignment, cost [n, n]. room: 3 (n + 1) numbers, integers. */
+void eqi_ref_assignment(const double *cost, int64_t n, int32_t *column, double *room,
+                        int32_t *integers);
+
 /* The class of a sample: labels are I32 or U8. */
 static inline int64_t eqi_label(const equinv_tensor *labels, int64_t n)
 {

@@ -116,6 +116,12 @@ static inline vf64 vf64_max(vf64 a, vf64 b)
     return _mm256_max_pd(a, b);
 }
 
+/* x where a < b, else y. */
+static inline vf64 vf64_select_less(vf64 a, vf64 b, vf64 x, vf64 y)
+{
+    return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_LT_OQ));
+}
+
 /* Lanes where something was seen. */
 typedef __m256 vf32_marks;
 

@@ -116,6 +116,12 @@ static inline vf64 vf64_max(vf64 a, vf64 b)
     return _mm512_max_pd(a, b);
 }
 
+/* x where a < b, else y. */
+static inline vf64 vf64_select_less(vf64 a, vf64 b, vf64 x, vf64 y)
+{
+    return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_LT_OQ), y, x);
+}
+
 /* Lanes where something was seen. */
 typedef __mmask16 vf32_marks;
 

@@ -149,6 +149,13 @@ static inline vf64 vf64_max(vf64 a, vf64 b)
     return (vf64)(((vi64)a & first) | ((vi64)b & ~first));
 }
 
+/* x where a < b, else y. */
+static inline vf64 vf64_select_less(vf64 a, vf64 b, vf64 x, vf64 y)
+{
+    const vi64 less = (vi64)(a < b);
+    return (vf64)(((vi64)x & less) | ((vi64)y & ~less));
+}
+
 /* Lanes where something was seen. */
 typedef vi32 vf32_marks;
 

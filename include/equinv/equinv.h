@@ -1078,14 +1078,16 @@ EQUINV_API equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group gro
                                            const equinv_tensor *src, const equinv_tensor *dst);
 
 /*
- * Orbit distances by brute force: distance[i, j] = min_g |x_i - g y_j| (Euclidean), the metric of
- * the quotient.
+ * Orbit distances: distance[i, j] = min_g |x_i - g y_j| (Euclidean), the metric of the quotient.
  *
- * x, y      [A, fields, |G|, H, W], [B, ..], same dtype F32 or F64; S: [A, n, c] with c = 1
- *           (several channels: UNSUPPORTED; CUDA: n above 64 too), where it is the distance of the
- *           sorted rows
- * distance  [A, B], same dtype
- * element   I32 [A, B], the g that attains it (lowest index on ties); NULL: not wanted; S: NULL
+ * x, y      [A, fields, |G|, H, W], [B, ..], same dtype F32 or F64; S: [A, n, c], [B, n, c] (or without
+ *           the last axis for one channel). One channel: the distance of the sorted rows, any n;
+ *           several: the cheapest assignment of rows, exactly, n at most 512 (else UNSUPPORTED)
+ * distance  [A, B], same dtype; NaN if any number of x_i or y_j is
+ * element   I32 [A, B], the g that attains it, applied to y (lowest index on ties); S: I32 [A, B, n],
+ *           the row of y_j that g moves to each row of x_i; NULL: not wanted
+ * refused   CUDA: S with several channels, with element or n above 64: UNSUPPORTED
+ * source    assignment: Jonker, Volgenant 1987
  */
 EQUINV_API equinv_status equinv_orbit_distance(equinv_context *ctx, equinv_group group,
                                                const equinv_tensor *x, const equinv_tensor *y,

@@ -128,6 +128,25 @@ void run_projection(golden_case *c)
     }
 }
 
+/* Distances of rows, and the row of x_j for each row of x_i: equinv's x = x_i, y = x_j. */
+static void compare_rows(golden_case *c, const equinv_tensor *x, const char *name,
+                         const char *assignment)
+{
+    equinv_tensor element = {0};
+    want_axes(c, name, 2);
+    const equinv_tensor distance = new_output_like(c, name, x->dtype);
+    if (assignment) {
+        want_axes(c, assignment, 3);
+        element = new_output_like(c, assignment, EQUINV_I32);
+    }
+    set_how(c, x->dtype, NULL, NULL);
+    TRY(c, equinv_orbit_distance(c->ctx, equinv_symmetric(), x, x, &distance,
+                                 assignment ? &element : NULL));
+    compare_array(c, name, &distance, x->dtype);
+    if (assignment)
+        compare_array(c, assignment, &element, x->dtype);
+}
+
 static const struct {
     const char *array;
     equinv_projection_kind kind;
@@ -165,8 +184,15 @@ void run_rows(golden_case *c)
             run_projection_kind(c, &desc, row_kinds[i].array, NULL, &x,
                                 row_kinds[i].masked ? &mask : NULL);
         }
-        if (has_array(c, "distance") && x.shape[2] == 1)
-            compare_distances(c, equinv_symmetric(), &x, false);
+        if (has_array(c, "distance"))
+            compare_rows(c, &x, "distance", has_array(c, "assignment") ? "assignment" : NULL);
+        if (has_array(c, "distance_padded")) { /* absent rows as zeros */
+            const equinv_tensor padded = want_as(c, "x", dtype), mask = want_as(c, "mask", dtype);
+            for (int64_t i = 0; i < equinv_tensor_count(&padded); i++)
+                if (tensor_get(&mask, i / x.shape[2]) == 0)
+                    tensor_set(&padded, i, 0);
+            compare_rows(c, &padded, "distance_padded", NULL);
+        }
     }
 }
 #endif
