@@ -164,7 +164,8 @@ struct operation {
 extern const operation conv_operation, conv_lift_operation, conv_plane_operation;
 extern const operation project_operation, rowsort_operation, templates_operation;
 extern const operation orbit_distance_operation;
-extern const operation act_operation, relu_operation, batch_norm_operation, pool_operation;
+extern const operation act_operation, relu_operation, batch_norm_operation, pool_operation,
+    upsample_operation;
 extern const operation dense_operation;
 extern const operation extract_operation, train_step_operation;
 

@@ -194,6 +194,56 @@ const operation pool_operation = {
     .limit = 1e-6,
 };
 
+/* ---- upsample: --stride is the scale -------------------------------------------------------------- */
+
+static const word upsample_words[] = {
+    {"nearest", EQUINV_UPSAMPLE_NEAREST},
+    {"bilinear", EQUINV_UPSAMPLE_BILINEAR},
+    {"corners", EQUINV_UPSAMPLE_BILINEAR_CORNERS},
+    {NULL, 0},
+};
+
+static equinv_status upsample_create(problem *p)
+{
+    const bench_case *const c = &p->what;
+    equinv_upsample_desc d = EQUINV_UPSAMPLE_DESC_INIT;
+    int64_t shape[5];
+    d.kind = (equinv_upsample_kind)c->kind;
+    d.dtype = p->dtype;
+    d.batch = c->batch, d.fields = c->fields_in, d.elements = case_order(c);
+    d.height = c->height, d.width = c->width, d.scale = c->stride;
+    d.impl = p->impl;
+    equinv_status status = equinv_upsample_plan_create(p->ctx, &d, &p->plan);
+    if (status || (status = equinv_upsample_output_shape(&d, shape)))
+        return status;
+    p->impl_name = equinv_plan_impl_name(p->plan);
+    if (c->pass == PASS_FORWARD) {
+        status = map_input(p);
+        return status ? status : problem_output(p, p->dtype, 5, shape);
+    }
+    status = problem_input(p, p->dtype, 5, shape);
+    return status ? status : map_output(p);
+}
+
+static equinv_status upsample_run(problem *p)
+{
+    if (p->what.pass == PASS_FORWARD)
+        return equinv_upsample_forward(p->plan, &p->input[0], &p->output[0], NULL, 0);
+    return equinv_upsample_backward(p->plan, &p->input[0], &p->output[0], NULL, 0);
+}
+
+const operation upsample_operation = {
+    .name = "upsample",
+    .purpose = "upsampling, nearest or bilinear",
+    .runner = {.create = upsample_create, .run = upsample_run},
+    .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
+    MAPS(USES_IMPL),
+    .kinds = upsample_words,
+    .kernel = 1,
+    .stride = 2,
+    .limit = 1e-6,
+};
+
 /* ---- dense ---------------------------------------------------------------------------------------- */
 
 static equinv_status dense_create(problem *p)

@@ -55,7 +55,7 @@ static const option_entry entries[] = {
     {"batch", "N", "default 32", INTEGER, IN_CASE(batch), 0},
     {"pass", "PASS", "forward (the default), backward-data, backward-weights", SPECIAL, true, PASS,
      0},
-    {"kind", "KIND", "of project, pool, templates, extract and train-step", TEXT,
+    {"kind", "KIND", "of project, pool, upsample, templates, extract and train-step", TEXT,
      IN_CASE(kind_text), sizeof(((bench_case *)0)->kind_text)},
     {"k", "K", "templates; default 64", INTEGER, IN_CASE(k), 1},
     {"rows", "N", "rows of a sample of rowsort and project kinds of S; default 32", INTEGER,

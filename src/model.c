@@ -20,8 +20,12 @@ enum {
     EPSILON = 1 << 11,
     MOMENTUM = 1 << 12,
     SIGMA = 1 << 13,
+    OUTPUT_PADDING = 1 << 14,
+    UPSAMPLE = 1 << 15,
+    SCALE = 1 << 16,
     WINDOW = KERNEL | STRIDE | PADDING,
-    CONVOLUTION = FIELDS | WINDOW | DILATION | CHANNEL_GROUPS | PADDING_MODE | BIAS
+    CONVOLUTION = FIELDS | WINDOW | DILATION | CHANNEL_GROUPS | PADDING_MODE | BIAS,
+    TRANSPOSED = (CONVOLUTION & ~PADDING_MODE) | OUTPUT_PADDING
 };
 
 #define KEY(member, type)                                                                          \
@@ -43,6 +47,9 @@ const eqi_key eqi_keys[EQI_KEYS] = {
     KEY(epsilon, EQI_KEY_REAL),
     KEY(momentum, EQI_KEY_REAL),
     KEY(sigma, EQI_KEY_REAL),
+    KEY(output_padding, EQI_KEY_COUNT),
+    KEY(upsample, EQI_KEY_UPSAMPLE),
+    KEY(scale, EQI_KEY_COUNT),
 };
 
 static const size_t key_sizes[] = {
@@ -51,6 +58,7 @@ static const size_t key_sizes[] = {
     [EQI_KEY_FLAG] = sizeof(bool),
     [EQI_KEY_PADDING] = sizeof(equinv_padding_mode),
     [EQI_KEY_POOL] = sizeof(equinv_pool_kind),
+    [EQI_KEY_UPSAMPLE] = sizeof(equinv_upsample_kind),
 };
 
 static equinv_status derive_conv(const equinv_model *model, eqi_node *node);
@@ -60,6 +68,7 @@ static equinv_status derive_dropout(const equinv_model *model, eqi_node *node);
 static equinv_status derive_add(const equinv_model *model, eqi_node *node);
 static equinv_status derive_pool(const equinv_model *model, eqi_node *node);
 static equinv_status derive_dense(const equinv_model *model, eqi_node *node);
+static equinv_status derive_upsample(const equinv_model *model, eqi_node *node);
 
 static const struct operation {
     const char *word;
@@ -75,6 +84,9 @@ static const struct operation {
     [EQUINV_LAYER_ADD] = {"add", 2, 0, derive_add},
     [EQUINV_LAYER_POOL] = {"pool", 1, POOL | WINDOW | SIGMA, derive_pool},
     [EQUINV_LAYER_DENSE] = {"dense", 1, FIELDS | BIAS, derive_dense},
+    [EQUINV_LAYER_CONV_TRANSPOSED] = {"conv-transposed", 1, TRANSPOSED, derive_conv},
+    [EQUINV_LAYER_CONV_PLANE_TRANSPOSED] = {"conv-plane-transposed", 1, TRANSPOSED, derive_conv},
+    [EQUINV_LAYER_UPSAMPLE] = {"upsample", 1, UPSAMPLE | SCALE, derive_upsample},
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
@@ -97,6 +109,16 @@ const char *eqi_layer_op_word(equinv_layer_op op)
 const char *eqi_pool_word(equinv_pool_kind kind)
 {
     return (unsigned)kind < POOLS ? pool_words[kind] : NULL;
+}
+
+const char *eqi_upsample_word(equinv_upsample_kind kind)
+{
+    static const char *const words[] = {
+        [EQUINV_UPSAMPLE_NEAREST] = "nearest",
+        [EQUINV_UPSAMPLE_BILINEAR] = "bilinear",
+        [EQUINV_UPSAMPLE_BILINEAR_CORNERS] = "bilinear-corners",
+    };
+    return (unsigned)kind < sizeof words / sizeof *words ? words[kind] : NULL;
 }
 
 const char *eqi_padding_word(equinv_padding_mode mode)
@@ -130,10 +152,15 @@ equinv_conv_desc eqi_model_conv_desc(const equinv_model *model, const eqi_node *
 {
     const int64_t *const src = input_of(model, node)->shape;
     const equinv_layer_desc *const layer = &node->desc;
+    const bool plane =
+        layer->op == EQUINV_LAYER_CONV_PLANE || layer->op == EQUINV_LAYER_CONV_PLANE_TRANSPOSED;
     equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
-    d.kind = layer->op == EQUINV_LAYER_CONV_PLANE ? EQUINV_CONV_TO_PLANE
-             : src[2] == 1 && model->order > 1    ? EQUINV_CONV_LIFTING
-                                                  : EQUINV_CONV_REGULAR;
+    d.kind = plane                             ? EQUINV_CONV_TO_PLANE
+             : src[2] == 1 && model->order > 1 ? EQUINV_CONV_LIFTING
+                                               : EQUINV_CONV_REGULAR;
+    d.transposed = layer->op == EQUINV_LAYER_CONV_TRANSPOSED ||
+                   layer->op == EQUINV_LAYER_CONV_PLANE_TRANSPOSED;
+    d.output_padding = layer->output_padding;
     d.group = model->desc.group;
     d.dtype = model->desc.dtype;
     d.batch = batch;
@@ -186,6 +213,22 @@ equinv_pool_desc eqi_model_pool_desc(const equinv_model *model, const eqi_node *
     return d;
 }
 
+equinv_upsample_desc eqi_model_upsample_desc(const equinv_model *model, const eqi_node *node,
+                                             int64_t batch)
+{
+    const int64_t *const src = input_of(model, node)->shape;
+    equinv_upsample_desc d = EQUINV_UPSAMPLE_DESC_INIT;
+    d.kind = node->desc.upsample;
+    d.dtype = model->desc.dtype;
+    d.batch = batch;
+    d.fields = src[1];
+    d.elements = src[2];
+    d.height = src[3];
+    d.width = src[4];
+    d.scale = node->desc.scale;
+    return d;
+}
+
 equinv_dense_desc eqi_model_dense_desc(const equinv_model *model, const eqi_node *node,
                                        int64_t batch)
 {
@@ -226,17 +269,18 @@ static equinv_status derive_conv(const equinv_model *model, eqi_node *node)
     const eqi_node *const src = input_of(model, node);
     const equinv_conv_desc d = eqi_model_conv_desc(model, node, 1);
     EQI_CHECK(d.kind != EQUINV_CONV_TO_PLANE || src->shape[2] == model->order, SHAPE,
-              "conv-plane reads \"%s\", which has %" PRId64
+              "%s reads \"%s\", which has %" PRId64
               " elements, expected regular fields of %" PRId32,
-              src->name, src->shape[2], model->order);
+              operations[node->desc.op].word, src->name, src->shape[2], model->order);
     int64_t height, width;
     EQI_TRY(equinv_conv_output_size(&d, &height, &width));
     set_shape(node, d.fields_out, d.kind == EQUINV_CONV_TO_PLANE ? 1 : model->order, height, width);
-    const int64_t in = d.fields_in / d.channel_groups, k = d.kernel;
+    const int64_t k = d.kernel, rows = d.transposed ? d.fields_in : d.fields_out;
+    const int64_t columns = (d.transposed ? d.fields_out : d.fields_in) / d.channel_groups;
     if (d.kind == EQUINV_CONV_REGULAR)
-        set_array(model, node, EQI_WEIGHTS, 5, (int64_t[]){d.fields_out, in, model->order, k, k});
+        set_array(model, node, EQI_WEIGHTS, 5, (int64_t[]){rows, columns, model->order, k, k});
     else
-        set_array(model, node, EQI_WEIGHTS, 4, (int64_t[]){d.fields_out, in, k, k});
+        set_array(model, node, EQI_WEIGHTS, 4, (int64_t[]){rows, columns, k, k});
     if (d.bias)
         set_array(model, node, EQI_BIAS, 1, &d.fields_out);
     return EQUINV_OK;
@@ -286,6 +330,12 @@ static equinv_status derive_pool(const equinv_model *model, eqi_node *node)
 {
     const equinv_pool_desc d = eqi_model_pool_desc(model, node, 1);
     return equinv_pool_output_shape(&d, node->shape);
+}
+
+static equinv_status derive_upsample(const equinv_model *model, eqi_node *node)
+{
+    const equinv_upsample_desc d = eqi_model_upsample_desc(model, node, 1);
+    return equinv_upsample_output_shape(&d, node->shape);
 }
 
 static equinv_status derive_dense(const equinv_model *model, eqi_node *node)
@@ -417,6 +467,8 @@ static equinv_status derive(const equinv_model *model, const equinv_layer_desc *
     node->desc.op = layer->op;
     EQI_CHECK(layer->op != EQUINV_LAYER_POOL || eqi_pool_word(layer->pool), ARG,
               "pool is %d, expected one of EQUINV_POOL_", (int)layer->pool);
+    EQI_CHECK(layer->op != EQUINV_LAYER_UPSAMPLE || eqi_upsample_word(layer->upsample), ARG,
+              "upsample is %d, expected one of EQUINV_UPSAMPLE_", (int)layer->upsample);
     EQI_TRY(resolve_inputs(model, layer, node));
     copy_read_members(node, layer);
     EQI_TRY(operations[layer->op].derive(model, node));
@@ -522,6 +574,20 @@ static equinv_status set_to_one(const equinv_model *model, const equinv_tensor *
     return t->ndim ? equinv_tensor_convert(model->ctx, t, 1, 1, t) : EQUINV_OK;
 }
 
+/* Terms of the sum that an output is. A regular field's weights stand for |G| copies. */
+static int64_t fan_in_of(const equinv_model *model, const eqi_node *node)
+{
+    const equinv_layer_desc *const d = &node->desc;
+    if (node->desc.op == EQUINV_LAYER_DENSE)
+        return node->array[EQI_WEIGHTS].shape[1];
+    const int64_t *const src = input_of(model, node)->shape;
+    const int64_t terms = src[1] / d->channel_groups * src[2] * d->kernel * d->kernel;
+    if (!eqi_model_conv_desc(model, node, 1).transposed)
+        return terms;
+    const int64_t met = terms / d->stride / d->stride;
+    return met > 0 ? met : 1;
+}
+
 static equinv_status initialise(const equinv_model *model, const eqi_node *node)
 {
     const equinv_tensor *const weights = &node->array[EQI_WEIGHTS];
@@ -529,14 +595,8 @@ static equinv_status initialise(const equinv_model *model, const eqi_node *node)
     EQI_TRY(set_to_one(model, &node->array[EQI_RUNNING_VAR]));
     if (weights->ndim == 0)
         return EQUINV_OK;
-    /* Every output sums over all weights of its field; a regular field's sum runs over |G| copies. */
-    int64_t fan_in = 1;
-    for (int32_t i = 1; i < weights->ndim; i++)
-        fan_in *= weights->shape[i];
-    if (node->desc.op == EQUINV_LAYER_CONV_PLANE)
-        fan_in *= model->order;
-    return equinv_init_he(model->ctx, model->desc.seed, (uint64_t)(node->number - 1), fan_in,
-                          weights);
+    return equinv_init_he(model->ctx, model->desc.seed, (uint64_t)(node->number - 1),
+                          fan_in_of(model, node), weights);
 }
 
 equinv_status equinv_model_add(equinv_model *model, const equinv_layer_desc *layer)

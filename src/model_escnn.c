@@ -135,10 +135,23 @@ static equinv_status check_expansion(const expanded *e)
     return EQUINV_OK;
 }
 
+/* The convolution whose filter is kept: of a transposed layer the one that it is the adjoint of. */
+static equinv_conv_desc filter_desc(const loader *l, const eqi_node *node)
+{
+    const equinv_conv_desc d = eqi_model_conv_desc(l->model, node, 1);
+    equinv_conv_desc adjoint = d;
+    adjoint.kind = d.kind == EQUINV_CONV_LIFTING    ? EQUINV_CONV_TO_PLANE
+                   : d.kind == EQUINV_CONV_TO_PLANE ? EQUINV_CONV_LIFTING
+                                                    : EQUINV_CONV_REGULAR;
+    adjoint.fields_in = d.fields_out;
+    adjoint.fields_out = d.fields_in;
+    return d.transposed ? adjoint : d;
+}
+
 static equinv_status load_filter(loader *l, const eqi_node *node)
 {
     const equinv_tensor dst = next_staged(l, &node->array[EQI_WEIGHTS]);
-    const equinv_conv_desc d = eqi_model_conv_desc(l->model, node, 1);
+    const equinv_conv_desc d = filter_desc(l, node);
     const int64_t order = l->model->order;
     expanded e = {.file = eqi_safetensors_path(l->file),
                   .layer = node->name,
@@ -245,7 +258,9 @@ static equinv_status load_layer(loader *l, const eqi_node *node)
 {
     switch (node->desc.op) {
     case EQUINV_LAYER_CONV:
-    case EQUINV_LAYER_CONV_PLANE: return load_conv(l, node);
+    case EQUINV_LAYER_CONV_PLANE:
+    case EQUINV_LAYER_CONV_TRANSPOSED:
+    case EQUINV_LAYER_CONV_PLANE_TRANSPOSED: return load_conv(l, node);
     case EQUINV_LAYER_BATCH_NORM: return load_batch_norm(l, node);
     case EQUINV_LAYER_DENSE: return load_dense(l, node);
     case EQUINV_LAYER_POOL: return load_pool(l, node);

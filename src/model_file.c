@@ -27,6 +27,9 @@ static void write_key(eqi_text *text, const equinv_layer_desc *layer, const eqi_
     case EQI_KEY_POOL:
         eqi_text_add_string(text, eqi_pool_word(*(const equinv_pool_kind *)member));
         break;
+    case EQI_KEY_UPSAMPLE:
+        eqi_text_add_string(text, eqi_upsample_word(*(const equinv_upsample_kind *)member));
+        break;
     }
 }
 
@@ -240,6 +243,11 @@ static const char *pool_word(int kind)
     return eqi_pool_word((equinv_pool_kind)kind);
 }
 
+static const char *upsample_word(int kind)
+{
+    return eqi_upsample_word((equinv_upsample_kind)kind);
+}
+
 static const char *padding_word(int mode)
 {
     return eqi_padding_word((equinv_padding_mode)mode);
@@ -260,6 +268,10 @@ static equinv_status read_key(const object *o, const eqi_key *key, equinv_layer_
     case EQI_KEY_POOL:
         EQI_TRY(read_word(o, key->word, EQUINV_POOL_MAX, pool_word, &value));
         *(equinv_pool_kind *)member = (equinv_pool_kind)value;
+        return EQUINV_OK;
+    case EQI_KEY_UPSAMPLE:
+        EQI_TRY(read_word(o, key->word, EQUINV_UPSAMPLE_NEAREST, upsample_word, &value));
+        *(equinv_upsample_kind *)member = (equinv_upsample_kind)value;
         return EQUINV_OK;
     }
     return EQUINV_OK;

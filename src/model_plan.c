@@ -26,6 +26,13 @@ static equinv_status plan_pool(const equinv_model *model, const eqi_node *node, 
     return equinv_pool_plan_create(model->ctx, &d, plan);
 }
 
+static equinv_status plan_upsample(const equinv_model *model, const eqi_node *node, int64_t batch,
+                                   equinv_plan **plan)
+{
+    const equinv_upsample_desc d = eqi_model_upsample_desc(model, node, batch);
+    return equinv_upsample_plan_create(model->ctx, &d, plan);
+}
+
 static equinv_status plan_dense(const equinv_model *model, const eqi_node *node, int64_t batch,
                                 equinv_plan **plan)
 {
@@ -41,6 +48,9 @@ static equinv_status (*const planners[])(const equinv_model *, const eqi_node *,
     [EQUINV_LAYER_BATCH_NORM] = plan_batch_norm,
     [EQUINV_LAYER_POOL] = plan_pool,
     [EQUINV_LAYER_DENSE] = plan_dense,
+    [EQUINV_LAYER_CONV_TRANSPOSED] = plan_conv,
+    [EQUINV_LAYER_CONV_PLANE_TRANSPOSED] = plan_conv,
+    [EQUINV_LAYER_UPSAMPLE] = plan_upsample,
 };
 
 static void release_set(const equinv_context *ctx, eqi_plan_set *set)

@@ -72,6 +72,12 @@ static equinv_status forward_pool(const step *s)
                                s->model->scratch.data, s->model->scratch.size);
 }
 
+static equinv_status forward_upsample(const step *s)
+{
+    return equinv_upsample_forward(s->plan, &s->src[0], &s->dst, s->model->scratch.data,
+                                   s->model->scratch.size);
+}
+
 static equinv_tensor as_rows(const equinv_tensor *map)
 {
     equinv_tensor rows = *map;
@@ -128,6 +134,12 @@ static equinv_status backward_pool(const step *s)
                                 s->model->scratch.data, s->model->scratch.size);
 }
 
+static equinv_status backward_upsample(const step *s)
+{
+    return equinv_upsample_backward(s->plan, &s->diff_dst, &s->diff_src, s->model->scratch.data,
+                                    s->model->scratch.size);
+}
+
 static equinv_status backward_dense(const step *s)
 {
     void *const scratch = s->model->scratch.data;
@@ -154,6 +166,9 @@ static const struct runner {
     [EQUINV_LAYER_ADD] = {forward_add, NULL},
     [EQUINV_LAYER_POOL] = {forward_pool, backward_pool},
     [EQUINV_LAYER_DENSE] = {forward_dense, backward_dense},
+    [EQUINV_LAYER_CONV_TRANSPOSED] = {forward_conv, backward_conv},
+    [EQUINV_LAYER_CONV_PLANE_TRANSPOSED] = {forward_conv, backward_conv},
+    [EQUINV_LAYER_UPSAMPLE] = {forward_upsample, backward_upsample},
 };
 
 static equinv_status in_layer(const eqi_node *node, equinv_status status)

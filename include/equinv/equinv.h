@@ -1273,7 +1273,10 @@ typedef enum equinv_layer_op {
     EQUINV_LAYER_DROPOUT = 5,    /* "dropout", with `p`; identity in evaluation */
     EQUINV_LAYER_ADD = 6,        /* "add": two inputs */
     EQUINV_LAYER_POOL = 7,       /* "pool", with `pool` */
-    EQUINV_LAYER_DENSE = 8       /* "dense": `fields` outputs from all of a sample: [N, fields] */
+    EQUINV_LAYER_DENSE = 8,      /* "dense": `fields` outputs from all of a sample: [N, fields] */
+    EQUINV_LAYER_CONV_TRANSPOSED = 9,        /* "conv-transposed": the adjoints, with .. */
+    EQUINV_LAYER_CONV_PLANE_TRANSPOSED = 10, /* "conv-plane-transposed": .. `output_padding` */
+    EQUINV_LAYER_UPSAMPLE = 11               /* "upsample", with `upsample` and `scale` */
 } equinv_layer_op;
 
 typedef struct equinv_layer_desc {
@@ -1282,19 +1285,23 @@ typedef struct equinv_layer_desc {
     equinv_layer_op op;
     const char
         *from[2];   /* names of inputs; NULL: the layer before (for ADD the second is needed) */
-    int64_t fields; /* CONV, CONV_PLANE, DENSE: outputs */
+    int64_t fields; /* CONV*, DENSE: outputs */
     int64_t kernel, stride, padding, dilation, channel_groups; /* CONV*, POOL: as in their plans */
-    equinv_padding_mode padding_mode;
+    equinv_padding_mode padding_mode;                          /* CONV, CONV_PLANE */
+    int64_t output_padding;                                    /* CONV*_TRANSPOSED */
     bool bias;
     equinv_pool_kind pool;
     double sigma; /* POOL of kind BLUR, whose kernel is not read */
+    equinv_upsample_kind upsample;
+    int64_t scale; /* UPSAMPLE */
     double slope, p, epsilon, momentum;
 } equinv_layer_desc;
 
 #define EQUINV_LAYER_DESC_INIT                                                                     \
     {                                                                                              \
         sizeof(equinv_layer_desc), NULL, EQUINV_LAYER_CONV, {NULL, NULL}, 0, 3, 1, 0, 1, 1,        \
-            EQUINV_PAD_ZEROS, true, EQUINV_POOL_MAX, 0.66, 0.0, 0.5, 1e-5, 0.1                     \
+            EQUINV_PAD_ZEROS, 0, true, EQUINV_POOL_MAX, 0.66, EQUINV_UPSAMPLE_NEAREST, 2, 0.0,     \
+            0.5, 1e-5, 0.1                                                                         \
     }
 
 /* Creates a model without layers. */
@@ -1306,8 +1313,8 @@ EQUINV_API void equinv_model_destroy(equinv_model *model);
 
 /*
  * Appends a layer; its shape follows from its inputs and is checked here. Parameters are created:
- * He initialisation for weights (equinv_init_he, stream = layer number from 0), 0 for bias and
- * beta, 1 for gamma. Members that the operation does not read are set to their defaults. On failure
+ * He initialisation for weights (equinv_init_he, stream = layer number from 0; transposed, fan_in is
+ * that of the input divided by stride^2: what meets in a pixel), 0 for bias and beta, 1 for gamma. Members that the operation does not read are set to their defaults. On failure
  * the model is as before; at most 1024 layers (UNSUPPORTED). What a forward kept is forgotten.
  */
 EQUINV_API equinv_status equinv_model_add(equinv_model *model, const equinv_layer_desc *layer);

@@ -30,7 +30,8 @@ typedef enum eqi_key_type {
     EQI_KEY_REAL,  /* double */
     EQI_KEY_FLAG,  /* bool */
     EQI_KEY_PADDING,
-    EQI_KEY_POOL
+    EQI_KEY_POOL,
+    EQI_KEY_UPSAMPLE
 } eqi_key_type;
 
 typedef struct eqi_key {
@@ -39,7 +40,7 @@ typedef struct eqi_key {
     eqi_key_type type;
 } eqi_key;
 
-#define EQI_KEYS 14
+#define EQI_KEYS 17
 extern const eqi_key eqi_keys[EQI_KEYS];
 
 /* Bits of eqi_keys that this layer reads; the operation (and the kind of a pool) must be known. */
@@ -48,6 +49,7 @@ unsigned eqi_layer_keys(const equinv_layer_desc *layer);
 /* Names of enumerators; NULL for unknown ones. The list ends with NULL. */
 const char *eqi_layer_op_word(equinv_layer_op op);
 const char *eqi_pool_word(equinv_pool_kind kind);
+const char *eqi_upsample_word(equinv_upsample_kind kind);
 const char *eqi_padding_word(equinv_padding_mode mode);
 
 /* Where a node's values stand in a block of memory while steps first .. last run. */
@@ -134,6 +136,8 @@ equinv_batch_norm_desc eqi_model_batch_norm_desc(const equinv_model *model, cons
                                                  int64_t batch);
 equinv_pool_desc eqi_model_pool_desc(const equinv_model *model, const eqi_node *node,
                                      int64_t batch);
+equinv_upsample_desc eqi_model_upsample_desc(const equinv_model *model, const eqi_node *node,
+                                             int64_t batch);
 equinv_dense_desc eqi_model_dense_desc(const equinv_model *model, const eqi_node *node,
                                        int64_t batch);
 

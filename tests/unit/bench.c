@@ -113,6 +113,8 @@ static const struct {
     {"--op pool --kind group-mean --batch 2 --pass backward-data", 1e-6},
     {"--op pool --kind average --kernel 3 --batch 2", 1e-6},
     {"--op pool --kind blur --kernel 5 --batch 2", 1e-6},
+    {"--op upsample --kind bilinear --batch 2", 1e-6},
+    {"--op upsample --kind nearest --stride 3 --batch 2 --pass backward-data", 1e-6},
     {"--op pool --kind blur --kernel 5 --batch 2 --pass backward-data", 1e-6},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2", 1e-5},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2 --pass backward-data", 1e-5},

@@ -216,7 +216,9 @@ static equinv_tensor run_plainly(equinv_context *ctx, equinv_model *m, const equ
             break;
         }
         case EQUINV_LAYER_CONV:
-        case EQUINV_LAYER_CONV_PLANE: {
+        case EQUINV_LAYER_CONV_PLANE:
+        case EQUINV_LAYER_CONV_TRANSPOSED:
+        case EQUINV_LAYER_CONV_PLANE_TRANSPOSED: {
             const equinv_conv_desc d = eqi_model_conv_desc(m, node, n);
             OK(equinv_conv_plan_create(ctx, &d, &plan));
             OK(equinv_conv_forward(plan, src, &a[EQI_WEIGHTS], bias, dst, NULL, 0));
@@ -237,6 +239,12 @@ static equinv_tensor run_plainly(equinv_context *ctx, equinv_model *m, const equ
             const equinv_pool_desc d = eqi_model_pool_desc(m, node, n);
             OK(equinv_pool_plan_create(ctx, &d, &plan));
             OK(equinv_pool_forward(plan, src, dst, NULL, 0, NULL, 0));
+            break;
+        }
+        case EQUINV_LAYER_UPSAMPLE: {
+            const equinv_upsample_desc d = eqi_model_upsample_desc(m, node, n);
+            OK(equinv_upsample_plan_create(ctx, &d, &plan));
+            OK(equinv_upsample_forward(plan, src, dst, NULL, 0));
             break;
         }
         default: {
@@ -583,7 +591,7 @@ START_TEST(wrong_layers)
     WRONG(ARG, "taken", init, d.name = "conv1");
     WRONG(ARG, "taken", init, d.name = "input");
     WRONG(ARG, "op is 0", conv_of("x", 2, 3), d.op = 0);
-    WRONG(ARG, "op is 9", conv_of("x", 2, 3), d.op = 9);
+    WRONG(ARG, "op is 12", conv_of("x", 2, 3), d.op = 12);
     WRONG(ARG, "op is -1", conv_of("x", 2, 3), d.op = (equinv_layer_op)-1);
     WRONG(ARG, "from[0]: layer is \"nowhere\", expected one of input, conv1", conv_of("x", 2, 3),
           d.from[0] = "nowhere");
@@ -605,6 +613,13 @@ START_TEST(wrong_layers)
     WRONG(SHAPE, "regular fields", conv_of("x", 2, 1), d.op = EQUINV_LAYER_CONV_PLANE);
     WRONG(SHAPE, "layer \"x\"", pool_of("x", EQUINV_POOL_GROUP_MAX, 1), (void)0);
     WRONG(ARG, "pool is 0", pool_of("x", 0, 2), (void)0);
+    WRONG(ARG, "upsample is 4", layer_of(EQUINV_LAYER_UPSAMPLE, "x"), d.upsample = 4);
+    WRONG(SHAPE, "scale is 0", layer_of(EQUINV_LAYER_UPSAMPLE, "x"), d.scale = 0);
+    WRONG(SHAPE, "output_padding is 1", conv_of("x", 2, 3), d.op = EQUINV_LAYER_CONV_TRANSPOSED,
+          d.output_padding = 1);
+    WRONG(SHAPE, "conv-plane-transposed reads", conv_of("x", 2, 3),
+          d.op = EQUINV_LAYER_CONV_PLANE_TRANSPOSED);
+    WRONG(ARG, "sigma is -1", pool_of("x", EQUINV_POOL_BLUR, 2), d.sigma = -1);
     WRONG(ARG, "pool is 77", pool_of("x", 77, 2), (void)0);
     WRONG(SHAPE, "kernel", pool_of("x", EQUINV_POOL_MAX, 0), d.from[0] = "conv1");
     WRONG(SHAPE, "padding", pool_of("x", EQUINV_POOL_MAX, 2), d.padding = 2, d.from[0] = "conv1");

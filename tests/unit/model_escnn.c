@@ -57,6 +57,25 @@ static void checkpoint_free(checkpoint *c)
         equinv_tensor_destroy(c->ctx, &c->tensors[i]);
 }
 
+static bool is_conv(equinv_layer_op op)
+{
+    return op == EQUINV_LAYER_CONV || op == EQUINV_LAYER_CONV_PLANE ||
+           op == EQUINV_LAYER_CONV_TRANSPOSED || op == EQUINV_LAYER_CONV_PLANE_TRANSPOSED;
+}
+
+/* Of a transposed layer the convolution from its output to its input. */
+static equinv_conv_desc filter_desc(const equinv_model *m, const eqi_node *node)
+{
+    equinv_conv_desc d = eqi_model_conv_desc(m, node, 1);
+    if (!d.transposed)
+        return d;
+    const int64_t fields = d.fields_in;
+    d.fields_in = d.fields_out, d.fields_out = fields;
+    if (d.kind != EQUINV_CONV_REGULAR)
+        d.kind = d.kind == EQUINV_CONV_LIFTING ? EQUINV_CONV_TO_PLANE : EQUINV_CONV_LIFTING;
+    return d;
+}
+
 /*
  * The filter by the action alone: as a set of fields over the taps, its row for g is g acting on its
  * row for e (group to plane: column h from column e).
@@ -64,7 +83,7 @@ static void checkpoint_free(checkpoint *c)
 static void expand(equinv_context *ctx, const equinv_model *m, const eqi_node *node,
                    const equinv_tensor *filter)
 {
-    const equinv_conv_desc d = eqi_model_conv_desc(m, node, 1);
+    const equinv_conv_desc d = filter_desc(m, node);
     const equinv_tensor *const psi = &node->array[EQI_WEIGHTS];
     const int64_t out = d.fields_out, in = d.fields_in / d.channel_groups, k = d.kernel;
     const int64_t G = m->order;
@@ -109,16 +128,18 @@ static checkpoint checkpoint_of(equinv_context *ctx, const equinv_model *m)
     for (int32_t i = 1; i < m->count; i++) {
         const eqi_node *const node = m->nodes[i];
         const equinv_tensor *const a = node->array;
-        if (node->desc.op == EQUINV_LAYER_CONV || node->desc.op == EQUINV_LAYER_CONV_PLANE) {
-            const equinv_conv_desc d = eqi_model_conv_desc(m, node, 1);
-            const int64_t Go = node->shape[2], Gi = d.kind == EQUINV_CONV_LIFTING ? 1 : m->order;
+        if (is_conv(node->desc.op)) {
+            const equinv_conv_desc d = filter_desc(m, node);
+            const int64_t Go = d.kind == EQUINV_CONV_TO_PLANE ? 1 : m->order,
+                          Gi = d.kind == EQUINV_CONV_LIFTING ? 1 : m->order;
             const int64_t shape[] = {d.fields_out * Go, d.fields_in / d.channel_groups * Gi,
                                      d.kernel, d.kernel};
             expand(ctx, m, node, put(&c, node->name, "filter", 4, shape));
             if (a[EQI_BIAS].ndim) {
-                const equinv_tensor *const t = put(&c, node->name, "expanded_bias", 1, shape);
-                for (int64_t k = 0; k < shape[0]; k++)
-                    tensor_set(t, k, tensor_get(&a[EQI_BIAS], k / Go));
+                const int64_t channels = node->shape[1] * node->shape[2];
+                const equinv_tensor *const t = put(&c, node->name, "expanded_bias", 1, &channels);
+                for (int64_t k = 0; k < channels; k++)
+                    tensor_set(t, k, tensor_get(&a[EQI_BIAS], k / node->shape[2]));
             }
             put(&c, node->name, "weights", 1, shape); /* escnn's own coefficients: ignored */
         }

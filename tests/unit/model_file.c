@@ -46,7 +46,9 @@ static void assert_same_models(const equinv_model *a, const equinv_model *b)
                   s.stride == t.stride && s.padding == t.padding && s.dilation == t.dilation &&
                   s.channel_groups == t.channel_groups && s.padding_mode == t.padding_mode &&
                   s.bias == t.bias && s.pool == t.pool && s.slope == t.slope && s.p == t.p &&
-                  s.epsilon == t.epsilon && s.momentum == t.momentum && s.sigma == t.sigma);
+                  s.epsilon == t.epsilon && s.momentum == t.momentum && s.sigma == t.sigma &&
+                  s.output_padding == t.output_padding && s.upsample == t.upsample &&
+                  s.scale == t.scale);
         for (int which = 0; which < EQI_ARRAYS; which++) {
             const equinv_tensor *const x = &a->nodes[i]->array[which];
             const equinv_tensor *const y = &b->nodes[i]->array[which];

@@ -103,7 +103,10 @@ static void add_conv(builder *b, int64_t fields)
     d.bias = chance(b, 50);
     if (chance(b, 20))
         d.padding_mode = EQUINV_PAD_CIRCULAR;
-    if (!b->options.exact && chance(b, 30)) {
+    if (chance(b, 10)) {
+        d.op = EQUINV_LAYER_CONV_TRANSPOSED;
+        d.padding_mode = EQUINV_PAD_ZEROS;
+    } else if (!b->options.exact && chance(b, 30)) {
         d.kernel = rng_range(b->r, 1, 4);
         d.padding = rng_range(b->r, 1, 2);
         d.stride = rng_range(b->r, 1, 2);
@@ -152,6 +155,25 @@ static void add_window(builder *b)
         model_add(b->model, d);
 }
 
+/* Twice the size, by pixels or by a transposed convolution. */
+static void add_larger(builder *b)
+{
+    const int64_t *const shape = last_shape(b);
+    if (shape[2] != b->model->order || shape[3] > 6 || shape[4] > 6)
+        return;
+    if (chance(b, 50)) {
+        equinv_layer_desc d = layer_of(EQUINV_LAYER_UPSAMPLE, next_name(b));
+        d.upsample = (equinv_upsample_kind)rng_range(b->r, 1, 3);
+        model_add(b->model, d);
+        return;
+    }
+    equinv_layer_desc d = conv_of(next_name(b), rng_range(b->r, 1, 3), 3);
+    d.op = EQUINV_LAYER_CONV_TRANSPOSED;
+    d.stride = 2;
+    d.output_padding = b->options.exact ? 0 : rng_range(b->r, 0, 1);
+    model_add(b->model, d);
+}
+
 /* A residual block: the value before it is read three times, by whatever comes first. */
 static void add_residual(builder *b)
 {
@@ -189,6 +211,8 @@ equinv_model *network_random(equinv_context *ctx, rng *r, network_options option
     for (int64_t blocks = rng_range(r, 0, 2); blocks > 0; blocks--) {
         if (chance(&b, 40))
             add_window(&b);
+        if (chance(&b, 20))
+            add_larger(&b);
         if (chance(&b, 50))
             add_residual(&b);
         else
@@ -197,7 +221,7 @@ equinv_model *network_random(equinv_context *ctx, rng *r, network_options option
     }
     if (chance(&b, 30)) {
         equinv_layer_desc d = conv_of(next_name(&b), rng_range(r, 1, 3), 3);
-        d.op = EQUINV_LAYER_CONV_PLANE;
+        d.op = chance(&b, 70) ? EQUINV_LAYER_CONV_PLANE : EQUINV_LAYER_CONV_PLANE_TRANSPOSED;
         model_add(b.model, d);
         if (chance(&b, 30))
             add_conv(&b, 1); /* lifting again */
