@@ -301,9 +301,13 @@ static equinv_status transposed_bias(const eqi_conv_plan *plan, const equinv_ten
                              scratch);
 }
 
-static const eqi_conv_implementation gemm = {
+const eqi_conv_implementation eqi_cuda_conv_gemm = {
     {"conv/gemm", supports}, table_size,       prepare,         pack, forward,
     backward_data,           backward_weights, transposed_bias,
 };
 
-const eqi_implementation *const eqi_cuda_conv_list[] = {&gemm.head, NULL};
+const eqi_implementation *const eqi_cuda_conv_list[] = {
+    &eqi_cuda_conv_gfourier.head,
+    &eqi_cuda_conv_gemm.head,
+    NULL,
+};

@@ -11,6 +11,8 @@ extern "C" {
 #include "internal/conv.h"
 }
 
+extern const eqi_conv_implementation eqi_cuda_conv_gfourier, eqi_cuda_conv_gemm;
+
 /* Extents of the dense filter: for each channel group outputs x inputs, row-major. */
 typedef struct eqi_conv_bank {
     int64_t groups, outputs, inputs; /* inputs: channels x taps */

@@ -7,6 +7,7 @@
 
 #ifdef EQI_CUDA_ON_HOST
 #include "tests/cuda_host/cuda_host.h"
+#define EQI_UNROLL
 #else
 
 #include <cublas_v2.h>
@@ -30,6 +31,9 @@
 #define EQI_DYNAMIC_SHARED(type, name)                                                             \
     extern __shared__ __align__(16) unsigned char eqi_dynamic_shared_[];                           \
     type *const name = reinterpret_cast<type *>(eqi_dynamic_shared_)
+
+/* Before a loop whose arrays are meant for registers, or whose body is too small to stand alone. */
+#define EQI_UNROLL _Pragma("unroll")
 
 /* Vectors at an address that is aligned to them. */
 template <typename V, typename T> static __device__ __forceinline__ V eqi_load_vector(const T *from)

@@ -98,9 +98,12 @@ START_TEST(equals_ref)
     for (uint64_t seed = (uint64_t)_i * SHAPES; seed < (uint64_t)(_i + 1) * SHAPES; seed++) {
         rng r = {seed};
         equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
-        d.impl = seed % 4 / 2 ? "gemm" : NULL;
+        d.impl = "gfourier";
+        const bool fourier = conv_takes(cuda, &d);
+        d.impl = seed % 8 == 3 ? "gemm" : NULL;
         pair p = pair_new(cpu, cuda, &r, &d, seed % 3 == 0);
-        ck_assert_str_eq(equinv_plan_impl_name(p.plan), "conv/gemm");
+        ck_assert_str_eq(equinv_plan_impl_name(p.plan),
+                         fourier && !d.impl ? "conv/gfourier" : "conv/gemm");
         pair_run(&p, &p.laid[1].view);
         pair_compare(&p, seed);
         pair_free(&p);
@@ -110,7 +113,51 @@ START_TEST(equals_ref)
 END_TEST
 
 /*
- * More than a tile holds: 64 MiB of patches, in pixels, images, channel groups and channels; and more
+ * Every way in which the Fourier form cuts its work: few and many fields of both sides, images beside
+ * each other in a thread and some missing, patches of wide and of tall images, several parts of src.
+ */
+START_TEST(tiles_of_the_fourier_form)
+{
+    static const struct {
+        equinv_conv_kind kind;
+        int group;
+        int64_t batch, in, out, height, width, k, s, p, d;
+        equinv_padding_mode mode;
+    } table[] = {
+        {EQUINV_CONV_REGULAR, 2, 9, 3, 9, 14, 14, 3, 1, 1, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_REGULAR, 2, 8, 2, 33, 7, 7, 3, 1, 1, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_REGULAR, 5, 6, 3, 8, 9, 9, 3, 1, 1, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_REGULAR, 5, 1, 5, 3, 12, 5, 3, 1, 0, 1, EQUINV_PAD_CIRCULAR},
+        {EQUINV_CONV_REGULAR, 4, 5, 9, 8, 30, 3, 1, 1, 0, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_REGULAR, 1, 3, 2, 17, 6, 150, 2, 1, 2, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_REGULAR, 3, 2, 1, 2, 60, 70, 3, 2, 1, 2, EQUINV_PAD_CIRCULAR},
+        {EQUINV_CONV_REGULAR, 2, 40, 2, 8, 1, 1, 3, 1, 1, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_REGULAR, 2, 1, 1, 1, 16, 16, 16, 1, 2, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_LIFTING, 5, 4, 2, 5, 20, 22, 5, 1, 2, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_LIFTING, 2, 11, 1, 16, 11, 11, 4, 3, 0, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_TO_PLANE, 5, 7, 4, 9, 10, 10, 3, 1, 1, 1, EQUINV_PAD_ZEROS},
+        {EQUINV_CONV_TO_PLANE, 1, 3, 4, 40, 8, 9, 5, 1, 7, 1, EQUINV_PAD_ZEROS},
+    };
+    equinv_context *const cpu = context_new(), *const cuda = cuda_context_new();
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        rng r = {i};
+        equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+        d.kind = table[i].kind, d.group = conv_groups[table[i].group];
+        d.batch = table[i].batch, d.fields_in = table[i].in, d.fields_out = table[i].out;
+        d.height = table[i].height, d.width = table[i].width, d.kernel = table[i].k;
+        d.stride = table[i].s, d.padding = table[i].p, d.dilation = table[i].d;
+        d.padding_mode = table[i].mode, d.bias = i % 2, d.impl = "gfourier";
+        pair p = pair_new(cpu, cuda, &r, &d, i % 4 < 2);
+        pair_run(&p, &p.laid[1].view);
+        pair_compare(&p, i);
+        pair_free(&p);
+    }
+    equinv_context_destroy(cuda), equinv_context_destroy(cpu);
+}
+END_TEST
+
+/*
+ * More than a tile of conv/gemm holds: 64 MiB of patches, in pixels, images, channel groups and channels; and more
  * pixels than one part of the weights' gradient sums.
  */
 START_TEST(several_tiles)
@@ -290,7 +337,8 @@ START_TEST(names_and_what_is_too_large)
     equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
     d.batch = d.fields_in = d.fields_out = 1, d.height = d.width = 5;
     d.impl = "ref";
-    FAILS(EQUINV_ERR_ARG, "expected one of gemm", equinv_conv_plan_create(cuda, &d, &plan));
+    FAILS(EQUINV_ERR_ARG, "expected one of gfourier, gemm",
+          equinv_conv_plan_create(cuda, &d, &plan));
     d.impl = "gemm";
     d.fields_in = d.fields_out = INT64_C(1) << 25, d.channel_groups = 8;
     FAILS(EQUINV_ERR_UNSUPPORTED, "2^40", equinv_conv_plan_create(cuda, &d, &plan));
@@ -304,10 +352,35 @@ START_TEST(names_and_what_is_too_large)
 }
 END_TEST
 
+START_TEST(what_the_fourier_form_declines)
+{
+    equinv_context *const cuda = cuda_context_new();
+    equinv_plan *plan = NULL;
+    equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+    d.batch = 1, d.fields_in = d.fields_out = 2, d.height = d.width = 5;
+    d.impl = "gfourier", d.dtype = EQUINV_F64;
+    FAILS(EQUINV_ERR_UNSUPPORTED, "f32 only", equinv_conv_plan_create(cuda, &d, &plan));
+    d.dtype = EQUINV_F32, d.group = conv_groups[0];
+    FAILS(EQUINV_ERR_UNSUPPORTED, "one element", equinv_conv_plan_create(cuda, &d, &plan));
+    d.group = conv_groups[2], d.channel_groups = 2;
+    FAILS(EQUINV_ERR_UNSUPPORTED, "one channel group", equinv_conv_plan_create(cuda, &d, &plan));
+    d.channel_groups = 1, d.height = d.width = 17, d.kernel = 17;
+    FAILS(EQUINV_ERR_UNSUPPORTED, "up to 16", equinv_conv_plan_create(cuda, &d, &plan));
+    d.kernel = 16, d.dilation = 20, d.height = d.width = 301;
+    FAILS(EQUINV_ERR_UNSUPPORTED, "shared memory", equinv_conv_plan_create(cuda, &d, &plan));
+    d.impl = NULL;
+    OK(equinv_conv_plan_create(cuda, &d, &plan));
+    ck_assert_str_eq(equinv_plan_impl_name(plan), "conv/gemm");
+    equinv_plan_destroy(plan);
+    equinv_context_destroy(cuda);
+}
+END_TEST
+
 int main(void)
 {
     const test_entry tests[] = {
         {equals_ref, 2},
+        {tiles_of_the_fourier_form, 1},
         {several_tiles, 1},
         {packed_weights_and_the_same_bits, 1},
         {backward_passes_are_adjoints, 1},
@@ -315,6 +388,7 @@ int main(void)
         {not_a_number_stays_in_its_sample, 1},
         {scratch_of_the_caller, 1},
         {names_and_what_is_too_large, 1},
+        {what_the_fourier_form_declines, 1},
     };
     return run_cuda_tests("cuda/conv", tests, sizeof tests / sizeof *tests);
 }
