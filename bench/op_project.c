@@ -113,7 +113,7 @@ static double project_products(const bench_case *c)
     return (double)c->batch * dimension * (double)c->k * (linear ? 1 : (double)case_order(c));
 }
 
-static const char *const impls[] = {"gemm", "network", "ref", NULL};
+static const char *const impls[] = {"gfourier", "gemm", "network", "ref", NULL};
 
 const operation project_operation = {
     .name = "project",

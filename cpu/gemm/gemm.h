@@ -18,6 +18,7 @@ typedef struct eqi_gemm_args {
     int64_t lda;
     const void *b;
     int64_t ldb;
+    bool packed_b; /* B's rows are short and close together: it is read where it stands */
     bool accumulate;
     void *c;
     int64_t ldc;

@@ -206,7 +206,7 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
         for (int64_t i = 0; i < NAME(depth); i++)
             steps[i] = i * (args->transpose_a ? args->lda : 1);
     /* With few rows, B is read where it stands: packing would cost as much as the product. */
-    const bool in_place = !args->transpose_b && m <= 2 * ROWS;
+    const bool in_place = !args->transpose_b && (args->packed_b || m <= 2 * ROWS);
     for (int64_t j0 = 0; j0 < n; j0 += NAME(span)) {
         const int64_t j1 = NAME(smaller)(n, j0 + NAME(span));
         int64_t k0 = 0;

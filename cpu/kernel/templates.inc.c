@@ -2,10 +2,10 @@
  * Random templates by the recipe of src/internal/templates.h, LANES Philox blocks at once: the same
  * operations in the same order as there, so the same bits.
  *
- * Layout  Rounds run on two vectors of 64-bit lanes, each block's word in the lower half: the upper half
- *         of a product is what the next round wants shifted down, and needs no other care. A vector of the
- *         merged results has lane 4 L + r of block LANES / 4 r + L, so that turning 4 x 4 words inside
- *         every 16 bytes gives four coordinates a block, in order.
+ * Layout  Rounds run on two vectors of 64-bit lanes, each block's word in the lower half: the upper
+ *         half of a product is what the next round wants shifted down, and needs no other care. A
+ *         vector of the merged results has lane 4 L + r of block LANES / 4 r + L, so that turning 4
+ *         x 4 words inside every 16 bytes gives four coordinates a block, in order.
  * Why     32-bit lanes would want a shuffle for each half of each product.
  *
  * The includer sets a header of cpu/simd/.

@@ -292,6 +292,32 @@ static inline vf32 vf32_select(vu32 which, vf32 a, vf32 b)
     return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(which));
 }
 
+/* ---- orbits ---------------------------------------------------------------------------------- */
+
+/* Pieces of 16 bytes, as many rows as a vector has of them: rows become columns. */
+static inline void vf32_transpose_quads(vf32 row[2])
+{
+    const vf32 a = row[0], b = row[1];
+    row[0] = _mm256_permute2f128_ps(a, b, 0x20);
+    row[1] = _mm256_permute2f128_ps(a, b, 0x31);
+}
+
+static inline vf32 vf32_abs(vf32 v)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
+}
+
+static inline bool vf32_any_nan(vf32 v)
+{
+    return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
+}
+
+/* Small whole numbers as integers. */
+static inline void vf32_store_i32(int32_t *p, vf32 v)
+{
+    _mm256_storeu_si256((__m256i *)p, _mm256_cvtps_epi32(v));
+}
+
 /* ---- rows of maxima --------------------------------------------------------------------------- */
 
 /* Lanes 0 .. count - 1 alone. */

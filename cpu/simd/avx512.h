@@ -291,6 +291,37 @@ static inline vf32 vf32_select(vu32 which, vf32 a, vf32 b)
     return _mm512_mask_blend_ps(_mm512_movepi32_mask(which), a, b);
 }
 
+/* ---- orbits ---------------------------------------------------------------------------------- */
+
+/* Pieces of 16 bytes, as many rows as a vector has of them: rows become columns. */
+static inline void vf32_transpose_quads(vf32 row[4])
+{
+    const __m512 a = _mm512_shuffle_f32x4(row[0], row[1], 0x44);
+    const __m512 b = _mm512_shuffle_f32x4(row[2], row[3], 0x44);
+    const __m512 c = _mm512_shuffle_f32x4(row[0], row[1], 0xee);
+    const __m512 d = _mm512_shuffle_f32x4(row[2], row[3], 0xee);
+    row[0] = _mm512_shuffle_f32x4(a, b, 0x88);
+    row[1] = _mm512_shuffle_f32x4(a, b, 0xdd);
+    row[2] = _mm512_shuffle_f32x4(c, d, 0x88);
+    row[3] = _mm512_shuffle_f32x4(c, d, 0xdd);
+}
+
+static inline vf32 vf32_abs(vf32 v)
+{
+    return _mm512_abs_ps(v);
+}
+
+static inline bool vf32_any_nan(vf32 v)
+{
+    return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
+}
+
+/* Small whole numbers as integers. */
+static inline void vf32_store_i32(int32_t *p, vf32 v)
+{
+    _mm512_storeu_si512(p, _mm512_cvtps_epi32(v));
+}
+
 /* ---- rows of maxima --------------------------------------------------------------------------- */
 
 /* Lanes 0 .. count - 1 alone. */

@@ -187,6 +187,11 @@ static inline vf32 vf32_sub(vf32 a, vf32 b)
     return a - b;
 }
 
+static inline vf32 vf32_mul(vf32 a, vf32 b)
+{
+    return a * b;
+}
+
 /* The sum of all lanes, always in the same order. */
 static inline float vf32_sum(vf32 v)
 {
@@ -200,6 +205,31 @@ static inline vf32 vf32_load_part(const float *p, int first, int last)
     for (int i = first; i < last; i++)
         v[i] = p[i];
     return v;
+}
+
+/* ---- orbits ---------------------------------------------------------------------------------- */
+
+/* Pieces of 16 bytes, as many rows as a vector has of them: rows become columns. */
+static inline void vf32_transpose_quads(vf32 row[1])
+{
+    (void)row;
+}
+
+static inline vf32 vf32_abs(vf32 v)
+{
+    return (vf32)((vi32)v & INT32_MAX);
+}
+
+static inline bool vf32_any_nan(vf32 v)
+{
+    return (v[0] != v[0]) | (v[1] != v[1]) | (v[2] != v[2]) | (v[3] != v[3]);
+}
+
+/* Small whole numbers as integers. */
+static inline void vf32_store_i32(int32_t *p, vf32 v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (int32_t)v[i];
 }
 
 /* ---- rows of maxima --------------------------------------------------------------------------- */

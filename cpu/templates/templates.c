@@ -2,7 +2,10 @@
 
 #include "internal/tensor.h"
 
-/* Numbers of one task, a multiple of those in a group of blocks; they stay in the first-level cache. */
+/*
+ * Numbers of one task, a multiple of those in a group of blocks; they stay in the first-level
+ * cache.
+ */
 enum { PART = 4096 };
 
 typedef struct job {

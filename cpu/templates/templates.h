@@ -1,4 +1,7 @@
-/* Random templates by vector kernels: one on every level but scalar, which has no fused multiply-add. */
+/*
+ * Random templates by vector kernels: one on every level but scalar, which has no fused
+ * multiply-add.
+ */
 #ifndef EQI_TEMPLATES_KERNELS_H
 #define EQI_TEMPLATES_KERNELS_H
 

@@ -1049,6 +1049,7 @@ EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *project
  * dst    equinv_projection_output_shape; SORT of one channel also [B, n]
  * saved  equinv_projection_saved_size bytes, or NULL, 0 if no backward follows
  * order  -0 and +0 sort as equal (the lower index first), NaN after +inf and before the fill values
+ * An infinity in a latent makes its codes infinite or NaN, depending on the implementation.
  */
 EQUINV_API equinv_status equinv_project_forward(const equinv_projection *projection,
                                                 const equinv_tensor *src, const equinv_tensor *mask,

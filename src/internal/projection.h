@@ -28,7 +28,7 @@ typedef struct eqi_projection_implementation {
 
 extern const eqi_implementation *const eqi_projection_list[];
 extern const eqi_projection_implementation eqi_ref_projection, eqi_gemm_projection,
-    eqi_network_projection;
+    eqi_gfourier_projection, eqi_network_projection;
 
 struct equinv_projection {
     equinv_context *ctx;

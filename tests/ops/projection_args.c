@@ -74,7 +74,7 @@ START_TEST(create_refuses)
             (d.templates = EQUINV_TEMPLATE_USER, d.user_templates = &narrow));
     REFUSED(DEVICE, "user_templates", good,
             (d.templates = EQUINV_TEMPLATE_USER, d.user_templates = &elsewhere));
-    REFUSED(ARG, "gemm, ref", good, d.impl = "best");
+    REFUSED(ARG, "gfourier, gemm, network, ref", good, d.impl = "best");
 
     REFUSED(ARG, "expected S", good_rows, d.group = equinv_cyclic(4));
     REFUSED(ARG, "n = 2", good_rows, d.group.n = 2);

@@ -32,7 +32,8 @@ static const equinv_projection_kind orbit_kinds[] = {
 };
 enum { ORBIT_KINDS = sizeof orbit_kinds / sizeof *orbit_kinds };
 
-static const char *const implementations[] = {"ref", "gemm"};
+static const char *const implementations[] = {"ref", "gemm", "gfourier"};
+enum { IMPLEMENTATIONS = sizeof implementations / sizeof *implementations };
 
 static inline int32_t order_of(equinv_group g)
 {

@@ -1,0 +1,63 @@
+/*
+ * Transforms of orbits, for projections: sequences over C_n or D_n to coefficients and back, many
+ * at once in vectors. Coefficients of x over C_n, in this order:
+ *     sum x(g), for even n also sum (-1)^g x(g), then for 1 <= j < n / 2 the pair
+ *     C_j = sum x(g) cos(2 pi j g / n), S_j = sum x(g) sin(2 pi j g / n)
+ * Of x over D_n, x0 on the turns r^k and x1 on r^k f, two halves of n numbers:
+ *     half 0   sums x0 + x1 (all, alternating), then  C_j(x0) + C_j(x1), S_j(x1) - S_j(x0)
+ *     half 1   sums x0 - x1,                    then  S_j(x0) + S_j(x1), C_j(x0) - C_j(x1)
+ * The pairs are the columns of sum x(g) rho_j(g)^T, rho_j(r) = [c -s; s c], rho_j(f) = diag(1, -1).
+ * `turned` exchanges the last of half 0 and the first of half 1, which gives the columns of sum
+ * x(g) rho_j(g). Synthesis is the adjoint of analysis with the other `turned`, and its inverse
+ * after weights 1 / |G| on the sums and 2 / |G| on the pairs.
+ */
+#ifndef EQI_GFOURIER_PROJECTION_H
+#define EQI_GFOURIER_PROJECTION_H
+
+#include "internal/projection.h"
+
+typedef struct eqi_orbit_group {
+    int32_t n, order;
+    bool dihedral;
+    const float *cosine, *sine; /* of 2 pi i / n, i < n */
+} eqi_orbit_group;
+
+/* Sequences as rows of vectors: member a of number i is at a step + i. In place where in = out. */
+typedef struct eqi_orbit_transform {
+    const eqi_orbit_group *group;
+    bool turned;
+    int64_t vectors;
+    const float *in;
+    int64_t in_step;
+    float *out;
+    int64_t out_step;
+    float *room; /* 2 |G| vectors */
+} eqi_orbit_transform;
+
+/* Orbits of inner products to codes: member g of orbit i < count is at values[g step + i]. */
+typedef struct eqi_orbit_codes {
+    equinv_projection_kind kind;
+    int32_t order;
+    int64_t count, step; /* a row of members has whole vectors */
+    float *values;       /* left in any order */
+    float *dst;
+    int64_t dst_step, dst_element; /* from one orbit to the next, from one element to the next */
+    void *saved;                   /* NULL: not wanted; as the projection's, not for SORTED */
+} eqi_orbit_codes;
+
+typedef struct eqi_orbit_kernels {
+    int64_t lanes;
+    /* to[a step + i] = from[member[a] + i field], i < count, and 0 up to a whole vector */
+    void (*stage)(const float *from, int64_t field, const int64_t *member, int32_t order,
+                  int64_t count, float *to, int64_t step);
+    void (*analyse)(const eqi_orbit_transform *t);
+    void (*synthesise)(const eqi_orbit_transform *t);
+    void (*reduce)(const eqi_orbit_codes *c);
+} eqi_orbit_kernels;
+
+extern const eqi_orbit_kernels eqi_orbits_scalar;
+#if defined(__x86_64__)
+extern const eqi_orbit_kernels eqi_orbits_avx2, eqi_orbits_avx512;
+#endif
+
+#endif
