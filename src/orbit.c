@@ -34,10 +34,10 @@ equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group group, const e
 
 /* [N, n, c], or [N, n] for one channel. */
 static equinv_status check_rows(const equinv_context *ctx, const equinv_tensor *tensor,
-                                const char *name, equinv_tensor *rows)
+                                const char *name, bool output, equinv_tensor *rows)
 {
     char has[128];
-    EQI_TRY(eqi_check_tensor(ctx, tensor, name, EQI_FLOAT));
+    EQI_TRY((output ? eqi_check_output : eqi_check_tensor)(ctx, tensor, name, EQI_FLOAT));
     *rows = *tensor;
     if (rows->ndim == 2) {
         rows->ndim = 3;
@@ -56,6 +56,21 @@ static equinv_status check_rows(const equinv_context *ctx, const equinv_tensor *
     EQI_CHECK(rows->shape[1] <= INT32_MAX, SHAPE, "%s has %" PRId64 " rows, expected below 2^31",
               name, rows->shape[1]);
     return EQUINV_OK;
+}
+
+equinv_status eqi_check_orbit_group(equinv_group group)
+{
+    const bool symmetric = group.kind == EQUINV_GROUP_SYMMETRIC && group.n == 0;
+    return symmetric ? EQUINV_OK : eqi_check_finite_group(group, "group");
+}
+
+equinv_status eqi_check_points(const equinv_context *ctx, equinv_group group,
+                               const equinv_tensor *tensor, const char *name, bool output,
+                               equinv_tensor *points)
+{
+    return group.kind == EQUINV_GROUP_SYMMETRIC
+               ? check_rows(ctx, tensor, name, output, points)
+               : check_latents(ctx, group, tensor, name, output, points);
 }
 
 static equinv_status check_results(const equinv_context *ctx, const equinv_tensor *x,
@@ -83,15 +98,14 @@ equinv_status equinv_orbit_distance(equinv_context *ctx, equinv_group group, con
 {
     equinv_tensor a, b;
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    const bool symmetric = group.kind == EQUINV_GROUP_SYMMETRIC && group.n == 0;
-    if (!symmetric)
-        EQI_TRY(eqi_check_finite_group(group, "group"));
-    EQI_TRY(symmetric ? check_rows(ctx, x, "x", &a) : check_latents(ctx, group, x, "x", false, &a));
-    EQI_TRY(symmetric ? check_rows(ctx, y, "y", &b) : check_latents(ctx, group, y, "y", false, &b));
+    EQI_TRY(eqi_check_orbit_group(group));
+    EQI_TRY(eqi_check_points(ctx, group, x, "x", false, &a));
+    EQI_TRY(eqi_check_points(ctx, group, y, "y", false, &b));
     EQI_TRY(eqi_check_dtype(y, "y", x->dtype));
     equinv_tensor same = b;
     same.shape[0] = a.shape[0];
     EQI_TRY(eqi_check_same_shape(&same, "y (but for its batch)", &a, "x"));
+    const bool symmetric = group.kind == EQUINV_GROUP_SYMMETRIC;
     EQI_CHECK(!symmetric || !element || !ctx->backend->device, UNSUPPORTED,
               "element is given, expected NULL: the %s backend does not match rows",
               ctx->backend->name);

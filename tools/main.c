@@ -7,7 +7,8 @@
 #include "tools/tool.h"
 
 static const command *const commands[] = {
-    &info_command, &project_command, &report_command, &train_command, &extract_command,
+    &info_command,       &project_command, &report_command,
+    &neighbours_command, &train_command,   &extract_command,
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -128,7 +129,7 @@ static const char *command_words(char *text, size_t size)
 static error_t parse_command(int key, char *argument, struct argp_state *state)
 {
     choice *const chosen = state->input;
-    char words[128];
+    char words[160];
     switch (key) {
     case ARGP_KEY_ARG:
         for (size_t i = 0; i < COMMANDS; i++)

@@ -301,6 +301,22 @@ int projection_shape(const char *path, const equinv_tensor *array, equinv_projec
     return -1;
 }
 
+equinv_status load_real(equinv_context *ctx, const char *path, equinv_tensor *latents)
+{
+    equinv_tensor loaded;
+    equinv_status status = equinv_tensor_load(ctx, path, &loaded);
+    if (status || loaded.dtype == EQUINV_F32 || loaded.dtype == EQUINV_F64) {
+        if (!status)
+            *latents = loaded;
+        return status;
+    }
+    status = equinv_tensor_create(ctx, EQUINV_F32, loaded.ndim, loaded.shape, latents);
+    if (!status)
+        status = equinv_tensor_convert(ctx, &loaded, 1.0, 0.0, latents);
+    equinv_tensor_destroy(ctx, &loaded);
+    return status;
+}
+
 bool same_file(const char *a, const char *b)
 {
     struct stat sa, sb;

@@ -87,23 +87,6 @@ typedef struct work {
     equinv_report report;
 } work;
 
-/* Reads a file as real numbers: integers become f32. */
-static equinv_status load_real(equinv_context *ctx, const char *path, equinv_tensor *latents)
-{
-    equinv_tensor loaded;
-    equinv_status status = equinv_tensor_load(ctx, path, &loaded);
-    if (status || loaded.dtype == EQUINV_F32 || loaded.dtype == EQUINV_F64) {
-        if (!status)
-            *latents = loaded;
-        return status;
-    }
-    status = equinv_tensor_create(ctx, EQUINV_F32, loaded.ndim, loaded.shape, latents);
-    if (!status)
-        status = equinv_tensor_convert(ctx, &loaded, 1.0, 0.0, latents);
-    equinv_tensor_destroy(ctx, &loaded);
-    return status;
-}
-
 static int load_labels(work *w, const char *path, const char *latents_path)
 {
     char has[200];

@@ -22,7 +22,8 @@ typedef struct command {
     int (*run)(int argc, char **argv);
 } command;
 
-extern const command info_command, project_command, report_command, train_command, extract_command;
+extern const command info_command, project_command, report_command, train_command, extract_command,
+    neighbours_command;
 
 /* ---- messages (complain.c; each program has its own tool_say and tool_refused) -------------- */
 
@@ -93,6 +94,9 @@ int projection_group(projection_options *options);
  * on, else the exit code, after a sentence that names the file and the shapes it may have.
  */
 int projection_shape(const char *path, const equinv_tensor *array, equinv_projection_desc *desc);
+
+/* Reads a file as real numbers: integers become f32. */
+equinv_status load_real(equinv_context *ctx, const char *path, equinv_tensor *latents);
 
 /* "[2, 3]" */
 const char *shape_text(int32_t ndim, const int64_t *shape, char *text, size_t size);

@@ -1095,6 +1095,59 @@ EQUINV_API equinv_status equinv_orbit_distance(equinv_context *ctx, equinv_group
                                                const equinv_tensor *distance,
                                                const equinv_tensor *element);
 
+/*
+ * Alignment: dst_i = g y_i with the g that brings y_i nearest to x_i, |x_i - g y_i| = the orbit distance.
+ *
+ * x, y, dst  as for equinv_orbit_distance, all of one shape and dtype; rows are compared one to one. S: n at
+ *            most 512 (UNSUPPORTED)
+ * element    I32 [B], the g (lowest index on ties); S: I32 [B, n], dst_i[r] = y_i[element[i, r]]; NULL: not
+ *            wanted
+ * refused    a CUDA context: UNSUPPORTED
+ */
+EQUINV_API equinv_status equinv_orbit_align(equinv_context *ctx, equinv_group group,
+                                            const equinv_tensor *x, const equinv_tensor *y,
+                                            const equinv_tensor *dst, const equinv_tensor *element);
+
+/*
+ * Geodesics of the quotient: dst[i, s] = (1 - t_s) x_i + t_s g y_i with g as equinv_orbit_align has it, the
+ * straight line from x_i to the nearest point of y_i's orbit. Its image in the quotient has the length of
+ * the orbit distance.
+ *
+ * x, y  as for equinv_orbit_align, [B, ..]; t F32 or F64 [S]; dst [B, S, ..], dtype of x
+ */
+EQUINV_API equinv_status equinv_orbit_interpolate(equinv_context *ctx, equinv_group group,
+                                                  const equinv_tensor *x, const equinv_tensor *y,
+                                                  const equinv_tensor *t, const equinv_tensor *dst);
+
+/*
+ * Canonical representatives: dst_i = g src_i with the g that maximises <w, g src_i>, where w is Gaussian
+ * template number 0 of `seed` (equinv_templates) with the shape of a latent. Latents of one orbit become one
+ * and the same, but where two elements do equally well (then the lowest index decides); near such latents
+ * it is not continuous. dst, element and what is refused: as for equinv_orbit_align, since that g is the
+ * one that brings src_i nearest to w.
+ */
+EQUINV_API equinv_status equinv_orbit_canonicalise(equinv_context *ctx, equinv_group group,
+                                                   uint64_t seed, const equinv_tensor *src,
+                                                   const equinv_tensor *dst,
+                                                   const equinv_tensor *element);
+
+/*
+ * The k nearest orbits of a gallery for every query, exactly: by ascending orbit distance (NaN last), equal
+ * ones by index. Invariants that never exceed the orbit distance leave most of the gallery out: for C_n and
+ * D_n the orbit mean with the length of the rest, for S the sorted channels.
+ *
+ * gallery, queries  [A, ..], [B, ..] as for equinv_orbit_distance, A in 1 .. 2^31 - 1
+ * k                 1 .. A
+ * distance          [B, k], dtype of the queries
+ * index             I32 [B, k], rows of the gallery
+ * refused           a CUDA context: UNSUPPORTED
+ */
+EQUINV_API equinv_status equinv_neighbours(equinv_context *ctx, equinv_group group,
+                                           const equinv_tensor *gallery,
+                                           const equinv_tensor *queries, int64_t k,
+                                           const equinv_tensor *distance,
+                                           const equinv_tensor *index);
+
 /* ---- 14 report ------------------------------------------------------------------------------ */
 
 typedef struct equinv_report_desc {

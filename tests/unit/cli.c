@@ -216,7 +216,8 @@ static void folder_remove(const char *folder)
 
 /* ---- the program as a whole ----------------------------------------------------------------- */
 
-static const char *const commands[] = {"info", "project", "report", "train", "extract"};
+static const char *const commands[] = {"info",       "project", "report",
+                                       "neighbours", "train",   "extract"};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 START_TEST(help_tells_what_there_is)
@@ -1107,6 +1108,77 @@ START_TEST(report_refuses_with_a_sentence)
 }
 END_TEST
 
+/* ---- neighbours ----------------------------------------------------------------------------- */
+
+START_TEST(neighbours_are_the_librarys)
+{
+    enum { K = 3 };
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    rng r = {77};
+    const bool symmetric = _i == 1;
+    const equinv_group group = symmetric ? equinv_symmetric() : equinv_cyclic(4);
+    equinv_tensor data = tensor_random(ctx, &r, EQUINV_F32, 3, 90, 3, 4);
+    equinv_tensor queries = tensor_random(ctx, &r, EQUINV_F32, 3, 70, 3, 4);
+    equinv_tensor index = tensor_new(ctx, EQUINV_I32, 2, 70, K), got_index, got_distance;
+    equinv_tensor distance = tensor_new(ctx, EQUINV_F32, 2, 70, K);
+    OK(equinv_tensor_save(ctx, at(folder, "data.npy"), &data));
+    OK(equinv_tensor_save(ctx, at(folder, "queries.npy"), &queries));
+    OK(equinv_neighbours(ctx, group, &data, &queries, K, &distance, &index));
+    const outcome *const o =
+        RUN(folder, "neighbours", "data.npy", "queries.npy", "--group", symmetric ? "S" : "C4",
+            "--k", "3", "-o", "index.npy", "--distances", "distance.npy", "--json");
+    SUCCEEDS(o);
+    SAYS(o->out, symmetric ? "\"group\": \"S\", \"data\": 90, \"queries\": 70, \"k\": 3"
+                           : "\"group\": \"C4\", \"data\": 90, \"queries\": 70, \"k\": 3");
+    OK(equinv_tensor_load(ctx, at(folder, "index.npy"), &got_index));
+    OK(equinv_tensor_load(ctx, at(folder, "distance.npy"), &got_distance));
+    ASSERT_SAME(&got_index, &index);
+    ASSERT_SAME(&got_distance, &distance);
+    equinv_tensor *const all[] = {&data, &queries, &index, &distance, &got_index, &got_distance};
+    for (int i = 0; i < 6; i++)
+        equinv_tensor_destroy(ctx, all[i]);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+static const struct {
+    const char *const *arguments;
+    int code;
+    const char *words;
+} neighbours_refusals[] = {
+    {ARGUMENTS("z.npy", "--group", "C4", "-o", "i.npy"), USAGE, "two files were expected"},
+    {ARGUMENTS("z.npy", "z.npy", "--group", "C4"), USAGE, "-o is missing"},
+    {ARGUMENTS("z.npy", "z.npy", "-o", "i.npy"), USAGE, "--group is missing"},
+    {ARGUMENTS("z.npy", "z.npy", "--group", "Q8", "-o", "i.npy"), USAGE, "Q8"},
+    {ARGUMENTS("z.npy", "z.npy", "--group", "C4", "-o", "i.npy", "--k", "0"), USAGE,
+     "--k is \"0\""},
+    {ARGUMENTS("z.npy", "z.npy", "--group", "C4", "-o", "i.npy", "--k", "41"), REFUSED,
+     "--k is 41, expected at most the 40 latents of z.npy"},
+    {ARGUMENTS("z.npy", "z.npy", "--group", "C4", "-o", "z.npy"), REFUSED, "would be replaced"},
+    {ARGUMENTS("z.npy", "labels.npy", "--group", "C4", "-o", "i.npy"), REFUSED,
+     "labels.npy has shape [40], expected rows like those of z.npy, [40, 3, 4]"},
+    {ARGUMENTS("none.npy", "z.npy", "--group", "C4", "-o", "i.npy"), REFUSED, "none.npy"},
+};
+
+START_TEST(neighbours_refuses_with_a_sentence)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z, labels;
+    save_labelled(ctx, folder, &z, &labels);
+    for (size_t i = 0; i < sizeof neighbours_refusals / sizeof *neighbours_refusals; i++) {
+        FAILS_WITH(run_list(folder, "neighbours", neighbours_refusals[i].arguments),
+                   neighbours_refusals[i].code, neighbours_refusals[i].words);
+        ck_assert(access(at(folder, "i.npy"), F_OK) != 0);
+    }
+    equinv_tensor_destroy(ctx, &labels), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
 /* ---- train and extract ---------------------------------------------------------------------- */
 
 static bool has_cjson(void)
@@ -1702,6 +1774,8 @@ int main(void)
         {report_as_json_has_the_librarys_figures, 2},
         {report_as_a_table, 1},
         {report_takes_labels_as_idx_or_npy, 1},
+        {neighbours_are_the_librarys, 2},
+        {neighbours_refuses_with_a_sentence, 1},
         {report_refuses_with_a_sentence, 1},
         {train_saves_what_it_reports, 1},
         {train_depends_on_seed_and_limit_alone, 1},
