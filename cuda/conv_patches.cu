@@ -166,7 +166,7 @@ add_line(const eqi_conv_problem &p, const eqi_conv_matrix &m, const eqi_conv_cha
     }
 }
 
-template <typename T>
+template <typename T, bool BIAS>
 __global__ void eqi_conv_fold_kernel(eqi_conv_problem p, eqi_conv_matrix m, int64_t first_image,
                                      int64_t images, const T *matrix, const T *bias,
                                      int64_t bias_stride, equinv_tensor diff_src)
@@ -190,7 +190,7 @@ __global__ void eqi_conv_fold_kernel(eqi_conv_problem p, eqi_conv_matrix m, int6
             }
             for (int c = 0; c < CHANNELS; c++)
                 if (c < o.count) {
-                    const T value = bias ? sums[c] + bias[o.field[c] * bias_stride] : sums[c];
+                    const T value = BIAS ? sums[c] + bias[o.field[c] * bias_stride] : sums[c];
                     to[o.map[c]] = d.accumulate ? to[o.map[c]] + value : value;
                 }
         }
@@ -279,9 +279,14 @@ static equinv_status fold(const equinv_context *ctx, const eqi_conv_problem *p,
 {
     const T *const values = bias ? static_cast<const T *>(bias->data) : nullptr;
     const int64_t image = p->out_height * p->out_width, images = m->pixels / image;
-    EQI_LAUNCH(eqi_conv_fold_kernel<T>, grid_of(m, images * p->desc.height * p->desc.width), BLOCK,
-               0, eqi_stream(ctx), *p, *m, m->pixel / image, images, static_cast<const T *>(matrix),
-               values, bias ? bias->strides[0] : 0, *diff_src);
+    const dim3 grid = grid_of(m, images * p->desc.height * p->desc.width);
+    const T *const from = static_cast<const T *>(matrix);
+    if (bias)
+        EQI_LAUNCH((eqi_conv_fold_kernel<T, true>), grid, BLOCK, 0, eqi_stream(ctx), *p, *m,
+                   m->pixel / image, images, from, values, bias->strides[0], *diff_src);
+    else
+        EQI_LAUNCH((eqi_conv_fold_kernel<T, false>), grid, BLOCK, 0, eqi_stream(ctx), *p, *m,
+                   m->pixel / image, images, from, values, 0, *diff_src);
     return EQUINV_OK;
 }
 

@@ -225,7 +225,7 @@ template <typename T, typename R> __global__ void eqi_pool_large(pooling c, team
     }
 }
 
-template <typename T> __global__ void eqi_pool_backward(pooling c, const int32_t *saved)
+template <typename T, bool BLUR> __global__ void eqi_pool_backward(pooling c, const int32_t *saved)
 {
     EQI_FOR_EACH(i, c.elements.count)
     {
@@ -239,7 +239,7 @@ template <typename T> __global__ void eqi_pool_backward(pooling c, const int32_t
             for (int64_t y = ys.first; y <= ys.last; y++)
                 for (int64_t x = xs.first; x <= xs.last; x++) {
                     const int64_t output[5] = {at[0], at[1], g, y, x};
-                    const double weight = c.p.blur ? weight_of(c.p, y, x, at[3], at[4]) : 1;
+                    const double weight = BLUR ? weight_of(c.p, y, x, at[3], at[4]) : 1;
                     const int64_t from = eqi_offset5(&c.dst, at[0], at[1], g, y, x);
                     if (!saved || saved[row_major(c.p.dst, output)] == index)
                         sum += (double)((const T *)c.dst.data)[from] * weight;
@@ -354,18 +354,29 @@ static equinv_status forward(const equinv_context *ctx, const eqi_pool_problem *
                                   : forward_of<double>(ctx, c, saved);
 }
 
+/* The weights of a blur cost registers, which the others need not pay. */
+template <typename T>
+static equinv_status backward_by(const equinv_context *ctx, const pooling &c,
+                                 const int32_t *winners)
+{
+    const dim3 grid = eqi_blocks(c.elements.count, BLOCK);
+    if (c.p.blur)
+        EQI_LAUNCH((eqi_pool_backward<T, true>), grid, BLOCK, 0, eqi_stream(ctx), c, winners);
+    else
+        EQI_LAUNCH((eqi_pool_backward<T, false>), grid, BLOCK, 0, eqi_stream(ctx), c, winners);
+    return EQUINV_OK;
+}
+
 static equinv_status backward(const equinv_context *ctx, const eqi_pool_problem *p,
                               const equinv_tensor *diff_dst, const int32_t *saved,
                               const equinv_tensor *diff_src)
 {
     pooling c = pooling_of(p, diff_src, diff_dst);
     c.elements = order_of(p->src, diff_src);
-    const dim3 grid = eqi_blocks(c.elements.count, BLOCK);
     const int32_t *const winners = p->max ? saved : NULL;
     if (p->dtype == EQUINV_F32)
-        EQI_LAUNCH(eqi_pool_backward<float>, grid, BLOCK, 0, eqi_stream(ctx), c, winners);
-    else
-        EQI_LAUNCH(eqi_pool_backward<double>, grid, BLOCK, 0, eqi_stream(ctx), c, winners);
+        return backward_by<float>(ctx, c, winners);
+    return backward_by<double>(ctx, c, winners);
     return EQUINV_OK;
 }
 
