@@ -161,7 +161,7 @@ static void weights_block(state *s, int64_t first, int64_t lines)
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)d->out, (int)depth_of(d), (int)n, 1,
                 s->dst + first * d->out_width, (int)total,
                 direct ? s->src + first * d->out_width : s->columns, (int)(direct ? total : n),
-                first > 0, s->filter, (int)depth_of(d));
+                (float)(first > 0), s->filter, (int)depth_of(d));
 }
 
 static equinv_status run_way(problem *p, int way)

@@ -222,7 +222,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: train_digits FOLDER [EPOCHS]\n");
         return 2;
     }
-    const int epochs = argc == 3 ? atoi(argv[2]) : 5;
+    const int epochs = argc == 3 ? (int)strtol(argv[2], NULL, 10) : 5;
     equinv_context *ctx;
     equinv_context_desc where = EQUINV_CONTEXT_DESC_INIT;
     where.device = DEVICE;

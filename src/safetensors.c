@@ -354,11 +354,11 @@ const char *eqi_safetensors_metadata(const eqi_safetensors *file, const char *ke
     return NULL;
 }
 
-equinv_status eqi_safetensors_open(equinv_context *ctx, const char *path, eqi_safetensors **file)
+equinv_status eqi_safetensors_open(equinv_context *ctx, const char *path, eqi_safetensors **opened)
 {
     char name[EQI_PATH_TEXT];
     (void)ctx;
-    (void)file;
+    (void)opened;
     return eqi_fail(EQUINV_ERR_UNSUPPORTED,
                     "%s has a header in JSON, which this build cannot read (it has no cJSON)",
                     eqi_path_text(path, name));

@@ -1,6 +1,6 @@
 # Tests. `make check` is everything that runs in minutes; the other targets say what they add.
 .PHONY: check check-run check-golden golden-run check-symbols check-isa-leak check-header check-asan check-ubsan \
-        check-compilers check-minimal fuzz
+        check-compilers check-elsewhere check-minimal check-tsan tsan-run check-valgrind tidy fuzz
 
 check: ## run the whole test suite (installs what is missing first)
 	@tools/setup.sh --quiet
@@ -45,10 +45,57 @@ check-asan: ## the suite under the address sanitizer
 check-ubsan: ## the suite under the undefined-behaviour sanitizer
 	@$(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/ubsan SANITIZE=undefined CFLAGS="-O1 -g" -j$(JOBS) check-run
 
-check-compilers: ## zero warnings with gcc and clang
+# Another processor, as far as this machine's headers go: every source but those of cpu/isa's other levels
+# must be accepted without x86. The shims are for glibc's x86 headers alone.
+ELSEWHERE := --target=aarch64-linux-gnu -I$(BUILD)/elsewhere -isystem /usr/include/$(shell $(CC) -dumpmachine) \
+             '-D__regparm__(x)=' -Wno-void-pointer-to-int-cast
+ELSEWHERE_SOURCES = $(filter-out $(foreach level,$(filter-out scalar,$(ISA_LEVELS)),cpu/isa/$(level)/%),$(LIB_SOURCES))
+check-elsewhere: ## the library's sources for a processor that is not x86: no error, no warning
+	@if command -v clang >/dev/null; then \
+	    mkdir -p $(BUILD)/elsewhere/gnu && : > $(BUILD)/elsewhere/gnu/stubs-32.h && \
+	    clang -fsyntax-only -Werror $(filter-out -Werror -fsanitize%,$(BASE_FLAGS)) $(INCLUDES) $(ELSEWHERE) $(ELSEWHERE_SOURCES) && \
+	    echo "aarch64: $(words $(ELSEWHERE_SOURCES)) sources without x86"; \
+	else echo "SKIP aarch64: clang is not installed"; fi
+
+check-compilers: check-elsewhere ## zero warnings with gcc and clang
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/gcc CC=gcc WERROR=1 -j$(JOBS) all cuda-host
 	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/clang CC=clang WERROR=1 -j$(JOBS) all cuda-host; \
 	else echo "SKIP clang: not installed"; fi
+
+# Threads: the library's own pool and GEMM, and work too small for threads in normal life shared out too.
+# Programs that test no threads are left out; random problems are a tenth.
+TSAN_ABSENT := bench cli golden_runner
+TSAN_PROGRAMS := $(foreach p,$(filter $(BUILD)/tests/unit/% $(BUILD)/tests/ops/%,$(TEST_PROGRAMS)),$(if $(filter $(TSAN_ABSENT),$(notdir $(p))),,$(p)))
+check-tsan: ## the suite under the thread sanitizer, with the library's own pool
+	@if printf 'int main(void) { return 0; }' | $(CC) -fsanitize=thread -x c - -o $(BUILD)/tsan-try 2>/dev/null && $(BUILD)/tsan-try; then \
+	    $(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/tsan PTHREADPOOL=0 OPENBLAS=0 SANITIZE=thread CFLAGS="-O1 -g" \
+	        CPPFLAGS=-DEQI_WORTH_A_THREAD=1 -j$(JOBS) tsan-run; \
+	else echo "SKIP tsan: $(CC) has no thread sanitizer that runs here"; fi
+tsan-run: $(TSAN_PROGRAMS)
+	@EQUINV_TEST_SHARE=10 tests/run.sh $(BUILD) none $(TSAN_PROGRAMS)
+
+# No AVX-512 in valgrind; one process, so that its leak report is about the whole program.
+VALGRIND_NAMES := ops/conv_gfourier ops/conv ops/dense ops/pool ops/batch_norm ops/projection_rows unit/gemm unit/model \
+                  unit/optimizer
+VALGRIND := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
+            --error-exitcode=9
+check-valgrind: $(VALGRIND_NAMES:%=$(BUILD)/tests/%) ## reads of what was never set, and leaks, in some test programs
+	@if command -v valgrind >/dev/null; then \
+	    EQUINV_ISA=avx2 EQUINV_TEST_SHARE=3 CK_FORK=no TEST_RUNNER="$(VALGRIND)" tests/run.sh $(BUILD) none $(VALGRIND_NAMES:%=$(BUILD)/tests/%); \
+	else echo "SKIP valgrind: not installed (Debian: valgrind)"; fi
+
+# One result for each source, looked at again when its object is newer.
+TIDY_SOURCES := $(LIB_SOURCES) $(BENCH_SOURCES) $(sort $(wildcard tools/*.c examples/*.c))
+tidy: ## clang-tidy's findings in library, programs and examples: there must be none
+	@if command -v clang-tidy >/dev/null; then \
+	    $(MAKE) --no-print-directory -j$(JOBS) $(sort $(TIDY_SOURCES:%.c=$(BUILD)/tidy/%.ok)) && echo "tidy: clean"; \
+	else echo "SKIP tidy: clang-tidy is not installed (Debian: clang-tidy)"; fi
+
+$(BUILD)/tidy/%.ok: $(BUILD)/obj/%.o .clang-tidy
+	$(call say,TIDY,$*.c)
+	@mkdir -p $(@D)
+	$(Q)clang-tidy --quiet $*.c -- $(BASE_FLAGS) $(LIB_DEFINES) $(call extra_flags,$*.c) $(INCLUDES) $(CPPFLAGS) 2>$@.log || { cat $@.log; false; }
+	@touch $@
 
 check-minimal: ## build and test with libc alone
 	@$(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 ONEDNN=0 -j$(JOBS) check-run

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs the test programs given after BUILD and GOLDEN, then the fuzz corpus and the golden cases.
 # Every program prints its own closing line; the last line says how many programs passed.
+# GOLDEN "none": the programs alone. TEST_RUNNER: a command that runs each of them (valgrind).
 set -u
 # The suite is about the CPU; a GPU in the machine must not change it.
 export EQUINV_BACKEND_PATH=./no-plugin
@@ -11,7 +12,7 @@ passed=0
 start=$(date +%s)
 skipped=0
 run() {
-    "$@"
+    ${TEST_RUNNER:-} "$@"
     case $? in
     0) passed=$((passed + 1)) ;;
     77) skipped=$((skipped + 1)) ;; # it has printed its reason
@@ -28,10 +29,12 @@ for program in "$@"; do
     *) run "$program" ;;
     esac
 done
-for replay in "$build"/tests/fuzz/fuzz_*; do
+[ "$golden" = none ] || for replay in "$build"/tests/fuzz/fuzz_*; do
     [ -x "$replay" ] && run "$replay" "tests/fuzz/corpus/${replay##*/fuzz_}"
 done
-if [ ! -x "$build/tests/golden/run" ]; then
+if [ "$golden" = none ]; then
+    :
+elif [ ! -x "$build/tests/golden/run" ]; then
     echo "SKIP golden: no runner was built"
 elif [ -d "$golden" ]; then
     run "$build/tests/golden/run" "$golden"

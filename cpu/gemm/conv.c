@@ -293,7 +293,7 @@ static bool gemm_supports(const void *problem, const eqi_hardware *hardware, con
     bool fits = is_modest(p);
     if (fits) {
         const side f = forward_side(p, &one), b = backward_side(p, &one);
-        fits = footprint(&f) + footprint(&b) < (double)(LANE_LIMIT / sizeof(double));
+        fits = (footprint(&f) + footprint(&b)) * sizeof(double) < (double)LANE_LIMIT;
     }
     return eqi_require(fits, why, "a tile of patches and the bank need more than 1 GiB");
 }

@@ -101,7 +101,7 @@ typedef struct eqi_input {
 
 /* Opens, and looks for gzip if that is to be undone. IO; UNSUPPORTED for gzip without zlib. */
 equinv_status eqi_input_open(equinv_context *ctx, const char *path, bool undo_gzip,
-                             eqi_input **input);
+                             eqi_input **opened);
 void eqi_input_close(eqi_input *input);
 
 /* The next bytes; fewer than size only at the end. */

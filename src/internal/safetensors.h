@@ -21,7 +21,7 @@ typedef struct eqi_safetensors_entry {
  * Opens a plain regular file and checks it whole, but for the values of the tensors. IO, FORMAT;
  * UNSUPPORTED without cJSON, for unknown element types and more than EQUINV_MAX_DIMS axes.
  */
-equinv_status eqi_safetensors_open(equinv_context *ctx, const char *path, eqi_safetensors **file);
+equinv_status eqi_safetensors_open(equinv_context *ctx, const char *path, eqi_safetensors **opened);
 
 /* Releases the file, its names and its metadata; NULL is fine. */
 void eqi_safetensors_close(eqi_safetensors *file);

@@ -15,25 +15,25 @@
 #define EQI_ANY 31u
 
 /*
- * A usable tensor on the context's device: struct sane, element type among `dtypes`, memory present,
+ * A usable tensor on the context's device: struct sane, element type among `allowed`, memory present,
  * strides within the address space. `name` is the argument's name in sentences.
  */
 equinv_status eqi_check_tensor(const equinv_context *ctx, const equinv_tensor *tensor,
-                               const char *name, unsigned dtypes);
+                               const char *name, unsigned allowed);
 
 /* The same for something written to: no two indices may share an element. */
 equinv_status eqi_check_output(const equinv_context *ctx, const equinv_tensor *tensor,
-                               const char *name, unsigned dtypes);
+                               const char *name, unsigned allowed);
 
 /* The same for memory of the CPU, whatever the context's device. */
-equinv_status eqi_check_cpu_tensor(const equinv_tensor *tensor, const char *name, unsigned dtypes);
-equinv_status eqi_check_cpu_output(const equinv_tensor *tensor, const char *name, unsigned dtypes);
+equinv_status eqi_check_cpu_tensor(const equinv_tensor *tensor, const char *name, unsigned allowed);
+equinv_status eqi_check_cpu_output(const equinv_tensor *tensor, const char *name, unsigned allowed);
 
 /* The same for memory of the CPU or of the context's device. */
 equinv_status eqi_check_anywhere(const equinv_context *ctx, const equinv_tensor *tensor,
-                                 const char *name, unsigned dtypes);
+                                 const char *name, unsigned allowed);
 equinv_status eqi_check_output_anywhere(const equinv_context *ctx, const equinv_tensor *tensor,
-                                        const char *name, unsigned dtypes);
+                                        const char *name, unsigned allowed);
 
 /* Same dtype as a description or another tensor. */
 equinv_status eqi_check_dtype(const equinv_tensor *tensor, const char *name, equinv_dtype expected);

@@ -118,7 +118,7 @@ START_TEST(the_formula_on_images)
 {
     equinv_context *const ctx = context_new();
     const equinv_group g = grid[_i];
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < share_of(60); seed++) {
         rng r = {seed * 64 + (uint64_t)_i};
         const int n = (int)rng_range(&r, 0, 2), f = (int)rng_range(&r, 1, 3);
         const int h = (int)rng_range(&r, 1, 6), w = (int)rng_range(&r, 1, 6);
@@ -139,7 +139,7 @@ START_TEST(the_formula_on_one_pixel_for_groups_off_the_grid)
 {
     equinv_context *const ctx = context_new();
     const equinv_group g = off_grid[_i];
-    for (uint64_t seed = 0; seed < 40; seed++) {
+    for (uint64_t seed = 0; seed < share_of(40); seed++) {
         rng r = {seed * 64 + (uint64_t)_i + 1000};
         const int n = (int)rng_range(&r, 0, 3), f = (int)rng_range(&r, 1, 3);
         const int elements = seed % 4 ? order_of(g) : 1;
@@ -189,7 +189,7 @@ END_TEST
 START_TEST(it_is_an_action)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 250; seed++) {
+    for (uint64_t seed = 0; seed < share_of(250); seed++) {
         rng r = {seed + 5000};
         const bool image = seed % 2;
         const equinv_group g =
@@ -222,7 +222,7 @@ END_TEST
 START_TEST(strides_are_free)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 250; seed++) {
+    for (uint64_t seed = 0; seed < share_of(250); seed++) {
         rng r = {seed + 9000};
         const equinv_group g = grid[rng_range(&r, 0, GRID - 1)];
         const equinv_dtype dtype = dtypes[rng_range(&r, 0, DTYPES - 1)];

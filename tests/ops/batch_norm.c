@@ -120,7 +120,7 @@ static void mean_and_var(const norm *b, const equinv_tensor *t, int64_t f, doubl
 START_TEST(training_normalises_and_keeps_statistics)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
         equinv_batch_norm_desc d = random_desc(&r, EQUINV_F64);
         d.momentum = (double)rng_range(&r, 0, 4) / 4;
@@ -158,7 +158,7 @@ END_TEST
 START_TEST(evaluation_uses_the_running_statistics)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 500};
         equinv_batch_norm_desc d = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         norm b = norm_new(ctx, &r, &d);
@@ -269,7 +269,7 @@ static double distance(const equinv_tensor *a, const equinv_tensor *b, double sc
 START_TEST(fast_equals_ref)
 {
     equinv_context *const ctx = context_at_level(_i);
-    for (uint64_t seed = 0; ctx && seed < 2 * ROUNDS; seed++) {
+    for (uint64_t seed = 0; ctx && seed < share_of(2 * ROUNDS); seed++) {
         rng r = {seed + 1000}, same = r;
         const bool train = seed % 2;
         equinv_batch_norm_desc d = random_desc(&r, EQUINV_F32);
@@ -429,7 +429,7 @@ static double loss(void *arg)
 START_TEST(gradient_by_differences)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 80; seed++) {
+    for (uint64_t seed = 0; seed < share_of(80); seed++) {
         rng r = {seed + 2000};
         equinv_batch_norm_desc d = random_desc(&r, EQUINV_F64);
         d.epsilon = 1e-2; /* fields of few values stay smooth */
@@ -490,7 +490,7 @@ END_TEST
 START_TEST(backward_is_the_adjoint)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 3000};
         equinv_batch_norm_desc d = random_desc(&r, EQUINV_F64);
         d.epsilon = 1e-2;
@@ -525,7 +525,7 @@ START_TEST(commutes_with_the_action)
                                           {EQUINV_GROUP_DIHEDRAL, 1}, {EQUINV_GROUP_CYCLIC, 2},
                                           {EQUINV_GROUP_DIHEDRAL, 2}, {EQUINV_GROUP_CYCLIC, 1}};
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 4000};
         const bool train = seed % 2;
         const equinv_group group = groups[rng_range(&r, 0, 5)];

@@ -33,7 +33,7 @@ enum { SHAPES = 240 };
 START_TEST(every_implementation_is_the_dense_convolution)
 {
     equinv_context *const ctx = context_at_level(_i);
-    for (uint64_t seed = 0; ctx && seed < SHAPES; seed++) {
+    for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
         conv_truth t = {0};
@@ -114,7 +114,7 @@ END_TEST
 START_TEST(accumulate_adds_and_its_absence_overwrites)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 60; seed++)
+    for (uint64_t seed = 0; seed < share_of(60); seed++)
         for (int i = 0; conv_impl(i); i++) {
             rng r = {seed};
             equinv_conv_desc d = conv_random_desc(&r, EQUINV_F64);
@@ -155,7 +155,7 @@ END_TEST
 START_TEST(packed_weights_are_psi)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 100; seed++)
+    for (uint64_t seed = 0; seed < share_of(100); seed++)
         for (int i = 0; conv_impl(i); i++) {
             rng r = {seed};
             equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
@@ -189,7 +189,7 @@ END_TEST
 START_TEST(any_strides)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < SHAPES; seed++)
+    for (uint64_t seed = 0; seed < share_of(SHAPES); seed++)
         for (int i = 0; conv_impl(i); i++) {
             rng r = {seed};
             equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);

@@ -435,7 +435,7 @@ END_TEST
 START_TEST(scratch_is_used_within_its_size)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < share_of(60); seed++) {
         rng r = {seed};
         equinv_conv_desc d = conv_random_desc(&r, seed % 2 ? EQUINV_F32 : EQUINV_F64);
         d.impl = conv_impl(_i);

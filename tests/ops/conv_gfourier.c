@@ -50,7 +50,7 @@ static equinv_conv_desc random_problem(rng *r)
 START_TEST(is_the_dense_convolution)
 {
     equinv_context *const ctx = context_of_level(_i);
-    for (uint64_t seed = 0; ctx && seed < SHAPES; seed++) {
+    for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         const equinv_conv_desc d = random_problem(&r);
         conv_case c = conv_case_new(ctx, &r, &d);
@@ -128,7 +128,7 @@ END_TEST
 START_TEST(backward_passes_are_adjoints)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < SHAPES; seed++) {
+    for (uint64_t seed = 0; seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         equinv_conv_desc d = random_problem(&r);
         d.bias = d.accumulate = false;
@@ -154,7 +154,7 @@ END_TEST
 START_TEST(packing_and_strides_do_not_change_a_bit)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < SHAPES; seed++) {
+    for (uint64_t seed = 0; seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         equinv_conv_desc d = random_problem(&r);
         d.accumulate = false;

@@ -8,7 +8,7 @@ enum { SHAPES = 200 };
 
 /* Runs the body for 200 random problems on every implementation. */
 #define FOR_RANDOM                                                                                 \
-    for (uint64_t seed = 0; seed < SHAPES; seed++)                                                 \
+    for (uint64_t seed = 0; seed < share_of(SHAPES); seed++)                                       \
         for (int impl = 0; conv_impl(impl); impl++)
 
 #define ASSERT_RELATIVE(a, b, scale, tolerance)                                                    \
@@ -70,7 +70,7 @@ START_TEST(equivariant_exactly_where_the_plan_says_so)
 {
     equinv_context *const ctx = context_new();
     int exact_seen = 0, broken_seen = 0;
-    for (uint64_t seed = 0; seed < SHAPES; seed++)
+    for (uint64_t seed = 0; seed < share_of(SHAPES); seed++)
         for (int impl = 0; conv_impl(impl); impl++) {
             rng r = {seed};
             equinv_conv_desc d = random_problem(&r, impl);
@@ -103,7 +103,7 @@ START_TEST(equivariant_exactly_where_the_plan_says_so)
             ck_assert_int_eq(all.exact, exact);
             conv_case_free(ctx, &c);
         }
-    ck_assert(exact_seen > 500 && broken_seen > 200);
+    ck_assert(exact_seen > (int)share_of(500) && broken_seen > (int)share_of(200));
     equinv_context_destroy(ctx);
 }
 END_TEST

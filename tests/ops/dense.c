@@ -82,7 +82,7 @@ static double product_at(const dense *d, int64_t n, int64_t o)
 START_TEST(forward_is_the_definition)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
         equinv_dense_desc desc = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         desc.impl = impls[seed / 2 % 2];
@@ -107,7 +107,7 @@ END_TEST
 START_TEST(gemm_equals_ref)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 1000}, again = r;
         equinv_dense_desc desc = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         desc.impl = "ref";
@@ -196,7 +196,7 @@ static double loss(void *arg)
 START_TEST(gradient_by_differences)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < share_of(60); seed++) {
         rng r = {seed + 2000};
         equinv_dense_desc desc = random_desc(&r, EQUINV_F64);
         desc.accumulate = false, desc.bias = true;
@@ -220,7 +220,7 @@ END_TEST
 START_TEST(backward_is_the_adjoint)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 3000};
         equinv_dense_desc desc = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         desc.accumulate = desc.bias = false;
@@ -274,7 +274,7 @@ END_TEST
 START_TEST(a_row_does_not_feel_its_batch)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 40; seed++) {
+    for (uint64_t seed = 0; seed < share_of(40); seed++) {
         rng r = {seed + 4000};
         equinv_dense_desc desc = EQUINV_DENSE_DESC_INIT;
         desc.batch = rng_range(&r, 2, 60), desc.features_in = rng_range(&r, 1, 300);

@@ -81,7 +81,7 @@ END_TEST
 START_TEST(cross_entropy_is_the_definition)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
         const int batch = (int)rng_range(&r, 1, 8), classes = (int)rng_range(&r, 1, 12);
         problem p = classify(ctx, &r, seed % 2 ? EQUINV_F64 : EQUINV_F32, batch, classes, 5);
@@ -119,7 +119,7 @@ END_TEST
 START_TEST(cross_entropy_gradient_by_differences)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 1000};
         problem p =
             classify(ctx, &r, EQUINV_F64, (int)rng_range(&r, 1, 5), (int)rng_range(&r, 1, 7), 3);
@@ -136,7 +136,7 @@ END_TEST
 START_TEST(cross_entropy_of_shifted_logits)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 2000};
         const int classes = (int)rng_range(&r, 1, 9);
         problem p = classify(ctx, &r, EQUINV_F64, 3, classes, 4);
@@ -226,7 +226,7 @@ END_TEST
 START_TEST(squared_error_is_the_definition)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 3000};
         problem p = regress(ctx, &r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         const double tolerance = seed % 2 ? 1e-14 : 2e-7;
@@ -257,7 +257,7 @@ END_TEST
 START_TEST(squared_error_gradient_by_differences)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 4000};
         problem p = regress(ctx, &r, EQUINV_F64);
         OK(equinv_mean_squared_error(ctx, &p.x, &p.y, &p.loss, &p.diff));

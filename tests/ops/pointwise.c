@@ -106,7 +106,7 @@ END_TEST
 START_TEST(relu_equals_the_reference)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
         const double slope = slopes[rng_range(&r, 0, 3)];
         equinv_tensor src = random_tensor(ctx, &r, seed % 2 ? EQUINV_F64 : EQUINV_F32, 0);
@@ -158,7 +158,7 @@ static double relu_loss(void *arg)
 START_TEST(relu_gradient_by_differences_and_adjoint)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 1000};
         equinv_tensor src = random_tensor(ctx, &r, EQUINV_F64, 0);
         equinv_tensor dst = tensor_like(ctx, &src), weights = tensor_like(ctx, &src);
@@ -273,7 +273,7 @@ static double dropout_loss(void *arg)
 START_TEST(dropout_gradient_is_dropout)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 2000};
         equinv_tensor src = random_tensor(ctx, &r, EQUINV_F64, 2);
         equinv_tensor dst = tensor_like(ctx, &src), weights = tensor_like(ctx, &src);
@@ -319,7 +319,7 @@ END_TEST
 START_TEST(add_adds)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 3000};
         equinv_tensor a = random_tensor(ctx, &r, seed % 2 ? EQUINV_F64 : EQUINV_F32, 0);
         equinv_tensor b = tensor_like(ctx, &a), expected = tensor_like(ctx, &a);
@@ -389,7 +389,7 @@ static void run(equinv_context *ctx, int op, const equinv_tensor *src, const equ
 START_TEST(commute_with_the_action)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 4 * ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(4 * ROUNDS); seed++) {
         rng r = {seed + 4000};
         const equinv_group group = groups[rng_range(&r, 0, 5)];
         int32_t order;

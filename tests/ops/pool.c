@@ -294,7 +294,7 @@ END_TEST
 START_TEST(fast_equals_ref)
 {
     equinv_context *const ctx = context_at_level(_i);
-    for (uint64_t seed = 0; ctx && seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; ctx && seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
         equinv_pool_desc d = random_desc(&r, EQUINV_F32);
         d.accumulate = rng_range(&r, 0, 1);
@@ -392,7 +392,7 @@ END_TEST
 START_TEST(backward_is_the_adjoint)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 1000};
         const equinv_pool_desc d = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         pool p = pool_new(ctx, &d);
@@ -428,7 +428,7 @@ static double loss(void *arg)
 START_TEST(gradient_by_differences)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < 60; seed++) {
+    for (uint64_t seed = 0; seed < share_of(60); seed++) {
         rng r = {seed + 2000};
         equinv_pool_desc d = random_desc(&r, EQUINV_F64);
         d.batch = 1 + d.batch % 2;
@@ -531,7 +531,7 @@ START_TEST(equivariant_where_exact_and_broken_elsewhere)
 {
     equinv_context *const ctx = context_new();
     int exact_cases = 0, broken_cases = 0;
-    for (uint64_t seed = 0; seed < 1600; seed++) {
+    for (uint64_t seed = 0; seed < share_of(1600); seed++) {
         rng r = {seed + 3000};
         equinv_pool_desc d = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         static const equinv_pool_kind kinds[] = {EQUINV_POOL_MAX, EQUINV_POOL_AVERAGE};
@@ -559,8 +559,8 @@ START_TEST(equivariant_where_exact_and_broken_elsewhere)
                           error, (int)seed);
         }
     }
-    ck_assert_msg(exact_cases >= 200 && broken_cases >= 200, "%d and %d cases", exact_cases,
-                  broken_cases);
+    ck_assert_msg(exact_cases >= (int)share_of(200) && broken_cases >= (int)share_of(200),
+                  "%d and %d cases", exact_cases, broken_cases);
     equinv_context_destroy(ctx);
 }
 END_TEST
@@ -568,7 +568,7 @@ END_TEST
 START_TEST(global_and_group_pooling_are_always_exact)
 {
     equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 4000};
         equinv_pool_desc d = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         d.kind = (equinv_pool_kind)rng_range(&r, 3, 6);

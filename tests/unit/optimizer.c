@@ -44,7 +44,7 @@ START_TEST(steps_follow_the_formulas)
 {
     equinv_context *const ctx = context_new();
     const int kind = _i;
-    for (uint64_t seed = 0; seed < ROUNDS; seed++) {
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
         equinv_optimizer_desc d = desc_of(&r, kind);
         enum { COUNT = 3, MOST = 60 };

@@ -3,9 +3,14 @@
 #include <math.h>
 #include <stdarg.h>
 
-/* Tests ask for more memory than there is: the address sanitizer then has to return NULL as libc does. */
+/* Tests ask for more memory than there is: the sanitizers then have to return NULL as libc does. */
 const char *__asan_default_options(void) __attribute__((visibility("default")));
 const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+const char *__tsan_default_options(void) __attribute__((visibility("default")));
+const char *__tsan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
@@ -75,6 +80,12 @@ int64_t rng_range(rng *r, int64_t low, int64_t high)
 double rng_uniform(rng *r)
 {
     return (double)(int64_t)(rng_next(r) >> 41) / (1 << 22) - 1.0;
+}
+
+uint64_t share_of(uint64_t count)
+{
+    const char *const share = getenv("EQUINV_TEST_SHARE");
+    return share ? (count * strtoull(share, NULL, 10) + 99) / 100 : count;
 }
 
 equinv_context *context_new(void)

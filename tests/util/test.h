@@ -60,6 +60,12 @@ uint64_t rng_next(rng *r);
 int64_t rng_range(rng *r, int64_t low, int64_t high); /* low .. high, both included */
 double rng_uniform(rng *r);                           /* -1 .. 1, exact in fp32 */
 
+/*
+ * How many of `count` random problems to run: all of them, or as many in a hundred as EQUINV_TEST_SHARE
+ * says, for checkers that make each of them slow.
+ */
+uint64_t share_of(uint64_t count);
+
 /* A CPU context with two threads, released at exit of the process by nobody: use context_free. */
 equinv_context *context_new(void);
 
