@@ -1,0 +1,189 @@
+/*
+ * Convolution between pages that may not be touched: every buffer of a call, its first run with their
+ * ends at the page behind, the second with their starts at the page before.
+ */
+#include <inttypes.h>
+
+#include "tests/util/conv.h"
+#include "tests/util/guard.h"
+#include "tests/util/layout.h"
+
+enum { SHAPES = 120, LEVELS = 3, RUNS = LEVELS * GUARD_SIDES };
+static const char *const levels[LEVELS] = {"scalar", "avx2", "avx512"};
+
+/* A context of a level; NULL, with a SKIP, where the machine has less. */
+static equinv_context *context_of_level(int level)
+{
+    setenv("EQUINV_ISA", levels[level], 1);
+    equinv_context *const ctx = context_new();
+    unsetenv("EQUINV_ISA");
+    if (strstr(equinv_context_description(ctx), levels[level]))
+        return ctx;
+    SKIP("this machine has no %s", levels[level]);
+    equinv_context_destroy(ctx);
+    return NULL;
+}
+
+enum { TENSORS = 8, FORWARD = 1, BACKWARD_DATA = 2, BACKWARD_WEIGHTS = 4, ALL_PASSES = 7 };
+
+/* The passes between guards, with psi and with its packed form; the same bits as c has. */
+static void run_guarded(const conv_case *c, conv_case s, guard_side side, int passes)
+{
+    equinv_tensor *const tensors[] = {&s.src, &s.psi,      &s.bias,     &s.diff_dst,
+                                      &s.dst, &s.diff_src, &s.diff_psi, &s.diff_bias};
+    const size_t scratch_size = equinv_plan_scratch_size(c->plan);
+    const int64_t packed_size = (int64_t)equinv_plan_packed_size(c->plan);
+    guarded memory[TENSORS], scratch = guarded_new(scratch_size, 64, side);
+    guarded packed = guarded_new((size_t)packed_size, 64, side);
+    for (int j = 0; j < TENSORS; j++)
+        *tensors[j] = guarded_copy(tensors[j], side, &memory[j]);
+    equinv_tensor weights[2] = {s.psi};
+    OK(equinv_tensor_init(packed.data, EQUINV_U8, 1, &packed_size, &weights[1]));
+    OK(equinv_conv_pack(c->plan, &s.psi, packed.data, packed.size));
+    const equinv_tensor *const bias = c->desc.bias ? &s.bias : NULL;
+    for (int w = 0; w < (c->desc.accumulate ? 1 : 2); w++) {
+        if (passes & FORWARD)
+            OK(equinv_conv_forward(c->plan, &s.src, &weights[w], bias, &s.dst, scratch.data,
+                                   scratch_size));
+        if (passes & BACKWARD_DATA)
+            OK(equinv_conv_backward_data(c->plan, &s.diff_dst, &weights[w], &s.diff_src,
+                                         scratch.data, scratch_size));
+    }
+    if (passes & BACKWARD_WEIGHTS)
+        OK(equinv_conv_backward_weights(c->plan, &s.src, &s.diff_dst, &s.diff_psi,
+                                        c->desc.bias ? &s.diff_bias : NULL, scratch.data,
+                                        scratch_size));
+    if (passes == ALL_PASSES) {
+        ASSERT_SAME(&s.dst, &c->dst);
+        ASSERT_SAME(&s.diff_src, &c->diff_src);
+        ASSERT_SAME(&s.diff_psi, &c->diff_psi);
+        ASSERT_SAME(&s.diff_bias, &c->diff_bias);
+    }
+    for (int j = 0; j < TENSORS; j++)
+        guarded_free(&memory[j]);
+    guarded_free(&scratch);
+    guarded_free(&packed);
+}
+
+/* Odd extents around vectors and tiles; every implementation; row-major and strided. */
+START_TEST(random_problems)
+{
+    equinv_context *const ctx = context_of_level(_i / GUARD_SIDES);
+    for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++)
+        for (int i = 0; conv_impl(i); i++) {
+            rng r = {seed};
+            equinv_conv_desc d = conv_random_desc(&r, seed % 4 ? EQUINV_F32 : EQUINV_F64);
+            if (rng_range(&r, 0, 1)) {
+                d.channel_groups = 1;
+                d.fields_in = rng_range(&r, 1, 9), d.fields_out = rng_range(&r, 1, 9);
+                d.height += rng_range(&r, 0, 9), d.width += rng_range(&r, 0, 19);
+            }
+            d.impl = conv_impl(i);
+            if (!conv_takes(ctx, &d))
+                continue;
+            conv_case c = conv_case_new(ctx, &r, &d), s = c;
+            equinv_tensor *const tensors[] = {&s.src, &s.psi,      &s.bias,     &s.diff_dst,
+                                              &s.dst, &s.diff_src, &s.diff_psi, &s.diff_bias};
+            laid laid_out[TENSORS];
+            for (int j = 0; j < TENSORS; j++) {
+                laid_out[j] = laid_copy(ctx, &r, tensors[j]);
+                if (seed % 2)
+                    *tensors[j] = laid_out[j].view;
+            }
+            conv_case fresh = s; /* the outputs as they were */
+            conv_case result = c;
+            equinv_tensor *const outputs[] = {&result.dst, &result.diff_src, &result.diff_psi,
+                                              &result.diff_bias};
+            for (int j = 0; j < 4; j++)
+                *outputs[j] = tensor_as(ctx, outputs[j], d.dtype);
+            conv_run(&result, result.plan);
+            run_guarded(&result, fresh, (guard_side)(_i % GUARD_SIDES), ALL_PASSES);
+            for (int j = 0; j < 4; j++)
+                equinv_tensor_destroy(ctx, outputs[j]);
+            for (int j = 0; j < TENSORS; j++)
+                laid_free(ctx, &laid_out[j]);
+            conv_case_free(ctx, &c);
+        }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* ---- the benchmark's table -------------------------------------------------------------------- */
+
+/* One line of bench/cases/conv.txt: "name --op conv --group C4 .."; the one pass that it asks for. */
+static equinv_conv_desc read_case(char *line, int *passes)
+{
+    equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+    const struct {
+        const char *word;
+        int64_t *value;
+    } numbers[] = {{"--fields-in", &d.fields_in}, {"--fields-out", &d.fields_out},
+                   {"--kernel", &d.kernel},       {"--stride", &d.stride},
+                   {"--dilation", &d.dilation},   {"--padding", &d.padding},
+                   {"--batch", &d.batch}};
+    char *rest = NULL;
+    d.padding = -1;
+    *passes = FORWARD;
+    strtok_r(line, " \n", &rest);
+    for (char *word; (word = strtok_r(NULL, " \n", &rest));) {
+        const char *const value = strtok_r(NULL, " \n", &rest);
+        ck_assert_msg(value != NULL, "%s has no value", word);
+        bool known = true;
+        if (strcmp(word, "--op") == 0)
+            d.kind = strcmp(value, "conv-lift") == 0    ? EQUINV_CONV_LIFTING
+                     : strcmp(value, "conv-plane") == 0 ? EQUINV_CONV_TO_PLANE
+                                                        : EQUINV_CONV_REGULAR;
+        else if (strcmp(word, "--group") == 0)
+            OK(equinv_group_parse(value, &d.group));
+        else if (strcmp(word, "--pass") == 0)
+            *passes = strcmp(value, "backward-data") == 0 ? BACKWARD_DATA : BACKWARD_WEIGHTS;
+        else if (strcmp(word, "--size") == 0)
+            known = sscanf(value, "%" SCNd64 "x%" SCNd64, &d.height, &d.width) == 2;
+        else
+            known = false;
+        for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+            if (strcmp(word, numbers[i].word) == 0) {
+                *numbers[i].value = strtoll(value, NULL, 10);
+                known = true;
+            }
+        ck_assert_msg(known, "%s %s is not read by this test", word, value);
+    }
+    if (d.padding < 0)
+        d.padding = (d.kernel - 1) / 2;
+    return d;
+}
+
+/* The table that `make bench-check` compares with the reference, two images of each row. */
+START_TEST(the_benchmarks_table)
+{
+    equinv_context *const ctx = context_of_level(_i / GUARD_SIDES);
+    FILE *const file = fopen("bench/cases/conv.txt", "r");
+    char line[512];
+    int rows = 0;
+    ck_assert_ptr_nonnull(file);
+    while (ctx && fgets(line, sizeof line, file)) {
+        if (line[0] == '#' || line[0] == '\n' || rows++ % (_i < GUARD_SIDES ? 8 : 1))
+            continue; /* the scalar level is slow: every eighth */
+        int passes;
+        equinv_conv_desc d = read_case(line, &passes);
+        if (d.batch > 2)
+            d.batch = 2;
+        rng r = {(uint64_t)rows};
+        conv_case c = conv_case_new(ctx, &r, &d);
+        run_guarded(&c, c, (guard_side)(_i % GUARD_SIDES), passes);
+        conv_case_free(ctx, &c);
+    }
+    ck_assert(!ctx || rows > 200);
+    fclose(file);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {random_problems, RUNS},
+        {the_benchmarks_table, RUNS},
+    };
+    return run_tests("conv_guard", tests, sizeof tests / sizeof *tests);
+}
