@@ -110,7 +110,7 @@ static size_t table_size(const eqi_conv_problem *p, const eqi_hardware *hardware
 {
     const gfourier_plan g = plan_of(p, hardware);
     return eqi_aligned(sizeof g) + eqi_gf_pass_table_size(&g.forward) +
-           eqi_gf_pass_table_size(&g.weights.pass) +
+           eqi_gf_weights_table_size(&g.weights) +
            (g.has_backward ? eqi_gf_pass_table_size(&g.backward) : gemm_plan_size(p, hardware));
 }
 
@@ -137,7 +137,7 @@ static void prepare(eqi_conv_plan *plan)
     gfourier_plan *const g = eqi_take(&memory, sizeof *g);
     *g = plan_of(p, hardware);
     eqi_gf_pass_fill(&g->forward, eqi_take(&memory, eqi_gf_pass_table_size(&g->forward)));
-    eqi_gf_weights_fill(&g->weights, eqi_take(&memory, eqi_gf_pass_table_size(&g->weights.pass)));
+    eqi_gf_weights_fill(&g->weights, eqi_take(&memory, eqi_gf_weights_table_size(&g->weights)));
     if (g->has_backward)
         eqi_gf_pass_fill(&g->backward, eqi_take(&memory, eqi_gf_pass_table_size(&g->backward)));
     else

@@ -130,6 +130,7 @@ typedef struct eqi_gf_kernels {
     void (*gradient[EQI_GF_KINDS])(eqi_gf_transform *t);
     void (*product)(const eqi_gf_product *p);
     void (*sums)(const eqi_gf_sums *s);
+    void (*add_part)(float *to, const float *from, int64_t count); /* to += from */
     void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);
     void (*shift)(const eqi_gf_shift *s);
 } eqi_gf_kernels;

@@ -5,16 +5,28 @@
 #include "internal/rows.h"
 
 enum {
-    VECTORS = 24, /* of a row at most: sums stay in registers for so long */
+    VECTORS = 28, /* of a row at most: sums stay in registers for so long */
     PARTS = 16,
     PART_BYTES = 32 << 20 /* of all parts together */
 };
 
 /* ---- geometry ------------------------------------------------------------------------------------- */
 
-static size_t rows_size(const eqi_gf_pass *p, int64_t outputs)
+/* diff_dst^ of all fields. */
+static size_t gradient_size(const eqi_gf_pass *p)
 {
-    return eqi_aligned((size_t)(outputs * p->form->components * p->pitch) * sizeof(float));
+    return eqi_aligned((size_t)(p->fields_out * p->form->components * p->pitch) * sizeof(float));
+}
+
+/* Pixels of one element of diff_dst: whole rows, of which a tile's first and last may be a part. */
+static int64_t rows_pitch(const eqi_gf_pass *p)
+{
+    return p->pitch + 2 * p->row + p->kernels->lanes;
+}
+
+static size_t rows_size(const eqi_gf_pass *p)
+{
+    return eqi_aligned((size_t)(p->form->outputs * rows_pitch(p)) * sizeof(float));
 }
 
 eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
@@ -24,27 +36,45 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
     p->threads = 1; /* the order of the sum must not depend on them */
     p->vectors = VECTORS;
     eqi_gf_pass_size(p);
+    const int64_t vectors = eqi_divide_up(eqi_gf_pixels(p, p->band), p->kernels->lanes);
+    p->vectors = eqi_divide_up(vectors, eqi_divide_up(vectors, VECTORS)); /* even tiles */
+    eqi_gf_pass_size(p);
     w.entries = (int64_t)(p->filter_size / sizeof(float));
     w.part = eqi_aligned((size_t)w.entries * sizeof(float)) +
              eqi_aligned((size_t)p->fields_out * sizeof(double));
     w.tasks = eqi_gf_tasks(p);
     const int64_t most = eqi_larger(1, eqi_smaller(PARTS, PART_BYTES / (int64_t)w.part));
     w.part_tasks = eqi_divide_up(eqi_larger(1, w.tasks), most);
-    w.parts = eqi_divide_up(w.tasks, w.part_tasks);
-    w.slice = eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + rows_size(p, 1) +
-              rows_size(p, p->fields_out);
+    w.parts = eqi_larger(1, eqi_divide_up(w.tasks, w.part_tasks));
+    w.slice =
+        eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + rows_size(p) + gradient_size(p);
     return w;
+}
+
+size_t eqi_gf_weights_table_size(const eqi_gf_weights *w)
+{
+    const eqi_gf_pass *const p = &w->pass;
+    return eqi_gf_pass_table_size(p) +
+           eqi_aligned((size_t)(p->taps * p->form->values) * sizeof *w->place);
 }
 
 void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables)
 {
-    eqi_gf_pass_fill(&w->pass, tables);
-    for (int a = 0; a < w->pass.form->values; a++) {
+    const eqi_gf_pass *const p = &w->pass;
+    eqi_gf_pass_fill(&w->pass, eqi_take(&tables, eqi_gf_pass_table_size(p)));
+    w->place = (int64_t *)tables;
+    for (int32_t a = 0; a < p->form->values; a++) {
         double phi[EQI_GF_ORDER] = {0}, entries[EQI_GF_COMPONENTS];
         phi[a] = 1;
-        eqi_gf_filter(w->pass.kind, phi, entries);
-        for (int c = 0; c < w->pass.form->components; c++)
+        eqi_gf_filter(p->kind, phi, entries);
+        for (int c = 0; c < p->form->components; c++)
             w->adjoint[c][a] = entries[c];
+        for (int64_t v = 0; v < p->taps; v++) {
+            const int64_t k = p->kernel, row = p->elements > 1 ? a : 0;
+            const eqi_pixel t =
+                eqi_move(eqi_motion_of(p->group, a), p->tap[v].at.y, p->tap[v].at.x, k, k);
+            w->place[v * p->form->values + a] = (row * k + t.y) * k + t.x;
+        }
     }
 }
 
@@ -58,47 +88,45 @@ size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardw
 typedef struct work {
     const eqi_gf_weights *w;
     eqi_gf_band band;
-    float *rows;     /* [outputs][pitch] of one field of diff_dst */
+    float *rows;     /* [outputs][rows_pitch] of one field of diff_dst */
     float *gradient; /* diff_dst^ of the tile, laid out as dst^ is */
     float *entries;  /* of the part */
     double *bias;
 } work;
 
-/* Pixels of one image and element as a row, zeros for those between the rows of diff_dst. */
-static void fetch_run(const eqi_gf_pass *p, const int64_t *s, const float *from, int64_t pixel,
-                      int64_t pixels, float *to)
+/* Rows of one image and element, one after the other with zeros between them as in the tile. */
+static void fetch_rows(const eqi_gf_pass *p, const int64_t *s, const float *from, int64_t rows,
+                       float *to)
 {
-    const float *row = from + pixel / p->row * s[3];
-    int64_t x = pixel % p->row;
-    for (int64_t i = 0; i < pixels; row += s[3], x = 0) {
-        const int64_t end = eqi_smaller(pixels, i + p->row - x);
-        const int64_t last = eqi_smaller(end, i + eqi_larger(0, p->out_width - x));
-        if (s[4] == 1 && last > i) {
-            memcpy(to + i, row + x, (size_t)(last - i) * sizeof(float));
-            i = last;
-        }
-        for (; i < last; i++, x++)
-            to[i] = row[x * s[4]];
-        for (; i < end; i++)
-            to[i] = 0;
+    if (s[4] == 1) {
+        const eqi_gf_shift shift = {from, s[3], 0, p->out_width, to, rows, p->row};
+        p->kernels->shift(&shift);
+        return;
     }
+    for (int64_t y = 0; y < rows; y++, from += s[3], to += p->row)
+        for (int64_t x = 0; x < p->row; x++)
+            to[x] = x < p->out_width ? from[x * s[4]] : 0;
 }
 
-/* diff_dst of one field: its elements' pixels as rows. */
-static void fetch_rows(const work *k, int64_t o, int64_t pixel, int64_t pixels)
+/*
+ * diff_dst of one field and the tile's pixels: their place in k->rows, for each element rows_pitch floats
+ * apart. Small images are there as a whole.
+ */
+static const float *fetch_field(const work *k, int64_t o, int64_t pixel, int64_t pixels)
 {
     const eqi_gf_band *const b = &k->band;
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
-    const int64_t image = eqi_gf_pixels(p, b->rows), end = pixel + pixels;
-    for (int64_t g = 0; g < p->form->outputs; g++)
-        for (int64_t x = pixel; x < end;) {
-            const int64_t some = eqi_smaller(end - x, image - x % image);
-            const float *const from = (const float *)b->dst->data + (b->image + x / image) * s[0] +
-                                      o * s[1] + g * s[2] + b->row * s[3];
-            fetch_run(p, s, from, x % image, some, k->rows + g * p->pitch + x - pixel);
-            x += some;
-        }
+    const bool one = p->images == 1;
+    const int64_t first = one ? pixel / p->row : 0;
+    const int64_t end = one ? eqi_divide_up(pixel + pixels, p->row) : b->rows;
+    for (int64_t n = 0; n < b->images; n++)
+        for (int64_t g = 0; g < p->form->outputs; g++)
+            fetch_rows(p, s,
+                       (const float *)b->dst->data + (b->image + n) * s[0] + o * s[1] + g * s[2] +
+                           (b->row + first) * s[3],
+                       end - first, k->rows + g * rows_pitch(p) + n * eqi_gf_pixels(p, b->rows));
+    return k->rows + pixel - first * p->row;
 }
 
 /* diff_dst^ of a tile: the adjoint of the inverse, up to factors that the filter holds. */
@@ -107,9 +135,9 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
     const eqi_gf_pass *const p = k->band.pass;
     int64_t in[EQI_GF_ORDER];
     for (int h = 0; h < p->form->outputs; h++)
-        in[h] = h * p->pitch;
+        in[h] = h * rows_pitch(p);
     for (int64_t o = 0; o < p->fields_out; o++) {
-        eqi_gf_transform t = {.src = k->rows,
+        eqi_gf_transform t = {.src = fetch_field(k, o, pixel, pixels),
                               .fields = 1,
                               .taps = 1,
                               .in = in,
@@ -118,7 +146,6 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
                               .pitch = p->pitch,
                               .runs = 1,
                               .pixels = pixels};
-        fetch_rows(k, o, pixel, pixels);
         p->kernels->gradient[p->kind](&t);
     }
 }
@@ -132,15 +159,23 @@ static void clear_tails(const eqi_gf_pass *p, float *rows, int64_t count, int64_
             rows[r * p->pitch + i] = 0;
 }
 
-/* The trivial component is the sum over the group. */
+/* The trivial component is the sum over the group: its product with ones. */
 static void add_bias(const work *k, int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
+    for (int64_t i = 0; i < p->pitch; i++)
+        k->rows[i] = 1;
     for (int64_t o = 0; o < p->fields_out; o++) {
-        double sum = 0;
-        for (int64_t i = 0; i < pixels; i++)
-            sum += (double)k->gradient[o * p->pitch + i];
-        k->bias[o] += sum;
+        float sum = 0;
+        const eqi_gf_sums s = {.rows = 1,
+                               .columns = 1,
+                               .a = k->rows,
+                               .b = k->gradient + o * p->pitch,
+                               .sums = &sum,
+                               .pitch = p->pitch,
+                               .vectors = eqi_divide_up(pixels, p->kernels->lanes)};
+        p->kernels->sums(&s);
+        k->bias[o] += (double)sum;
     }
 }
 
@@ -216,8 +251,8 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
     k.band = (eqi_gf_band){.pass = p, .src = j->src, .dst = j->diff_dst};
     k.band.planes = eqi_take(&memory, p->planes_size);
     k.band.hat[0] = eqi_take(&memory, p->hat_size);
-    k.rows = eqi_take(&memory, rows_size(p, 1));
-    k.gradient = eqi_take(&memory, rows_size(p, p->fields_out));
+    k.rows = eqi_take(&memory, rows_size(p));
+    k.gradient = eqi_take(&memory, gradient_size(p));
     for (int64_t part = first; part < first + count; part++) {
         memset(part_entries(j, part), 0, j->w->part);
         k.entries = part_entries(j, part);
@@ -230,33 +265,30 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
     }
 }
 
-/* The entries of one pair of fields and one tap, summed over the parts. */
-static void sum_entries(const job *j, int64_t o, int64_t i, int64_t v, double *entries)
+enum { SUM_AT_A_TIME = 1 << 10 };
+
+/* Entries from number i SUM_AT_A_TIME on: all parts are added to the first. */
+static void sum_parts(void *arg, int64_t i)
 {
-    const eqi_gf_pass *const p = &j->w->pass;
-    for (int c = 0; c < p->form->components; c++) {
-        const int64_t at = ((c * p->fields_in + i) * p->taps + v) * p->fields_out + o;
-        double sum = 0;
-        for (int64_t part = 0; part < j->w->parts; part++)
-            sum += (double)part_entries(j, part)[at];
-        entries[c] = sum;
-    }
+    const job *const j = arg;
+    const int64_t first = i * SUM_AT_A_TIME;
+    const int64_t count = eqi_smaller(SUM_AT_A_TIME, j->w->entries - first);
+    for (int64_t part = 1; part < j->w->parts; part++)
+        j->w->pass.kernels->add_part(part_entries(j, 0) + first, part_entries(j, part) + first,
+                                     count);
 }
 
-/* Adds the gradient of phi_v to that of psi[o, i], row-major [values or 1][taps of the kernel]. */
-static void add_phi(const job *j, int64_t v, const double *entries, double *gradient)
+/* Adds the gradient of phi_v, from its entries, to that of psi[o, i]. */
+static void add_phi(const job *j, int64_t o, int64_t i, int64_t v, double *gradient)
 {
     const eqi_gf_pass *const p = &j->w->pass;
-    const int64_t k = p->kernel;
-    const eqi_gf_tap *const tap = &p->tap[v];
-    for (int32_t a = 0; a < p->form->values; a++) {
-        const eqi_pixel t = eqi_move(eqi_motion_of(p->group, a), tap->at.y, tap->at.x, k, k);
-        const int64_t row = p->elements > 1 ? a : 0;
-        double sum = 0;
-        for (int c = 0; c < p->form->components; c++)
-            sum += j->w->adjoint[c][a] * entries[c];
-        gradient[(row * k + t.y) * k + t.x] += tap->share * sum;
-    }
+    const float *entry = part_entries(j, 0) + (i * p->taps + v) * p->fields_out + o;
+    double phi[EQI_GF_ORDER] = {0};
+    for (int c = 0; c < p->form->components; c++, entry += p->fields_in * p->taps * p->fields_out)
+        for (int a = 0; a < p->form->values; a++)
+            phi[a] += j->w->adjoint[c][a] * (double)*entry;
+    for (int a = 0; a < p->form->values; a++)
+        gradient[j->w->place[v * p->form->values + a]] += p->tap[v].share * phi[a];
 }
 
 static void fold_output(void *arg, int64_t o)
@@ -268,11 +300,8 @@ static void fold_output(void *arg, int64_t o)
     for (int64_t i = 0; i < p->fields_in; i++) {
         double gradient[EQI_GF_ORDER * EQI_GF_KERNEL * EQI_GF_KERNEL];
         memset(gradient, 0, (size_t)count * sizeof *gradient);
-        for (int64_t v = 0; v < p->taps; v++) {
-            double entries[EQI_GF_COMPONENTS];
-            sum_entries(j, o, i, v, entries);
-            add_phi(j, v, entries, gradient);
-        }
+        for (int64_t v = 0; v < p->taps; v++)
+            add_phi(j, o, i, v, gradient);
         for (int64_t at = 0; at < count; at++)
             eqi_put(psi, eqi_offset5(psi, o, i, at / (k * k), at / k % k, at % k), gradient[at],
                     p->accumulate);
@@ -296,6 +325,7 @@ void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
         (double)w->entries * (double)(p->images * p->band * p->out_width * w->part_tasks);
     eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j,
                       (char *)scratch + (size_t)w->parts * w->part, w->slice);
-    eqi_parallel_if_worth(ctx, p->fields_out, (double)w->entries * (double)(w->parts + 8),
-                          fold_output, &j);
+    eqi_parallel_if_worth(ctx, eqi_divide_up(w->entries, SUM_AT_A_TIME),
+                          (double)w->entries * (double)w->parts, sum_parts, &j);
+    eqi_parallel_if_worth(ctx, p->fields_out, 8 * (double)w->entries, fold_output, &j);
 }

@@ -15,11 +15,13 @@ typedef struct eqi_gf_weights {
     int64_t part_tasks;
     int64_t entries;                                 /* .. of so many numbers */
     size_t slice, part;                              /* bytes of a thread, of a part */
+    int64_t *place;                                  /* [taps][values]: of phi_v(a) in psi[o, i] */
     double adjoint[EQI_GF_COMPONENTS][EQI_GF_ORDER]; /* [entry][a]: what phi(a) adds to it */
 } eqi_gf_weights;
 
-/* From the forward pass, with tables of its own. */
+/* From the forward pass, with tables of its own (eqi_gf_weights_table_size). */
 eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward);
+size_t eqi_gf_weights_table_size(const eqi_gf_weights *w);
 void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables);
 size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardware);
 

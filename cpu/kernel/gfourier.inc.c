@@ -15,7 +15,7 @@
  *         fields, and every map stays a plane: nothing is ever turned.
  * Layout  P^ and dst^ are rows of pixels; the filter is in panels [k][ROWS].
  *
- * The includer sets ROWS, VECTORS, SUM_ROWS, SUM_COLUMNS, WOVEN (1 where registers are left for a step of
+ * The includer sets ROWS, VECTORS, SUM_ROWS, SUM_COLUMNS, SUM_TILE (rows x columns at most), WOVEN (1 where registers are left for a step of
  * the transform beside the product) and a header of cpu/simd/.
  */
 #include "cpu/gfourier/gfourier.h"
@@ -471,7 +471,7 @@ static void product(const eqi_gf_product *p)
 
 /* ---- sums over pixels ------------------------------------------------------------------------------- */
 
-/* SUM_ROWS x SUM_COLUMNS sums in registers, lanes apart until the end. */
+/* rows x columns sums in registers, lanes apart until the end. */
 INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float *to,
                      const int rows, const int columns)
 {
@@ -485,40 +485,51 @@ INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float
         }
     }
     for (int64_t x = 0; x < s->vectors * LANES; x += LANES) {
-        vf32 right[SUM_COLUMNS];
-        UNROLL for (int j = 0; j < columns; j++)
-        {
-            right[j] = vf32_load(b + j * pitch + x);
-        }
+        vf32 left[SUM_ROWS];
         UNROLL for (int i = 0; i < rows; i++)
         {
-            const vf32 left = vf32_load(a + i * pitch + x);
-            UNROLL for (int j = 0; j < columns; j++)
+            left[i] = vf32_load(a + i * pitch + x);
+        }
+        UNROLL for (int j = 0; j < columns; j++)
+        {
+            const vf32 right = vf32_keep(vf32_load(b + j * pitch + x));
+            UNROLL for (int i = 0; i < rows; i++)
             {
-                acc[i][j] = vf32_fma(left, right[j], acc[i][j]);
+                acc[i][j] = vf32_fma(left[i], right, acc[i][j]);
             }
         }
     }
     UNROLL for (int i = 0; i < rows; i++)
     {
-        UNROLL for (int j = 0; j < columns; j++)
+        float *const row = to + i * s->columns;
+        UNROLL for (int j = 0; j + 4 <= columns; j += 4)
         {
-            to[i * s->columns + j] += vf32_sum(acc[i][j]);
+            vf32_add_sums(row + j, acc[i] + j);
+        }
+        UNROLL for (int j = columns & ~3; j < columns; j++)
+        {
+            row[j] += vf32_sum(acc[i][j]);
         }
     }
 }
 
+/* As many rows as registers hold for the columns; sizes beyond that are empty. */
 #define EACH_SUM_ROW(DO_THIS, c)                                                                   \
     DO_THIS(1, c) DO_THIS(2, c) DO_THIS(3, c) DO_THIS(4, c) DO_THIS(5, c) DO_THIS(6, c)
 #define EACH_SUM(DO_THIS)                                                                          \
     EACH_SUM_ROW(DO_THIS, 1)                                                                       \
-    EACH_SUM_ROW(DO_THIS, 2) EACH_SUM_ROW(DO_THIS, 3) EACH_SUM_ROW(DO_THIS, 4)
+    EACH_SUM_ROW(DO_THIS, 2)                                                                       \
+    EACH_SUM_ROW(DO_THIS, 3)                                                                       \
+    EACH_SUM_ROW(DO_THIS, 4)                                                                       \
+    EACH_SUM_ROW(DO_THIS, 5)                                                                       \
+    EACH_SUM_ROW(DO_THIS, 6) EACH_SUM_ROW(DO_THIS, 7) EACH_SUM_ROW(DO_THIS, 8)
+#define SUM_FITS(r, c) ((c) <= SUM_COLUMNS && (r) * (c) <= SUM_TILE && (r) <= SUM_ROWS)
 #define SUM_FUNCTION(r, c)                                                                         \
     static __attribute__((noinline)) void sums_##r##x##c(const eqi_gf_sums *s, const float *a,     \
                                                          const float *b, float *to)                \
     {                                                                                              \
-        if ((r) <= SUM_ROWS && (c) <= SUM_COLUMNS)                                                 \
-            run_sums(s, a, b, to, (r) <= SUM_ROWS ? (r) : 0, (c) <= SUM_COLUMNS ? (c) : 0);        \
+        if (SUM_FITS(r, c))                                                                        \
+            run_sums(s, a, b, to, SUM_FITS(r, c) ? (r) : 0, SUM_FITS(r, c) ? (c) : 0);             \
     }
 #define SUM_ADDRESS(r, c) sums_##r##x##c,
 
@@ -528,14 +539,26 @@ static void sums(const eqi_gf_sums *s)
 {
     static void (*const sizes[])(const eqi_gf_sums *, const float *, const float *,
                                  float *) = {EACH_SUM(SUM_ADDRESS)};
-    for (int64_t i = 0; i < s->rows; i += SUM_ROWS) {
-        const int64_t rows = s->rows - i < SUM_ROWS ? s->rows - i : SUM_ROWS;
+    const int64_t most = s->columns < SUM_COLUMNS ? s->columns : SUM_COLUMNS;
+    const int64_t fit = SUM_TILE / most < SUM_ROWS ? SUM_TILE / most : SUM_ROWS;
+    for (int64_t i = 0; i < s->rows; i += fit) {
+        const int64_t rows = s->rows - i < fit ? s->rows - i : fit;
         for (int64_t j = 0; j < s->columns; j += SUM_COLUMNS) {
             const int64_t columns = s->columns - j < SUM_COLUMNS ? s->columns - j : SUM_COLUMNS;
             sizes[6 * (columns - 1) + rows - 1](s, s->a + i * s->pitch, s->b + j * s->pitch,
                                                 s->sums + i * s->columns + j);
         }
     }
+}
+
+/* to[i] += from[i]: parts of a sum, in their order. */
+static void add_part(float *to, const float *from, int64_t count)
+{
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        vf32_store(to + i, add(vf32_load(to + i), vf32_load(from + i)));
+    for (; i < count; i++)
+        to[i] += from[i];
 }
 
 /* ---- planes ---------------------------------------------------------------------------------------- */
@@ -580,6 +603,7 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
      transform_same, transform_same, transform_same},
     product,
     sums,
+    add_part,
     {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_rows_same,
      inverse_rows_same, inverse_rows_same},
     shift,

@@ -366,4 +366,24 @@ static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
     return _mm512_mask_blend_ps(mask, b, a);
 }
 
+/* to[i] += the sum of all lanes of v[i], i < 4. */
+static inline void vf32_add_sums(float *to, const vf32 *v)
+{
+    __m128 s[4];
+    for (int i = 0; i < 4; i++) {
+        const __m256 half =
+            _mm256_add_ps(_mm512_castps512_ps256(v[i]), _mm512_extractf32x8_ps(v[i], 1));
+        s[i] = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    }
+    const __m128 all = _mm_hadd_ps(_mm_hadd_ps(s[0], s[1]), _mm_hadd_ps(s[2], s[3]));
+    _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), all));
+}
+
+/* v, in a register: the compiler must not read it again from memory for each use. */
+static inline vf32 vf32_keep(vf32 v)
+{
+    __asm__("" : "+v"(v));
+    return v;
+}
+
 #endif

@@ -301,4 +301,17 @@ static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
     return (vf32)((mask & (vmask)a) | (~mask & (vmask)b));
 }
 
+/* to[i] += the sum of all lanes of v[i], i < 4. */
+static inline void vf32_add_sums(float *to, const vf32 *v)
+{
+    for (int i = 0; i < 4; i++)
+        to[i] += vf32_sum(v[i]);
+}
+
+/* v; other levels keep it in a register. */
+static inline vf32 vf32_keep(vf32 v)
+{
+    return v;
+}
+
 #endif

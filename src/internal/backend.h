@@ -46,8 +46,8 @@ typedef struct eqi_backend {
     const eqi_device_functions *device; /* NULL: the tensors are in the caller's memory */
 
     /* Operations with plans: NULL-terminated lists, best first. */
-    const eqi_implementation *const *conv, *const *batch_norm, *const *pool, *const *upsample,
-        *const *dense, *const *projection;
+    const eqi_implementation *const *conv,
+        *const *batch_norm, *const *pool, *const *upsample, *const *dense, *const *projection;
 
     /* The others; five-axis views where the header has feature maps. */
     equinv_status (*act)(const equinv_context *ctx, equinv_group group, int32_t element,
