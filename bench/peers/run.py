@@ -117,7 +117,7 @@ def main():
     p.add_argument("--peer", action="append", help="only this peer; may be repeated")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=0.5, help="of each side in a round")
-    p.add_argument("--check-seconds", type=float, default=0.2, help="as equinv-bench takes it")
+    p.add_argument("--check-seconds", type=float, default=1, help="as equinv-bench takes it")
     p.add_argument("--json", type=argparse.FileType("a"), help="append one object a row; -: stdout")
     options = p.parse_args()
     torch.set_num_threads(1)
