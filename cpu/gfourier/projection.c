@@ -16,6 +16,9 @@
  * codes: all in cache, and neither products nor orbits of a whole batch are ever in memory.
  * Backward is the adjoint, step by step.
  *
+ * LINEAR and MEAN want the first sum alone: a product |G| times smaller than with all coordinates,
+ * written to dst as it is.
+ *
  * Products, transforms and reductions do the same for a row whatever stands beside it.
  */
 #include <string.h>
@@ -51,18 +54,25 @@ static const eqi_orbit_kernels *kernels_of(const eqi_hardware *hardware)
 /* What follows from the description and the level. */
 typedef struct shape {
     int64_t lanes, order, n, fields, pixels;
-    int64_t halves;      /* columns of a pair's matrix: 1, D_n 2 */
-    int64_t sums, pairs; /* in a half */
-    int64_t rank;        /* orbits of coordinates */
-    int64_t pitch;       /* of a row of them; what is behind the last is room for whole vectors */
-    int64_t width;       /* templates in whole vectors */
-    int64_t products;    /* a template and orbit */
-    int64_t rows;        /* of a tile */
+    bool folded;          /* LINEAR, MEAN: the first coefficient is all that is wanted */
+    int64_t coefficients; /* of an orbit: |G|, or that one */
+    int64_t halves;       /* columns of a pair's matrix: 1, D_n 2 */
+    int64_t sums, pairs;  /* in a half */
+    int64_t rank;         /* orbits of coordinates */
+    int64_t pitch;        /* of a row of them; what is behind the last is room for whole vectors */
+    int64_t width;        /* templates in whole vectors */
+    int64_t products;     /* a template and orbit */
+    int64_t rows;         /* of a tile */
 } shape;
 
 static int64_t whole(int64_t count, int64_t lanes)
 {
     return eqi_divide_up(count, lanes) * lanes;
+}
+
+static bool is_folded(const equinv_projection *p)
+{
+    return p->desc.kind == EQUINV_PROJECT_LINEAR || p->desc.kind == EQUINV_PROJECT_MEAN;
 }
 
 static shape shape_of(const equinv_projection *p, const eqi_hardware *hardware)
@@ -75,12 +85,16 @@ static shape shape_of(const equinv_projection *p, const eqi_hardware *hardware)
                .pixels = d->height * d->width,
                .halves = d->group.kind == EQUINV_GROUP_DIHEDRAL ? 2 : 1,
                .rank = p->rank};
-    s.sums = s.n % 2 == 0 ? 2 : 1;
-    s.pairs = (s.n - 1) / 2;
+    s.folded = is_folded(p);
+    if (s.folded)
+        s.halves = 1;
+    s.sums = s.n % 2 == 0 && !s.folded ? 2 : 1;
+    s.pairs = s.folded ? 0 : (s.n - 1) / 2;
+    s.coefficients = s.folded ? 1 : s.order;
     s.pitch = whole(s.rank, s.lanes) + s.lanes;
     s.width = whole(p->k, s.lanes);
     s.products = s.halves * s.sums + 4 * s.pairs;
-    const int64_t row = s.order * (s.pitch + BLOCK) * (int64_t)sizeof(float);
+    const int64_t row = s.coefficients * (s.pitch + BLOCK) * (int64_t)sizeof(float);
     s.rows = eqi_smaller(TILE_ROWS, eqi_larger(TILE_ROWS_LEAST, TILE_BYTES / row));
     s.rows = s.rows / GEMM_ROWS * GEMM_ROWS;
     return s;
@@ -145,6 +159,10 @@ static void transform_latent(const prepared *own, const float *z, int64_t field,
                              const int64_t *members, float *staged, float *hat, float *room)
 {
     const shape *const s = &own->s;
+    if (s->folded) {
+        own->kernels->sum(z, field, members, (int32_t)s->order, s->fields, hat);
+        return;
+    }
     for (int64_t pixel = 0; pixel < s->pixels; pixel++)
         own->kernels->stage(z, field, members + pixel * s->order, (int32_t)s->order, s->fields,
                             staged + pixel * s->fields, s->pitch);
@@ -288,8 +306,8 @@ static parts parts_of(const shape *s, void *slice)
     char *rest = slice;
     parts t;
     t.workspace = eqi_take(&rest, EQI_GEMM_WORKSPACE);
-    t.hat = eqi_take(&rest, (size_t)(s->rows * s->pitch) * row);
-    t.tile = eqi_take(&rest, (size_t)(s->rows * BLOCK) * row);
+    t.hat = eqi_take(&rest, (size_t)(s->rows * s->pitch * s->coefficients) * sizeof(float));
+    t.tile = eqi_take(&rest, (size_t)(s->rows * BLOCK * s->coefficients) * sizeof(float));
     t.staged = eqi_take(&rest, (size_t)s->pitch * row);
     t.room = eqi_take(&rest, 2 * (size_t)s->lanes * row);
     t.v = eqi_take(&rest, 2 * (size_t)s->order * sizeof(double));
@@ -302,10 +320,11 @@ static parts parts_of(const shape *s, void *slice)
 static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
 {
     const shape s = shape_of(p, &p->ctx->hardware);
-    const size_t floats = (size_t)(s.rows * (s.pitch + BLOCK) + s.pitch + 2 * s.lanes);
+    const size_t tile = (size_t)(s.rows * (s.pitch + BLOCK) * s.coefficients) * sizeof(float);
+    const size_t floats = (size_t)(s.pitch + 2 * s.lanes);
     const size_t orbit = 4 * sizeof(double) + 2 * sizeof(eqi_item);
-    *slice = eqi_aligned(EQI_GEMM_WORKSPACE + (size_t)s.order * (floats * sizeof(float) + orbit) +
-                         8 * EQI_ALIGNMENT);
+    *slice = eqi_aligned(EQI_GEMM_WORKSPACE + tile +
+                         (size_t)s.order * (floats * sizeof(float) + orbit) + 8 * EQI_ALIGNMENT);
     *shared = eqi_aligned((size_t)(s.order * s.pixels) * sizeof(int64_t)) +
               eqi_aligned((size_t)((1 + s.halves) * s.rows) * sizeof(int64_t)) +
               eqi_aligned((size_t)(2 * s.rank) * sizeof(int64_t));
@@ -336,7 +355,7 @@ static void multiply(const job *j, const parts *t, int64_t rows, int64_t first)
                                      .ldb = width,
                                      .packed_b = true,
                                      .c = t->tile + coefficient(s, half, i, width),
-                                     .ldc = s->order * width},
+                                     .ldc = s->coefficients * width},
                     t->workspace);
     for (int64_t pair = 0; pair < s->pairs; pair++)
         product(j,
@@ -369,10 +388,10 @@ static void multiply_back(const job *j, const parts *t, int64_t rows, int64_t fi
             args.m = rows;
             args.k = args.ldb = width;
             args.a = t->tile + coefficient(s, half, i, width);
-            args.lda = s->order * width;
+            args.lda = s->coefficients * width;
             args.b = block + sum_at(s, half, i, width);
             args.c = t->hat + coefficient(s, half, i, s->pitch);
-            args.ldc = s->order * s->pitch;
+            args.ldc = s->coefficients * s->pitch;
             product(j, &args, t->workspace);
         }
     for (int64_t pair = 0; pair < s->pairs; pair++)
@@ -443,6 +462,32 @@ static void fetch_codes(const job *j, int64_t b, int64_t first, int64_t count)
             __builtin_prefetch(to + i, 1);
 }
 
+/* LINEAR, MEAN: codes are the product itself. */
+static void multiply_folded(const job *j, const parts *t, int64_t first_row, int64_t rows,
+                            int64_t first)
+{
+    const shape *const s = &j->own->s;
+    const equinv_tensor *const dst = &j->call->dst;
+    const int64_t width = block_width(s, first), count = eqi_smaller(width, j->p->k - first);
+    float *const to = (float *)dst->data + first_row * dst->strides[0] + first * dst->strides[1];
+    const bool in_place = dst->strides[1] == 1 && (rows == 1 || dst->strides[0] >= count);
+    product(j,
+            &(eqi_gemm_args){.m = rows,
+                             .n = count,
+                             .k = s->rank,
+                             .a = t->hat,
+                             .lda = s->pitch,
+                             .b = block_of(j->own, first),
+                             .ldb = width,
+                             .packed_b = true,
+                             .c = in_place ? to : t->tile,
+                             .ldc = in_place ? dst->strides[0] : width},
+            t->workspace);
+    for (int64_t b = 0; b < rows && !in_place; b++)
+        for (int64_t k = 0; k < count; k++)
+            to[b * dst->strides[0] + k * dst->strides[1]] = t->tile[b * width + k];
+}
+
 static void forward_tile(const void *arg, int64_t first_row, int64_t rows, void *slice)
 {
     const job *const j = arg;
@@ -451,10 +496,14 @@ static void forward_tile(const void *arg, int64_t first_row, int64_t rows, void 
     const parts t = parts_of(s, slice);
     for (int64_t b = 0; b < rows; b++)
         transform_latent(j->own, (const float *)src->data + (first_row + b) * src->strides[0],
-                         src->strides[1], j->members, t.staged, t.hat + b * s->order * s->pitch,
-                         t.room);
+                         src->strides[1], j->members, t.staged,
+                         t.hat + b * s->coefficients * s->pitch, t.room);
     for (int64_t first = 0; first < j->p->k; first += BLOCK) {
         const int64_t width = block_width(s, first);
+        if (s->folded) {
+            multiply_folded(j, &t, first_row, rows, first);
+            continue;
+        }
         multiply(j, &t, rows, first);
         for (int64_t b = 0; b < rows; b++) {
             float *const row = t.tile + b * s->order * width;
@@ -498,6 +547,36 @@ static void put_gradient(const job *j, const float *orbits, float *z)
                 const float value = orbits[a * s->pitch + pixel * s->fields + f];
                 *to = accumulate ? *to + value : value;
             }
+}
+
+/* LINEAR, MEAN: gradients of codes as they are; all members of an orbit get one number. */
+static void backward_folded(const void *arg, int64_t first_row, int64_t rows, void *slice)
+{
+    const job *const j = arg;
+    const shape *const s = &j->own->s;
+    const equinv_tensor *const diff_dst = &j->call->dst, *const diff_src = &j->call->src;
+    const bool accumulate = j->p->desc.accumulate;
+    const parts t = parts_of(s, slice);
+    for (int64_t first = 0; first < j->p->k; first += BLOCK) {
+        const int64_t width = block_width(s, first), count = eqi_smaller(width, j->p->k - first);
+        for (int64_t b = 0; b < rows; b++) {
+            const float *const from = (const float *)diff_dst->data +
+                                      (first_row + b) * diff_dst->strides[0] +
+                                      first * diff_dst->strides[1];
+            for (int64_t k = 0; k < width; k++)
+                t.tile[b * width + k] = k < count ? from[k * diff_dst->strides[1]] : 0;
+        }
+        multiply_back(j, &t, rows, first);
+    }
+    for (int64_t b = 0; b < rows; b++) {
+        float *const z = (float *)diff_src->data + (first_row + b) * diff_src->strides[0];
+        for (int64_t f = 0; f < s->fields; f++)
+            for (int64_t a = 0; a < s->order; a++) {
+                float *const to = z + f * diff_src->strides[1] + j->members[a];
+                const float value = t.hat[b * s->pitch + f];
+                *to = accumulate ? *to + value : value;
+            }
+    }
 }
 
 static void backward_tile(const void *arg, int64_t first_row, int64_t rows, void *slice)
@@ -546,7 +625,7 @@ static void run(const equinv_projection *p, const eqi_projection_call *call, eqi
         return;
     fill_members(p, &call->src, members);
     for (int64_t b = 0; b < s->rows; b++)
-        rows[b] = b * s->order * s->pitch;
+        rows[b] = b * s->coefficients * s->pitch;
     for (int64_t b = 0; b < s->halves * s->rows; b++)
         rows[s->rows + b] = b * s->n * s->pitch;
     for (int64_t i = 0; i < 2 * s->rank; i++)
@@ -567,20 +646,20 @@ static equinv_status forward(const equinv_projection *p, const eqi_projection_ca
 
 static equinv_status backward(const equinv_projection *p, const eqi_projection_call *call)
 {
-    run(p, call, backward_tile);
+    run(p, call, is_folded(p) ? backward_folded : backward_tile);
     return EQUINV_OK;
 }
 
 static bool supports(const void *problem, const eqi_hardware *hardware, const char **why)
 {
     const equinv_projection *const p = problem;
-    const equinv_projection_kind kind = p->desc.kind;
     if (!eqi_require(!p->symmetric, why, "sorting of rows is no product") ||
         !eqi_require(p->desc.dtype == EQUINV_F32, why, "f32 only") ||
-        !eqi_require(kind != EQUINV_PROJECT_LINEAR && kind != EQUINV_PROJECT_MEAN, why,
-                     "the orbit mean is one coefficient of the transform") ||
         !eqi_require(p->dimension <= LATENT_MOST, why, "a latent has more than 2^20 numbers"))
         return false;
+    if (is_folded(p))
+        return eqi_require(p->desc.height * p->desc.width == 1, why,
+                           "orbits of pixels are summed field by field");
     const shape s = shape_of(p, hardware);
     return eqi_require(eqi_divide_up(p->k * s.order, s.lanes) * s.order >
                            eqi_divide_up(p->k, s.lanes) * s.products,

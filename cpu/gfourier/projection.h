@@ -50,6 +50,9 @@ typedef struct eqi_orbit_kernels {
     /* to[a step + i] = from[member[a] + i field], i < count, and 0 up to a whole vector */
     void (*stage)(const float *from, int64_t field, const int64_t *member, int32_t order,
                   int64_t count, float *to, int64_t step);
+    /* to[i] = sum over a of from[member[a] + i field], i < count, and 0 up to a whole vector */
+    void (*sum)(const float *from, int64_t field, const int64_t *member, int32_t order,
+                int64_t count, float *to);
     void (*analyse)(const eqi_orbit_transform *t);
     void (*synthesise)(const eqi_orbit_transform *t);
     void (*reduce)(const eqi_orbit_codes *c);
