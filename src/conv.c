@@ -1,5 +1,7 @@
 #include "internal/conv.h"
 
+#include <string.h>
+
 #include "internal/backend.h"
 
 static equinv_status check_words(const equinv_conv_desc *desc)
@@ -138,6 +140,62 @@ equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, int64_t *hei
     return EQUINV_OK;
 }
 
+/* ---- the head of packed filters -------------------------------------------------------------------- */
+
+static const char packed_magic[16] = "equinv filter 1";
+
+/* FNV-1a. batch, bias and accumulate do not matter to a filter, and a transposed plan has its adjoint's. */
+static uint64_t fingerprint_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    const int64_t words[] = {hardware->isa, d->kind,           d->group.kind,  d->group.n,
+                             d->dtype,      d->fields_in,      d->fields_out,  d->height,
+                             d->width,      d->kernel,         d->stride,      d->padding,
+                             d->dilation,   d->channel_groups, d->padding_mode};
+    const unsigned char *const bytes = (const unsigned char *)words;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < sizeof words; i++)
+        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* After prepare: makes room for the head where the packed filter is in memory of the CPU. */
+static void set_packed_head(eqi_conv_plan *plan)
+{
+    const equinv_context *const ctx = plan->head.ctx;
+    eqi_conv_packed_head *const head = &plan->packed_head;
+    if (ctx->backend->device)
+        return;
+    memcpy(head->magic, packed_magic, sizeof head->magic);
+    eqi_format(head->implementation, sizeof head->implementation, "%s", plan->head.impl_name);
+    head->fingerprint = fingerprint_of(&plan->problem, &ctx->hardware);
+    plan->packed_start = sizeof *head;
+    plan->head.packed_size += sizeof *head;
+}
+
+static equinv_status check_packed_head(const eqi_conv_plan *plan, const void *packed)
+{
+    const eqi_conv_packed_head *const expected = &plan->packed_head, *const head = packed;
+    if (!plan->packed_start || memcmp(head, expected, sizeof *head) == 0)
+        return EQUINV_OK;
+    const equinv_conv_desc *const d = &plan->problem.desc;
+    const bool is_filter = memcmp(head->magic, packed_magic, sizeof head->magic) == 0;
+    char group[16];
+    EQI_TRY(equinv_group_name(d->group, group, sizeof group));
+    return eqi_fail(
+        EQUINV_ERR_ARG,
+        "weights (packed) %s%.*s, expected what equinv_conv_pack writes for this plan: %s, "
+        "%s, fields %" PRId64 " to %" PRId64 ", kernel %" PRId64 ", stride %" PRId64 ", %" PRId64
+        " x %" PRId64 " pixels",
+        is_filter ? "is of a plan with another description or implementation, "
+                  : "does not begin as a packed filter does",
+        is_filter ? (int)sizeof head->implementation - 1 : 0, head->implementation,
+        expected->implementation, group, d->fields_in, d->fields_out, d->kernel, d->stride,
+        d->height, d->width);
+}
+
+/* ---- plans ------------------------------------------------------------------------------------------ */
+
 equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_desc *desc,
                                       equinv_plan **plan)
 {
@@ -170,6 +228,7 @@ equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_des
                                        p.desc.padding_mode == EQUINV_PAD_CIRCULAR,
                                        desc->transposed};
     impl->prepare(c);
+    set_packed_head(c);
     const equinv_status status = eqi_arena_reserve(ctx, made->scratch_size);
     if (status != EQUINV_OK) {
         equinv_plan_destroy(made);
@@ -239,7 +298,8 @@ static equinv_status check_weights(const eqi_conv_plan *plan, const equinv_tenso
     EQI_CHECK(size == 1 || weights->strides[0] == 1, SHAPE,
               "weights (packed) has stride %" PRId64 ", expected 1", weights->strides[0]);
     EQI_TRY(eqi_check_alignment(plan->head.ctx, weights->data, "weights (packed)"));
-    checked->packed = weights->data;
+    EQI_TRY(check_packed_head(plan, weights->data));
+    checked->packed = (const char *)weights->data + plan->packed_start;
     return EQUINV_OK;
 }
 
@@ -270,7 +330,9 @@ equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi
                                   .shape = {(int64_t)plan->packed_size},
                                   .strides = {1}};
     EQI_TRY(eqi_check_disjoint(&memory, "packed", psi, "psi"));
-    return c->implementation->pack(c, &view, packed);
+    EQI_TRY(c->implementation->pack(c, &view, (char *)packed + c->packed_start));
+    memcpy(packed, &c->packed_head, c->packed_start);
+    return EQUINV_OK;
 }
 
 equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *src,

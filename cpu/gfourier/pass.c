@@ -181,7 +181,9 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
         p->chunk == p->fields_in ? 1 : eqi_divide_up(eqi_gf_pixels(p, p->band), p->pitch);
     p->planes_size = (size_t)(p->chunk * p->elements * p->element + p->pitch) * sizeof(float);
     p->hat_size = (size_t)(p->part * hat_bytes);
-    p->out_size = (size_t)(tiles * p->fields_out * p->form->components * p->pitch) * sizeof(float);
+    /* The inverse reads whole vectors from any pixel on. */
+    p->out_size =
+        (size_t)(tiles * p->fields_out * p->form->components * p->pitch + lanes) * sizeof(float);
     p->filter_size =
         (size_t)(p->form->components * p->fields_out * p->fields_in * p->taps) * sizeof(float);
 }

@@ -535,7 +535,9 @@ EQUINV_API equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, i
 
 /*
  * Transforms psi once into the form that execute reads; the caller's buffer `packed` has
- * equinv_plan_packed_size bytes. Pack again after every change of psi.
+ * equinv_plan_packed_size bytes. Pack again after every change of psi. On the CPU a buffer that was
+ * packed by another plan is refused by execute (ARG), unless the plans differ in batch, bias and
+ * accumulate alone; on CUDA only its size is checked.
  */
 EQUINV_API equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi,
                                           void *packed, size_t packed_size);

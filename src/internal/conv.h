@@ -43,6 +43,18 @@ typedef struct eqi_conv_implementation {
 } eqi_conv_implementation;
 
 /*
+ * What stands in front of a packed filter in memory of the CPU, so that one of another plan is noticed; a
+ * device's memory has none, since looking at it would wait for the device.
+ */
+typedef struct eqi_conv_packed_head {
+    char magic[16];
+    char implementation[40];
+    uint64_t fingerprint; /* of all that the packed form may depend on */
+} eqi_conv_packed_head;
+
+_Static_assert(sizeof(eqi_conv_packed_head) == EQI_ALIGNMENT, "what follows must stay aligned");
+
+/*
  * A transposed plan holds the problem of the convolution that it is the adjoint of: its forward is that
  * one's backward data, its backward data that one's forward, with src and dst exchanged in all three.
  */
@@ -51,7 +63,9 @@ struct eqi_conv_plan {
     eqi_conv_problem problem;
     bool transposed;
     const eqi_conv_implementation *implementation;
-    void *tables; /* table_size bytes, aligned to 64 */
+    void *tables;        /* table_size bytes, aligned to 64 */
+    size_t packed_start; /* of what the implementation packs: behind the head, if there is one */
+    eqi_conv_packed_head packed_head;
 };
 
 extern const eqi_implementation *const eqi_conv_list[];

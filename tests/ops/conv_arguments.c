@@ -364,6 +364,77 @@ START_TEST(wrong_packing)
 }
 END_TEST
 
+/* Packs c's psi by a plan for another description, whose packed filters are as large as c's. */
+static void pack_by(equinv_context *ctx, const conv_case *c, const equinv_conv_desc *other,
+                    const equinv_tensor *packed)
+{
+    conv_case o = conv_case_new(ctx, &(rng){2}, other);
+    ck_assert_int_eq((int64_t)equinv_plan_packed_size(o.plan), packed->shape[0]);
+    equinv_tensor psi = c->psi;
+    memcpy(psi.shape, o.psi.shape, sizeof psi.shape);
+    memcpy(psi.strides, o.psi.strides, sizeof psi.strides);
+    OK(equinv_conv_pack(o.plan, &psi, packed->data, (size_t)packed->shape[0]));
+    conv_case_free(ctx, &o);
+}
+
+/* The sizes agree, the descriptions do not; to a filter batch, bias and accumulate do not matter. */
+START_TEST(a_filter_packed_by_another_plan)
+{
+    equinv_context *const ctx = context_new();
+    equinv_conv_desc d = good_desc();
+    d.impl = conv_impl(_i);
+    conv_case c = conv_case_new(ctx, &(rng){1}, &d);
+    const int64_t size = (int64_t)equinv_plan_packed_size(c.plan);
+    equinv_tensor packed;
+    OK(equinv_tensor_create(ctx, EQUINV_U8, 1, &size, &packed));
+#define BOTH_REFUSE(word)                                                                          \
+    do {                                                                                           \
+        FAILS(EQUINV_ERR_ARG, word,                                                                \
+              equinv_conv_forward(c.plan, &c.src, &packed, &c.bias, &c.dst, NULL, 0));             \
+        FAILS(EQUINV_ERR_ARG, word,                                                                \
+              equinv_conv_backward_data(c.plan, &c.diff_dst, &packed, &c.diff_src, NULL, 0));      \
+        ck_assert(strstr(equinv_last_error(), "weights (packed)"));                                \
+        ck_assert(strstr(equinv_last_error(), equinv_plan_impl_name(c.plan)));                     \
+    } while (0)
+    BOTH_REFUSE("does not begin as a packed filter does, expected");
+#define REFUSES_PACKED(...)                                                                        \
+    do {                                                                                           \
+        equinv_conv_desc other = d;                                                                \
+        __VA_ARGS__;                                                                               \
+        pack_by(ctx, &c, &other, &packed);                                                         \
+        BOTH_REFUSE("C4, fields 2 to 4, kernel 3, stride 1, 6 x 5 pixels");                        \
+        ck_assert(strstr(equinv_last_error(), "another description or implementation"));           \
+    } while (0)
+    REFUSES_PACKED(other.fields_in = 4, other.fields_out = 2);
+    REFUSES_PACKED(other.height = 7);
+    REFUSES_PACKED(other.width = 6);
+    REFUSES_PACKED(other.padding = 2);
+    REFUSES_PACKED(other.dilation = 2);
+    REFUSES_PACKED(other.padding_mode = EQUINV_PAD_CIRCULAR);
+    if (strcmp(d.impl, "gfourier") != 0) { /* whose sizes tell these apart */
+        REFUSES_PACKED(other.stride = 2);
+        REFUSES_PACKED(other.group = equinv_dihedral(2));
+    }
+    ck_assert(tensor_max_abs(&c.dst) == 0 && tensor_max_abs(&c.diff_src) == 0);
+
+    conv_run(&c, c.plan);
+    equinv_tensor dst = tensor_like(ctx, &c.dst), diff_src = tensor_like(ctx, &c.diff_src);
+    equinv_conv_desc other = d;
+    other.batch = 7, other.bias = false, other.accumulate = true;
+    pack_by(ctx, &c, &other, &packed);
+    OK(equinv_conv_forward(c.plan, &c.src, &packed, &c.bias, &dst, NULL, 0));
+    OK(equinv_conv_backward_data(c.plan, &c.diff_dst, &packed, &diff_src, NULL, 0));
+    ASSERT_SAME(&dst, &c.dst);
+    ASSERT_SAME(&diff_src, &c.diff_src);
+    ((char *)packed.data)[0] ^= 1; /* and nothing that only resembles one */
+    BOTH_REFUSE("does not begin");
+    equinv_tensor_destroy(ctx, &dst), equinv_tensor_destroy(ctx, &diff_src);
+    equinv_tensor_destroy(ctx, &packed);
+    conv_case_free(ctx, &c);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(plans_of_other_operations_are_refused)
 {
     equinv_context *const ctx = context_new();
@@ -481,6 +552,7 @@ int main(void)
         {wrong_tensors_and_scratch, impls},
         {bias_only_where_the_description_has_one, impls},
         {wrong_packing, impls},
+        {a_filter_packed_by_another_plan, impls},
         {plans_of_other_operations_are_refused, 1},
         {allocation_failures, impls},
         {scratch_is_used_within_its_size, impls},
