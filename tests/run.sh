@@ -37,7 +37,7 @@ if [ "$golden" = none ]; then
 elif [ ! -x "$build/tests/golden/run" ]; then
     echo "SKIP golden: no runner was built"
 elif [ -d "$golden" ]; then
-    run "$build/tests/golden/run" "$golden"
+    run "$build/tests/golden/run" "$golden" conv/gfourier
 else
     echo "SKIP golden: no folder $golden"
 fi

@@ -35,6 +35,7 @@ typedef struct golden_case {
     size_t array_count;
     double stated; /* tolerance.rel of the case */
     char how[96];  /* dtype and implementation being tried, for sentences */
+    equinv_dtype dtype;
     struct owned *owned;
     jmp_buf stop;
     outcome outcome;
@@ -56,7 +57,7 @@ void stop_case(golden_case *c, outcome outcome, const char *format, ...)
 void check_call(golden_case *c, equinv_status status, const char *call);
 #define TRY(c, call) check_call(c, call, #call)
 
-/* Frees an object when the case ends. */
+/* Frees an object when the case ends. Plans that run in f32 are counted by their implementation. */
 void own_plan(golden_case *c, equinv_plan *plan);
 void own_object(golden_case *c, void *object, void (*destroy)(void *object));
 
@@ -126,7 +127,7 @@ void compare_values(golden_case *c, const char *name, const equinv_tensor *expec
 /* A single number or truth value that must agree. */
 void compare_exactly(golden_case *c, const char *what, int64_t index, double got, double expected);
 
-/* Sets c->how: "f32, gemm, packed". */
+/* Sets c->how, "f32, gemm, packed", and c->dtype. */
 void set_how(golden_case *c, equinv_dtype dtype, const char *impl, const char *more);
 
 /*

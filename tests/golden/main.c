@@ -1,7 +1,9 @@
 /*
- * run DIR: every case of a folder of golden data, one line each
+ * run DIR [IMPLEMENTATION ..]: every case of a folder of golden data, one line each
  *     PASS|FAIL|SKIP name max_err tolerance [reason] [without: arrays that nothing was compared with]
- * and at the end `N passed, N failed, N skipped`. Exit status 0 only if there was a case and none failed.
+ * then for each implementation that is named ("conv/gfourier") `N of them by IMPLEMENTATION in f32`, those
+ * that passed, and at the end `N passed, N failed, N skipped`. Exit status 0 only if there was a case, none
+ * failed and every implementation that is named had one.
  */
 #include <stdio.h>
 
@@ -84,8 +86,19 @@ static void destroy_plan(void *plan)
     equinv_plan_destroy(plan);
 }
 
+/* Implementations that must have run a case in f32. */
+static struct wanted {
+    const char *name;
+    bool seen; /* in this case */
+    int64_t cases;
+} wanted[8];
+static size_t wanted_count;
+
 void own_plan(golden_case *c, equinv_plan *plan)
 {
+    for (size_t i = 0; i < wanted_count; i++)
+        wanted[i].seen |=
+            c->dtype == EQUINV_F32 && strcmp(wanted[i].name, equinv_plan_impl_name(plan)) == 0;
     own_object(c, plan, destroy_plan);
 }
 
@@ -242,6 +255,10 @@ static void run_case(equinv_context *ctx, const char *directory, const char *nam
     run_guarded(&c);
     print_case(&c);
     tally->count[c.outcome]++;
+    for (size_t i = 0; i < wanted_count; i++) {
+        wanted[i].cases += wanted[i].seen && c.outcome == PASSED;
+        wanted[i].seen = false;
+    }
     release(&c);
 }
 
@@ -313,10 +330,13 @@ static bool run_listed(equinv_context *ctx, const char *directory, const char *t
 
 int main(int argc, char **argv)
 {
-    if (argc != 2) {
-        fprintf(stderr, "usage: run DIR\n");
+    const int most = (int)(sizeof wanted / sizeof *wanted);
+    if (argc < 2 || argc > 2 + most) {
+        fprintf(stderr, "usage: run DIR [IMPLEMENTATION ..], at most %d of them\n", most);
         return 2;
     }
+    for (int i = 2; i < argc; i++)
+        wanted[wanted_count++].name = argv[i];
     equinv_context *ctx = NULL;
     if (equinv_context_create(NULL, &ctx) != EQUINV_OK) {
         fprintf(stderr, "golden: %s\n", equinv_last_error());
@@ -340,8 +360,13 @@ int main(int argc, char **argv)
     const int64_t *const n = tally.count;
     if (n[PASSED] + n[FAILED] + n[SKIPPED] == 0)
         fprintf(stderr, "golden: no case in %s\n", argv[1]);
+    bool all = true;
+    for (size_t i = 0; i < wanted_count; i++) {
+        printf("%lld of them by %s in f32\n", (long long)wanted[i].cases, wanted[i].name);
+        all &= wanted[i].cases > 0;
+    }
     printf("%lld passed, %lld failed, %lld skipped\n", (long long)n[PASSED], (long long)n[FAILED],
            (long long)n[SKIPPED]);
-    return n[FAILED] == 0 && n[PASSED] + n[SKIPPED] > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return all && n[FAILED] == 0 && n[PASSED] + n[SKIPPED] > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 #endif
