@@ -1,6 +1,7 @@
 /* The CPU backend: what fast code declines goes to the reference. */
 #include "internal/backend.h"
 
+#include "cpu/gemm/gemm.h"
 #include "cpu/isa/scalar/scalar.h"
 #include "cpu/ref/ref.h"
 #include "cpu/templates/templates.h"
@@ -111,7 +112,7 @@ const eqi_backend eqi_cpu_backend = {
     .dropout = dropout,
     .mean_squared_error = mean_squared_error,
     .optimizer_step = optimizer_step,
-    .orbit_distance = eqi_ref_orbit_distance,
+    .orbit_distance = eqi_gemm_orbit_distance,
     .orbit_mean = orbit_mean,
     .relu_backward = relu_backward,
     .relu_forward = relu_forward,

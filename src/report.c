@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "cpu/ref/ref.h"
+#include "cpu/gemm/gemm.h"
 #include "internal/backend.h"
 #include "internal/distance.h"
 #include "internal/philox.h"
@@ -390,7 +390,7 @@ static equinv_status over_pairs(work *w, equinv_report *r)
         EQI_TRY(equinv_tensor_rows(&w->sample, first, rows, &x));
         EQI_TRY(equinv_tensor_rows(&w->sample, first, left, &y));
         EQI_TRY(equinv_tensor_init(orbit, EQUINV_F64, 2, (int64_t[]){rows, left}, &distance));
-        EQI_TRY(eqi_ref_orbit_distance(w->ctx, group, &x, &y, &distance, NULL));
+        EQI_TRY(eqi_gemm_orbit_distance(w->ctx, group, &x, &y, &distance, NULL));
         add_pairs(w, &w->sample, orbit, first, rows, room, &r->raw);
         add_pairs(w, &w->sample_codes, orbit, first, rows, room, &r->projected);
         EQI_TRY(report_progress(w, 2 * w->batch + first + rows));

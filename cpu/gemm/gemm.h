@@ -43,4 +43,9 @@ void eqi_gemm(const eqi_hardware *hardware, equinv_dtype dtype, const eqi_gemm_a
 void eqi_gemm_blas(const eqi_hardware *hardware, equinv_dtype dtype, const eqi_gemm_args *args,
                    void *workspace);
 
+/* eqi_ref_orbit_distance by products; x and y on the CPU. */
+equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group group,
+                                      const equinv_tensor *x, const equinv_tensor *y,
+                                      const equinv_tensor *distance, const equinv_tensor *element);
+
 #endif

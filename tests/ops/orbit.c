@@ -1,4 +1,5 @@
 /* Orbit mean and orbit distance: definitions, axioms, ties, NaN, wrong arguments, out of memory. */
+#include "cpu/ref/ref.h"
 #include "tests/ops/projection_cases.h"
 
 static equinv_tensor random_latents(equinv_context *ctx, rng *r, group_case c, equinv_dtype dtype,
@@ -128,6 +129,45 @@ START_TEST(distance_is_the_least_over_the_group)
         equinv_tensor_destroy(ctx, &distance);
         equinv_tensor_destroy(ctx, &plain);
         equinv_tensor_destroy(ctx, &element);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* Products only choose what is measured: the same bits as by measuring everything, on every level. */
+START_TEST(distance_has_the_bits_of_the_reference)
+{
+    static const char *const levels[] = {"scalar", "avx2", "avx512"};
+    rng r = {UINT64_C(40) + (uint64_t)_i};
+    setenv("EQUINV_ISA", levels[_i], 1);
+    equinv_context *ctx = context_new();
+    unsetenv("EQUINV_ISA");
+    for (int trial = 0; trial < 70; trial++) {
+        const group_case c = trial == 60   ? (group_case){equinv_dihedral(200), 1, 1}
+                             : trial == 61 ? (group_case){equinv_cyclic(4), 14, 14}
+                                           : group_cases[trial % GROUP_CASES];
+        const equinv_dtype dtype = trial % 2 ? EQUINV_F64 : EQUINV_F32;
+        const int a = (int)rng_range(&r, 1, 150), b = (int)rng_range(&r, 1, trial % 5 ? 20 : 90);
+        equinv_tensor x = random_latents(ctx, &r, c, dtype, a, trial % 4 + 1);
+        equinv_tensor y = random_latents(ctx, &r, c, dtype, b, trial % 4 + 1);
+        equinv_tensor d = tensor_new(ctx, dtype, 2, a, b), plain = tensor_like(ctx, &d);
+        equinv_tensor e = tensor_new(ctx, EQUINV_I32, 2, a, b), element = tensor_like(ctx, &e);
+        for (int64_t i = 0; i < equinv_tensor_count(&x) && trial % 3 == 1; i++)
+            tensor_set(&x, i, (double)rng_range(&r, 0, 1)); /* ties */
+        for (int64_t i = 0; i < equinv_tensor_count(&y) && trial % 3 == 1; i++)
+            tensor_set(&y, i, (double)rng_range(&r, 0, 1));
+        if (trial % 7 == 2) {
+            tensor_set(&x, rng_range(&r, 0, equinv_tensor_count(&x) - 1), (double)INFINITY);
+            tensor_set(&y, rng_range(&r, 0, equinv_tensor_count(&y) - 1), (double)INFINITY);
+            tensor_set(&y, rng_range(&r, 0, equinv_tensor_count(&y) - 1), (double)NAN);
+        }
+        OK(equinv_orbit_distance(ctx, c.group, &x, &y, &d, &e));
+        OK(eqi_ref_orbit_distance(ctx, c.group, &x, &y, &plain, &element));
+        ck_assert(tensor_error(&d, &plain, NULL) == 0);
+        ASSERT_SAME(&e, &element);
+        equinv_tensor *const all[] = {&x, &y, &d, &plain, &e, &element};
+        for (int i = 0; i < 6; i++)
+            equinv_tensor_destroy(ctx, all[i]);
     }
     equinv_context_destroy(ctx);
 }
@@ -395,6 +435,7 @@ int main(void)
         {mean_is_the_mean_of_all_actions, 1},
         {mean_is_an_invariant_projector, 1},
         {distance_is_the_least_over_the_group, 1},
+        {distance_has_the_bits_of_the_reference, 3},
         {distance_is_a_metric_between_orbits, 1},
         {distance_ties_and_nan, 1},
         {distance_of_rows_is_that_of_sorted_rows, 1},

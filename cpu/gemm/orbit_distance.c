@@ -1,0 +1,249 @@
+/*
+ * Orbit distances: inner products of all x_i with all g y_j as matrix products decide which g are worth
+ * looking at, and those are measured as the reference does. Results are the reference's, to the bit.
+ *
+ * |x - g y|^2 = |x|^2 + |y|^2 - 2 <x, g y>: the nearest g has the largest product. A chain of D multiply-adds
+ * with unit roundoff u errs by at most (D + 2) u |x| |y| (and by underflow), so g may be the nearest only if
+ * its product is within twice that of the largest. Products that are not finite decide nothing.
+ */
+#include "gemm.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "cpu/gemm/distance.h"
+#include "cpu/ref/ref.h"
+#include "internal/arithmetic.h"
+#include "internal/rows.h"
+
+enum { ROWS = 64, COLUMNS = 256, TURNED_BYTES = 16 << 20 };
+
+typedef struct job {
+    const equinv_context *ctx;
+    equinv_group group;
+    equinv_tensor x, y; /* row-major */
+    const equinv_tensor *distance, *element;
+    int64_t order, dimension, field;
+    size_t size;           /* of a number */
+    const int32_t *places; /* [G, G H W]: where g takes a number inside its field */
+    double *x_length, *y_length;
+    char *turned;         /* [block of y, G, D] */
+    int64_t first, block; /* of y */
+    double relative, at_least;
+} job;
+
+static double length(const equinv_tensor *t, int64_t row, int64_t dimension)
+{
+    double sum = 0;
+    for (int64_t i = row * dimension; i < (row + 1) * dimension; i++) {
+        const double v = eqi_load(t, i);
+        sum += v * v;
+    }
+    return sqrt(sum);
+}
+
+/* Lengths of x, then of y. */
+static void measure(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
+    const int64_t of_x = j->x.shape[0];
+    (void)slice;
+    for (int64_t row = first; row < first + count; row++)
+        if (row < of_x)
+            j->x_length[row] = length(&j->x, row, j->dimension);
+        else
+            j->y_length[row - of_x] = length(&j->y, row - of_x, j->dimension);
+}
+
+#define TURN(name, real)                                                                           \
+    static void name(const job *j, const real *y, real *to)                                        \
+    {                                                                                              \
+        for (int64_t g = 0; g < j->order; g++)                                                     \
+            for (int64_t f = 0; f < j->dimension; f += j->field)                                   \
+                for (int64_t i = 0; i < j->field; i++)                                             \
+                    to[g * j->dimension + f + j->places[g * j->field + i]] = y[f + i];             \
+    }
+TURN(turn_f32, float)
+TURN(turn_f64, double)
+
+static void turn_rows(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
+    (void)slice;
+    for (int64_t b = first; b < first + count; b++) {
+        const int64_t from = (j->first + b) * j->dimension, to = b * j->order * j->dimension;
+        if (j->size == sizeof(float))
+            turn_f32(j, (const float *)j->y.data + from, (float *)(void *)j->turned + to);
+        else
+            turn_f64(j, (const double *)j->y.data + from, (double *)(void *)j->turned + to);
+    }
+}
+
+static double squared_distance(const job *j, int64_t row, int64_t turned)
+{
+    static eqi_f32_distance *const f32[] = {
+        [EQI_ISA_SCALAR] = eqi_f32_distance_scalar,
+#if defined(__x86_64__)
+        [EQI_ISA_AVX2] = eqi_f32_distance_avx2,
+        [EQI_ISA_AVX512] = eqi_f32_distance_avx512,
+#endif
+    };
+    static eqi_f64_distance *const f64[] = {
+        [EQI_ISA_SCALAR] = eqi_f64_distance_scalar,
+#if defined(__x86_64__)
+        [EQI_ISA_AVX2] = eqi_f64_distance_avx2,
+        [EQI_ISA_AVX512] = eqi_f64_distance_avx512,
+#endif
+    };
+    const eqi_isa isa = j->ctx->hardware.isa;
+    const int64_t x = row * j->dimension, y = turned * j->dimension;
+    return j->size == sizeof(float) ? f32[isa]((const float *)j->x.data + x,
+                                               (const float *)(void *)j->turned + y, j->dimension)
+                                    : f64[isa]((const double *)j->x.data + x,
+                                               (const double *)(void *)j->turned + y, j->dimension);
+}
+
+/* x_row and y number b of the block, whose products start at `products`. */
+static void decide(const job *j, int64_t row, int64_t b, const equinv_tensor *products, int64_t at)
+{
+    double largest = -(double)INFINITY, sum = 0;
+    for (int64_t g = 0; g < j->order; g++) {
+        const double p = eqi_load(products, at + g);
+        largest = p > largest ? p : largest;
+        sum += p * 0; /* NaN if one of them is not finite */
+    }
+    const double error = j->relative * j->x_length[row] * j->y_length[j->first + b] + j->at_least;
+    const double enough = sum == 0 ? largest - 2 * error : -(double)INFINITY;
+    double least = 0;
+    int32_t nearest = -1;
+    for (int64_t g = 0; g < j->order; g++) {
+        if (eqi_load(products, at + g) < enough)
+            continue;
+        const double d = squared_distance(j, row, b * j->order + g);
+        if (nearest < 0 || d < least || (isnan(d) && !isnan(least))) {
+            least = d;
+            nearest = (int32_t)g;
+        }
+    }
+    const int64_t *const s = j->distance->strides;
+    eqi_store(j->distance, row * s[0] + (j->first + b) * s[1], sqrt(least));
+    if (j->element)
+        ((int32_t *)j->element
+             ->data)[row * j->element->strides[0] + (j->first + b) * j->element->strides[1]] =
+            nearest;
+}
+
+/* A slice: workspace of a product, products. */
+static void compare_rows(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
+    const int64_t at_once = eqi_larger(1, COLUMNS / j->order);
+    const equinv_tensor products = {.data = (char *)slice + EQI_GEMM_WORKSPACE,
+                                    .dtype = j->x.dtype};
+    for (int64_t b = 0; b < j->block; b += at_once) {
+        const int64_t some = eqi_smaller(at_once, j->block - b), columns = some * j->order;
+        eqi_gemm(&j->ctx->hardware, j->x.dtype,
+                 &(eqi_gemm_args){.transpose_b = true,
+                                  .m = count,
+                                  .n = columns,
+                                  .k = j->dimension,
+                                  .a = (const char *)j->x.data +
+                                       (size_t)(first * j->dimension) * j->size,
+                                  .lda = j->dimension,
+                                  .b = j->turned + (size_t)(b * j->order * j->dimension) * j->size,
+                                  .ldb = j->dimension,
+                                  .c = products.data,
+                                  .ldc = columns},
+                 slice);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t k = 0; k < some; k++)
+                decide(j, first + i, b + k, &products, i * columns + k * j->order);
+    }
+}
+
+/* The rows one after the other: as they are, or in a copy that `owned` receives. */
+static equinv_status pack(const equinv_context *ctx, const equinv_tensor *rows,
+                          equinv_tensor *packed, equinv_tensor *owned)
+{
+    equinv_context *const own = (equinv_context *)ctx; /* tensors are made from the caller's */
+    *packed = *rows;
+    if (eqi_is_contiguous(rows))
+        return EQUINV_OK;
+    EQI_TRY(equinv_tensor_create(own, rows->dtype, rows->ndim, rows->shape, owned));
+    *packed = *owned;
+    return equinv_tensor_convert(own, rows, 1, 0, packed);
+}
+
+/* In blocks of y whose turned rows are few enough to keep. */
+static void run(job *j, void *scratch, size_t slice, int64_t block)
+{
+    const int64_t a = j->x.shape[0], b = j->y.shape[0];
+    const double row = (double)j->order * (double)j->dimension;
+    eqi_parallel_rows(j->ctx, a + b, 2 * (double)j->dimension, 16, measure, j, NULL, 0);
+    for (j->first = 0; j->first < b; j->first += block) {
+        j->block = eqi_smaller(block, b - j->first);
+        eqi_parallel_rows(j->ctx, j->block, 2 * row, 4, turn_rows, j, NULL, 0);
+        /* Few rows are cut further, so that all threads have work. */
+        const int64_t chunk =
+            eqi_smaller(ROWS, eqi_larger(8, a / (2 * j->ctx->hardware.threads) + 1));
+        eqi_parallel_rows(j->ctx, a, row * (double)j->block / 8, chunk, compare_rows, j, scratch,
+                          slice);
+    }
+}
+
+equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group group,
+                                      const equinv_tensor *x, const equinv_tensor *y,
+                                      const equinv_tensor *distance, const equinv_tensor *element)
+{
+    const int64_t order = eqi_order(group), height = x->shape[3], width = x->shape[4];
+    const int64_t a = x->shape[0], b = y->shape[0];
+    job j = {.ctx = ctx, .group = group, .distance = distance, .element = element, .order = order};
+    int64_t places, turned;
+    equinv_tensor own_x = {0}, own_y = {0};
+    void *table = NULL, *memory = NULL;
+    equinv_status status;
+    if (a == 0 || b == 0)
+        return EQUINV_OK;
+    EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j.field));
+    EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j.dimension));
+    if (j.dimension == 0)
+        return eqi_ref_orbit_distance(ctx, group, x, y, distance, element);
+    EQI_CHECK(j.field <= INT32_MAX, UNSUPPORTED,
+              "x has %" PRId64 " numbers a field, expected below 2^31", j.field);
+    j.size = equinv_dtype_size(x->dtype);
+    EQI_TRY(eqi_product_of("the places of x", 2, (int64_t[]){order, j.field}, &places));
+    EQI_TRY(eqi_product_of("a turned row of y", 3, (int64_t[]){order, j.dimension, (int64_t)j.size},
+                           &turned));
+    const int64_t block = eqi_smaller(b, eqi_larger(1, TURNED_BYTES / turned));
+    const size_t lengths = eqi_aligned((size_t)(a + b) * sizeof(double));
+    const size_t kept = eqi_aligned((size_t)(block * turned));
+    const size_t slice =
+        eqi_aligned(EQI_GEMM_WORKSPACE + (size_t)(ROWS * eqi_larger(COLUMNS, order)) * j.size);
+    const size_t all = lengths + kept + (size_t)ctx->hardware.threads * slice;
+    const double u = (x->dtype == EQUINV_F32 ? (double)FLT_EPSILON : DBL_EPSILON) / 2;
+    const double least = x->dtype == EQUINV_F32 ? (double)FLT_MIN : DBL_MIN;
+    j.relative = ((double)j.dimension + 2) * u;
+    j.at_least = (double)j.dimension * least;
+    EQI_TRY_GOTO(status, done, pack(ctx, x, &j.x, &own_x));
+    EQI_TRY_GOTO(status, done, pack(ctx, y, &j.y, &own_y));
+    EQI_TRY_GOTO(status, done,
+                 eqi_alloc_zeroed(ctx, places, sizeof(int32_t), "orbit distances", &table));
+    EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, 1, all, "orbit distances", &memory));
+    int32_t *to = table;
+    for (int32_t g = 0; g < order; g++)
+        for (int64_t h = 0; h < order; h++)
+            for (int64_t q = 0; q < height * width; q++)
+                *to++ = (int32_t)eqi_place(group, g, h, q / width, q % width, height, width);
+    j.places = table;
+    j.x_length = memory;
+    j.y_length = j.x_length + a;
+    j.turned = (char *)memory + lengths;
+    run(&j, (char *)memory + lengths + kept, slice, block);
+done:
+    eqi_free(ctx, memory, all);
+    eqi_free(ctx, table, (size_t)places * sizeof(int32_t));
+    equinv_tensor_destroy((equinv_context *)ctx, &own_y);
+    equinv_tensor_destroy((equinv_context *)ctx, &own_x);
+    return status;
+}

@@ -1,0 +1,2 @@
+#include "cpu/simd/avx512.h"
+#include "cpu/kernel/distance.inc.c"

@@ -1,0 +1,2 @@
+#include "cpu/simd/scalar.h"
+#include "cpu/kernel/distance.inc.c"
