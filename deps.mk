@@ -8,8 +8,9 @@ ZLIB ?= auto
 CHECK ?= auto
 
 pkg_found = $(shell $(PKG_CONFIG) --exists $(1) 2>/dev/null && echo 1)
-# Debian's pthreadpool has no .pc file: ask the compiler.
-header_found = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
+# Debian's pthreadpool has no .pc file: ask the compiler. (Makes differ in what they do to \# in a call.)
+hash := \#
+header_found = $(shell printf '$(hash)include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
 
 define optional # name, found, cflags, libs, what its absence costs
 ifeq ($$($(1)),0)
@@ -44,7 +45,7 @@ LIBS :=
 DEFINES :=
 ONEDNN ?= auto
 # Version 2 of its interface, and the library beside the header.
-onednn_2 = $(shell printf '\#include <dnnl.h>\n\#if DNNL_VERSION_MAJOR != 2\n\#error\n\#endif\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
+onednn_2 = $(shell printf '$(hash)include <dnnl.h>\n$(hash)if DNNL_VERSION_MAJOR != 2\n$(hash)error\n$(hash)endif\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
 library_found = $(filter /%,$(shell $(CC) -print-file-name=lib$(1).so 2>/dev/null))
 $(eval $(call optional,ONEDNN,$(and $(onednn_2),$(call library_found,dnnl)),,-ldnnl -lgomp,no oneDNN beside equinv-bench))
 # Headers of the CUDA Toolkit alone: these libraries are opened when equinv-bench runs.
@@ -52,7 +53,7 @@ CUDNN ?= auto
 CUBLAS ?= auto
 CUDA_HOME ?= /usr/local/cuda
 TOOLKIT_FLAGS := $(if $(wildcard $(CUDA_HOME)/include/cuda.h),-isystem $(CUDA_HOME)/include)
-toolkit_found = $(if $(filter 0,$(CUDA)),,$(shell printf '\#include <cuda.h>\n\#include <$(1)>\n' | $(CC) $(TOOLKIT_FLAGS) -E -x c - >/dev/null 2>&1 && echo 1))
+toolkit_found = $(if $(filter 0,$(CUDA)),,$(shell printf '$(hash)include <cuda.h>\n$(hash)include <$(1)>\n' | $(CC) $(TOOLKIT_FLAGS) -E -x c - >/dev/null 2>&1 && echo 1))
 $(eval $(call optional,CUDNN,$(call toolkit_found,cudnn.h),,,no cuDNN beside equinv-bench))
 $(eval $(call optional,CUBLAS,$(call toolkit_found,cublas_v2.h),,,no cuBLAS beside equinv-bench))
 ifeq ($(origin CXX),default)

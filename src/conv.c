@@ -142,6 +142,8 @@ equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, int64_t *hei
 
 /* ---- the head of packed filters -------------------------------------------------------------------- */
 
+_Static_assert(sizeof(eqi_conv_packed_head) == EQI_ALIGNMENT, "what follows must stay aligned");
+
 static const char packed_magic[16] = "equinv filter 1";
 
 /* FNV-1a. batch, bias and accumulate do not matter to a filter, and a transposed plan has its adjoint's. */

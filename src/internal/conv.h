@@ -52,8 +52,6 @@ typedef struct eqi_conv_packed_head {
     uint64_t fingerprint; /* of all that the packed form may depend on */
 } eqi_conv_packed_head;
 
-_Static_assert(sizeof(eqi_conv_packed_head) == EQI_ALIGNMENT, "what follows must stay aligned");
-
 /*
  * A transposed plan holds the problem of the convolution that it is the adjoint of: its forward is that
  * one's backward data, its backward data that one's forward, with src and dst exchanged in all three.
