@@ -141,7 +141,7 @@ static void plan_weights(const eqi_conv_problem *p, const eqi_conv_bank *b, conv
     c->gradients = aligned(bank * c->parts, size);
 }
 
-static size_t bias_scratch(const eqi_conv_plan *plan)
+size_t eqi_conv_bias_scratch(const eqi_conv_plan *plan)
 {
     const eqi_conv_problem *const p = &plan->problem;
     if (plan->transposed)
@@ -162,7 +162,7 @@ static void prepare(eqi_conv_plan *plan)
     plan_weights(p, &b, c);
     const size_t needs[] = {
         c->bank + c->patches + c->outputs, c->bank + c->data_patches + c->data_outputs,
-        c->weights_patches + c->weights_outputs + c->gradients, bias_scratch(plan)};
+        c->weights_patches + c->weights_outputs + c->gradients, eqi_conv_bias_scratch(plan)};
     plan->head.packed_size = c->bank;
     for (const size_t need : needs)
         if (need > plan->head.scratch_size)

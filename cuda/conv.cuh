@@ -13,6 +13,9 @@ extern "C" {
 
 extern const eqi_conv_implementation eqi_cuda_conv_gfourier, eqi_cuda_conv_gemm;
 
+/* What the gradient of the bias needs, that of a transposed plan's too. */
+size_t eqi_conv_bias_scratch(const eqi_conv_plan *plan);
+
 /* Extents of the dense filter: for each channel group outputs x inputs, row-major. */
 typedef struct eqi_conv_bank {
     int64_t groups, outputs, inputs; /* inputs: channels x taps */

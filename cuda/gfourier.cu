@@ -1,7 +1,8 @@
 /*
- * Implementation conv/gfourier: forward, and backward data at stride 1, in the Fourier form; the other
- * passes go to conv/gemm, whose plan is kept beside, and its filter where data needs it.
+ * Implementation conv/gfourier: forward, backward weights, and backward data at stride 1 in the Fourier
+ * form; backward data with a stride goes to conv/gemm, whose plan and packed filter are kept beside.
  */
+#include "cuda/bias_gradient.cuh"
 #include "cuda/gfourier.cuh"
 #include "cuda/operations.cuh"
 
@@ -9,7 +10,8 @@
 
 typedef struct gfourier_plan {
     eqi_gf_pass forward, backward;
-    bool has_backward;
+    eqi_gf_weights weights;
+    bool has_backward, has_weights;      /* else gemm's serve */
     size_t backward_filter, gemm_packed; /* offsets in the packed buffer, bytes */
     size_t filter_room;                  /* at the start of scratch */
     eqi_conv_plan gemm;                  /* its tables follow */
@@ -64,6 +66,9 @@ static void prepare(eqi_conv_plan *plan)
         g->gemm_packed += filter;
         g->filter_room = filter > g->filter_room ? filter : g->filter_room;
     }
+    g->has_weights = eqi_gf_weights_of(p, limits, &g->weights);
+    if (g->has_weights)
+        eqi_gf_weights_allow(ctx, &g->weights);
     plan->head.packed_size = g->gemm_packed + (g->has_backward ? 0 : g->gemm.head.packed_size);
     plan->head.scratch_size =
         g->gemm.head.scratch_size > g->filter_room ? g->gemm.head.scratch_size : g->filter_room;
@@ -130,8 +135,15 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
                                       const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
                                       const equinv_tensor *diff_bias, void *scratch)
 {
-    return eqi_cuda_conv_gemm.backward_weights(&of(plan)->gemm, src, diff_dst, diff_psi, diff_bias,
-                                               scratch);
+    const gfourier_plan *const g = of(plan);
+    const equinv_context *const ctx = plan->head.ctx;
+    if (!g->has_weights)
+        return eqi_cuda_conv_gemm.backward_weights(&g->gemm, src, diff_dst, diff_psi, diff_bias,
+                                                   scratch);
+    EQI_TRY(eqi_gf_weights_run(ctx, &g->weights, src, diff_dst, diff_psi, scratch));
+    return diff_bias
+               ? eqi_bias_gradient(ctx, diff_dst, diff_bias, plan->problem.desc.accumulate, scratch)
+               : EQUINV_OK;
 }
 
 static equinv_status transposed_bias(const eqi_conv_plan *plan, const equinv_tensor *map,

@@ -26,8 +26,9 @@ typedef enum eqi_gf_kind {
 
 enum {
     EQI_GF_ORDER = 8,
-    EQI_GF_KERNEL = 16, /* the largest */
-    EQI_GF_WARPS = 4,   /* of a block */
+    EQI_GF_KERNEL = 16,       /* the largest */
+    EQI_GF_WARPS = 4,         /* of a block */
+    EQI_GF_SUM_THREADS = 192, /* of a block of the filter's gradient, at most */
     EQI_GF_SMALL_OUTPUTS = 4,
     EQI_GF_SMALL_IMAGES = 1,
 };
@@ -76,6 +77,23 @@ typedef struct eqi_gf_pass {
     uint8_t tap[EQI_GF_KERNEL * EQI_GF_KERNEL]; /* the taps of the sum, y k + x */
 } eqi_gf_pass;
 
+/*
+ * The gradient of the filter. A thread has sums of some taps of one field of src and some fields of dst,
+ * over every `phases`-th slot of some tiles; blocks differ in the fields of both sides and in the tiles,
+ * which are cut into `parts`. The sums of a part are [fields_in][taps][entries][outputs].
+ */
+typedef struct eqi_gf_weights {
+    eqi_gf_pass pass;                           /* forward's places, patches one by one */
+    int32_t slots;                              /* of a tile */
+    int32_t tap_groups, fields, panels, phases; /* of a block: panels of a thread's fields of dst */
+    int32_t field_blocks, panel_blocks, parts, threads;
+    int64_t tiles_of_part, outputs; /* outputs: fields_out, rounded up to whole blocks */
+    int32_t field_floats,
+        hat_floats; /* in shared memory, of a field of src, of a slot of diff_dst^ */
+    int32_t windows_at, raw_at, hat_at, planes_at, stage; /* floats */
+    size_t shared_bytes;
+} eqi_gf_weights;
+
 /* Whether the group has a form: not C1. */
 bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind);
 
@@ -98,5 +116,13 @@ equinv_status eqi_gf_pack(const equinv_context *ctx, const eqi_gf_pass *pass, bo
 equinv_status eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *pass,
                               const equinv_tensor *src, const float *filter,
                               const equinv_tensor *bias, const equinv_tensor *dst);
+
+/* False where a block's memory is too small. */
+bool eqi_gf_weights_of(const eqi_conv_problem *p, eqi_gf_limits limits, eqi_gf_weights *weights);
+size_t eqi_gf_weights_scratch(const eqi_gf_weights *weights);
+void eqi_gf_weights_allow(const equinv_context *ctx, const eqi_gf_weights *weights);
+equinv_status eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *weights,
+                                 const equinv_tensor *src, const equinv_tensor *diff_dst,
+                                 const equinv_tensor *diff_psi, void *scratch);
 
 #endif

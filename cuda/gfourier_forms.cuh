@@ -14,13 +14,22 @@
 #define EQI_GF_FUNCTION static __device__ __forceinline__ void
 
 /*
- * OUTPUTS x IMAGES is a thread's tile in a pass: with all components at most 128 sums, so that with what
- * they are made of they stay in 168 registers.
+ * OUTPUTS x IMAGES is a thread's tile in a pass, SUM_TAPS x SUM_OUTPUTS in the gradient of the filter: with all
+ * components at most 128 sums, so that with what they are made of they stay in 168 registers.
  */
 
 /* C2 and D1. */
 struct eqi_gf_2 {
-    enum { INPUTS = 2, VALUES = 2, COMPONENTS = 2, ENTRIES = 2, OUTPUTS = 8, IMAGES = 4 };
+    enum {
+        INPUTS = 2,
+        VALUES = 2,
+        COMPONENTS = 2,
+        ENTRIES = 2,
+        OUTPUTS = 8,
+        IMAGES = 4,
+        SUM_TAPS = 4,
+        SUM_OUTPUTS = 8
+    };
 
     EQI_GF_FUNCTION forward(const float *f, float *c)
     {
@@ -58,7 +67,16 @@ struct eqi_gf_2 {
 
 /* e, r, f, rf */
 struct eqi_gf_d2 {
-    enum { INPUTS = 4, VALUES = 4, COMPONENTS = 4, ENTRIES = 4, OUTPUTS = 8, IMAGES = 4 };
+    enum {
+        INPUTS = 4,
+        VALUES = 4,
+        COMPONENTS = 4,
+        ENTRIES = 4,
+        OUTPUTS = 8,
+        IMAGES = 4,
+        SUM_TAPS = 3,
+        SUM_OUTPUTS = 8
+    };
 
     EQI_GF_FUNCTION forward(const float *f, float *c)
     {
@@ -105,7 +123,16 @@ struct eqi_gf_d2 {
 };
 
 struct eqi_gf_c4 {
-    enum { INPUTS = 4, VALUES = 4, COMPONENTS = 4, ENTRIES = 4, OUTPUTS = 8, IMAGES = 4 };
+    enum {
+        INPUTS = 4,
+        VALUES = 4,
+        COMPONENTS = 4,
+        ENTRIES = 4,
+        OUTPUTS = 8,
+        IMAGES = 4,
+        SUM_TAPS = 3,
+        SUM_OUTPUTS = 8
+    };
 
     EQI_GF_FUNCTION forward(const float *f, float *c)
     {
@@ -165,7 +192,16 @@ struct eqi_gf_c4 {
 
 /* rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1) */
 struct eqi_gf_d4 {
-    enum { INPUTS = 8, VALUES = 8, COMPONENTS = 8, ENTRIES = 8, OUTPUTS = 8, IMAGES = 2 };
+    enum {
+        INPUTS = 8,
+        VALUES = 8,
+        COMPONENTS = 8,
+        ENTRIES = 8,
+        OUTPUTS = 8,
+        IMAGES = 2,
+        SUM_TAPS = 3,
+        SUM_OUTPUTS = 4
+    };
 
     EQI_GF_FUNCTION forward(const float *f, float *c)
     {
@@ -263,7 +299,16 @@ struct eqi_gf_d4 {
 
 /* Where dst is a plane only the trivial representation is left: the sum over the group. */
 template <int ORDER> struct eqi_gf_sum {
-    enum { INPUTS = ORDER, VALUES = 1, COMPONENTS = 1, ENTRIES = 1, OUTPUTS = 8, IMAGES = 4 };
+    enum {
+        INPUTS = ORDER,
+        VALUES = 1,
+        COMPONENTS = 1,
+        ENTRIES = 1,
+        OUTPUTS = 8,
+        IMAGES = 4,
+        SUM_TAPS = 3,
+        SUM_OUTPUTS = 16
+    };
 
     EQI_GF_FUNCTION forward(const float *f, float *c)
     {

@@ -14,8 +14,8 @@
  *         there is one barrier for all taps of a field
  */
 #include "cuda/async.cuh"
-#include "cuda/gfourier.cuh"
 #include "cuda/gfourier_forms.cuh"
+#include "cuda/gfourier_places.cuh"
 
 enum {
     WARP = 32,
@@ -23,15 +23,8 @@ enum {
     BLOCKS = 3, /* on a multiprocessor */
 };
 
-/* No offset: strides may be negative. */
-static constexpr int64_t NOWHERE = INT64_MIN;
-
-/* src and dst of a pass. */
 typedef struct eqi_gf_maps {
-    const float *src;
-    int64_t src_strides[5];
-    float *dst;
-    int64_t dst_strides[5];
+    eqi_gf_map src, dst;
     const float *filter, *bias; /* bias NULL: none */
     int64_t bias_stride;
 } eqi_gf_maps;
@@ -45,79 +38,6 @@ struct alignas(N * sizeof(int32_t) < 16 ? N * sizeof(int32_t) : 16) eqi_gf_offse
     int32_t v[N];
 };
 
-/* Where a block's shared memory begins: stack and row of its first slot. */
-typedef struct eqi_gf_start {
-    int64_t stack, row;
-} eqi_gf_start;
-
-typedef struct eqi_gf_slot {
-    int64_t stack, y, x;
-} eqi_gf_slot;
-
-static __device__ __forceinline__ eqi_gf_slot slot_of(const eqi_gf_pass &p, int64_t slot)
-{
-    const int64_t stack = p.patch_slots.quotient(slot), place = slot - stack * p.patch_slots.by;
-    const int64_t y = p.patch_across.quotient(place);
-    return {stack, y, place - y * p.patch_across.by};
-}
-
-/* Row of shared memory where the window of a slot begins. */
-static __device__ __forceinline__ int32_t row_of(const eqi_gf_pass &p, const eqi_gf_start &start,
-                                                 const eqi_gf_slot &s)
-{
-    return int32_t((s.stack - start.stack) * p.stack_rows.by + (s.y - start.row) * p.stride);
-}
-
-/* First pixel of dst of a patch. */
-static __device__ __forceinline__ eqi_pixel corner_of(const eqi_gf_pass &p, int64_t patch)
-{
-    const int64_t y = p.patches_across.quotient(patch);
-    return {y * p.patch_height, (patch - y * p.patches_across.by) * p.patch_width};
-}
-
-static __device__ __forceinline__ int64_t wrapped(int64_t at, int64_t size)
-{
-    const int64_t rest = at % size;
-    return rest < 0 ? rest + size : rest;
-}
-
-/* Where a number of shared memory comes from, in floats from a plane of src; NOWHERE: it is zero. */
-static __device__ __forceinline__ int64_t source_of(const eqi_gf_pass &p, const eqi_gf_maps &m,
-                                                    const eqi_gf_start &start, int64_t cell,
-                                                    int32_t images)
-{
-    const int64_t place = cell / images, row = p.pitch.quotient(place);
-    const int64_t at = start.row * p.stride + row, stack = p.stack_rows.quotient(at);
-    const int64_t number = (start.stack + stack) * images + cell % images;
-    const int64_t image = p.patches.quotient(number);
-    const eqi_pixel corner = corner_of(p, number - image * p.patches.by);
-    int64_t y = corner.y * p.stride + at - stack * p.stack_rows.by - p.padding;
-    int64_t x = corner.x * p.stride + place - row * p.pitch.by - p.padding;
-    if (number >= p.virtual_images)
-        return NOWHERE;
-    if (p.circular) {
-        y = wrapped(y, p.height);
-        x = wrapped(x, p.width);
-    }
-    if (y < 0 || y >= p.height || x < 0 || x >= p.width)
-        return NOWHERE;
-    return image * m.src_strides[0] + y * m.src_strides[3] + x * m.src_strides[4];
-}
-
-/* P_v(h) reads plane h at the tap h v: bytes from a slot's window in the planes of a field. */
-static __device__ __forceinline__ void fill_taps(const eqi_gf_pass &p, int32_t images,
-                                                 int32_t *taps)
-{
-    for (int32_t j = threadIdx.x; j < p.taps * p.inputs; j += int32_t(blockDim.x)) {
-        const int32_t tap = p.tap[j / p.inputs], h = j % p.inputs;
-        const eqi_pixel t =
-            eqi_move(eqi_motion_of(p.group, h), tap / p.kernel, tap % p.kernel, p.kernel, p.kernel);
-        taps[j] = (int32_t(p.dilation * (t.y * p.pitch.by + t.x)) * images +
-                   (p.elements > 1 ? h * p.plane : 0)) *
-                  int32_t(sizeof(float));
-    }
-}
-
 /* Starts copies of the fields from `first` on: their planes, and the filter of the block's panels. */
 static __device__ __forceinline__ void fetch(const eqi_gf_pass &p, const eqi_gf_maps &m,
                                              const int64_t *source, int32_t cells, int32_t panel,
@@ -126,12 +46,12 @@ static __device__ __forceinline__ void fetch(const eqi_gf_pass &p, const eqi_gf_
 {
     for (int32_t cell = threadIdx.x; cell < cells; cell += int32_t(blockDim.x)) {
         const int64_t at = source[cell];
-        const bool there = at != NOWHERE;
-        const float *field = m.src + first * m.src_strides[1] + (there ? at : 0);
+        const bool there = at != EQI_GF_NOWHERE;
+        const float *field = m.src.data + first * m.src.strides[1] + (there ? at : 0);
         float *to = planes + cell;
-        for (int32_t f = 0; f < fields; f++, field += m.src_strides[1]) {
+        for (int32_t f = 0; f < fields; f++, field += m.src.strides[1]) {
             const float *from = field;
-            for (int32_t h = 0; h < p.elements; h++, from += m.src_strides[2], to += p.plane)
+            for (int32_t h = 0; h < p.elements; h++, from += m.src.strides[2], to += p.plane)
                 eqi_copy_async(to, from, there);
         }
     }
@@ -213,27 +133,7 @@ static __device__ __forceinline__ void join_splits(float (&sum)[M][N][C], float 
     }
 }
 
-/*
- * Where a slot's numbers go in dst, in floats from the first field's plane. They wait in
- * shared memory: found at the end, the division's slow path would need the registers of all sums.
- */
-static __device__ __forceinline__ void fill_places(const eqi_gf_pass &p, const eqi_gf_maps &m,
-                                                   const eqi_gf_slot &s, bool there, int32_t images,
-                                                   int64_t *places)
-{
-    for (int32_t n = 0; n < images; n++) {
-        const int64_t number = s.stack * images + n, image = p.patches.quotient(number);
-        const eqi_pixel corner = corner_of(p, number - image * p.patches.by);
-        const int64_t y = corner.y + s.y, x = corner.x + s.x;
-        const bool inside =
-            there && number < p.virtual_images && y < p.out_height && x < p.out_width;
-        places[n * int32_t(blockDim.x) + int32_t(threadIdx.x)] =
-            inside ? image * m.dst_strides[0] + y * m.dst_strides[3] + x * m.dst_strides[4]
-                   : NOWHERE;
-    }
-}
-
-/* dst of a thread's slot and fields. */
+/* dst of a thread's slot and fields; `places` are from the first field's plane. */
 template <typename Form, int M, int N>
 static __device__ __forceinline__ void finish(const eqi_gf_pass &p, const eqi_gf_maps &m,
                                               const int64_t *places, int64_t first,
@@ -242,17 +142,18 @@ static __device__ __forceinline__ void finish(const eqi_gf_pass &p, const eqi_gf
     EQI_UNROLL
     for (int n = 0; n < N; n++) {
         const int64_t place = places[n * int32_t(blockDim.x) + int32_t(threadIdx.x)];
-        float *field = m.dst + (place == NOWHERE ? 0 : place) + first * m.dst_strides[1];
+        float *field =
+            m.dst.data + (place == EQI_GF_NOWHERE ? 0 : place) + first * m.dst.strides[1];
         EQI_UNROLL
-        for (int i = 0; i < M; i++, field += m.dst_strides[1]) {
+        for (int i = 0; i < M; i++, field += m.dst.strides[1]) {
             float y[Form::VALUES];
             Form::inverse(sum[i][n], y);
-            if (place == NOWHERE || first + i >= p.fields_out)
+            if (place == EQI_GF_NOWHERE || first + i >= p.fields_out)
                 continue;
             const float bias = m.bias ? m.bias[(first + i) * m.bias_stride] : 0;
             float *at = field;
             EQI_UNROLL
-            for (int g = 0; g < Form::VALUES; g++, at += m.dst_strides[2])
+            for (int g = 0; g < Form::VALUES; g++, at += m.dst.strides[2])
                 *at = p.accumulate ? *at + (y[g] + bias) : y[g] + bias;
         }
     }
@@ -274,21 +175,22 @@ __global__ void __launch_bounds__(BLOCK, BLOCKS) eqi_f32_gfourier_pass(eqi_gf_pa
     const int32_t panel_groups = int32_t((p.panels + p.group_panels - 1) / p.group_panels);
     const int32_t panel = int32_t(blockIdx.x) % panel_groups * p.group_panels;
     const int64_t first_slot = int64_t(blockIdx.x) / panel_groups * slots;
-    const eqi_gf_slot first = slot_of(p, first_slot);
+    const eqi_gf_slot first = eqi_gf_slot_of(p, first_slot);
     const eqi_gf_start start = {first.stack, first.y};
     const int64_t behind = first_slot + slots < p.all_slots ? first_slot + slots : p.all_slots;
-    const int64_t reach = p.dilation * (p.kernel - 1) + 1;
-    const int32_t cells =
-        int32_t((row_of(p, start, slot_of(p, behind - 1)) + reach) * p.pitch.by * N);
+    const int32_t cells = eqi_gf_cells(p, start, behind - 1, N);
     const int64_t slot = first_slot + position * WARP + lane;
     const bool there = slot < p.all_slots;
-    const eqi_gf_slot s = slot_of(p, there ? slot : first_slot);
-    const int32_t base = (row_of(p, start, s) * int32_t(p.pitch.by) + int32_t(s.x * p.stride)) * N;
+    const eqi_gf_slot s = eqi_gf_slot_of(p, there ? slot : first_slot);
+    const int32_t base = eqi_gf_window_of(p, start, s, N);
 
-    fill_taps(p, N, taps);
-    fill_places(p, m, s, there, N, places);
+    eqi_gf_fill_taps(p, N, taps);
+    /* Found at the end, the division's slow path would need the registers of all sums. */
+    for (int32_t n = 0; n < N; n++)
+        places[n * int32_t(blockDim.x) + int32_t(threadIdx.x)] =
+            there ? eqi_gf_place_of(p, m.dst, s, n, N) : EQI_GF_NOWHERE;
     for (int32_t cell = threadIdx.x; cell < cells; cell += int32_t(blockDim.x))
-        source[cell] = source_of(p, m, start, cell, N);
+        source[cell] = eqi_gf_source_of(p, m.src, start, cell, N);
     /* A thread fetches the cells whose sources it wrote. */
     fetch(p, m, source, cells, panel, 0, int32_t(p.fields_in < p.part ? p.fields_in : p.part),
           filters, planes);
@@ -355,10 +257,8 @@ equinv_status eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *p,
                               const equinv_tensor *bias, const equinv_tensor *dst)
 {
     eqi_gf_maps m = {};
-    m.src = static_cast<const float *>(src->data);
-    m.dst = static_cast<float *>(dst->data);
-    memcpy(m.src_strides, src->strides, sizeof m.src_strides);
-    memcpy(m.dst_strides, dst->strides, sizeof m.dst_strides);
+    m.src = eqi_gf_map_of(src);
+    m.dst = eqi_gf_map_of(dst);
     m.filter = filter;
     if (bias) {
         m.bias = static_cast<const float *>(bias->data);

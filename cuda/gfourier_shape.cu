@@ -7,20 +7,29 @@ enum {
     WIDE = 64,        /* wider images are cut into patches of about .. */
     PATCH_WIDTH = 48, /* .. so many columns */
     STAGE_TAPS = 8,   /* that a part of src has at least, or there would be barriers all the time */
+    SUM_FIELDS = 8,   /* of src, in the gradient of the filter */
     MOST_FLOATS = 1 << 20,
 };
-#define SHARED_GOOD (size_t(72) << 10) /* three blocks share an H100's */
+#define SHARED_GOOD (size_t(72) << 10)  /* three blocks share an H100's */
+#define SHARED_SUMS (size_t(110) << 10) /* two do */
 
 /* ---- forms ----------------------------------------------------------------------------------- */
 
 typedef struct form {
-    int32_t inputs, components, entries;
+    int32_t inputs, values, components, entries;
     eqi_gf_tile tile;
+    int32_t sum_taps, sum_outputs;
 } form;
 
 template <typename Form> constexpr form form_of()
 {
-    return {Form::INPUTS, Form::COMPONENTS, Form::ENTRIES, {Form::OUTPUTS, Form::IMAGES}};
+    return {Form::INPUTS,
+            Form::VALUES,
+            Form::COMPONENTS,
+            Form::ENTRIES,
+            {Form::OUTPUTS, Form::IMAGES},
+            Form::SUM_TAPS,
+            Form::SUM_OUTPUTS};
 }
 
 static const form forms[EQI_GF_KINDS] = {
@@ -149,31 +158,40 @@ static bool count_rows(const eqi_gf_pass *p, int64_t *rows, int64_t *columns, in
     return true;
 }
 
-/* Everything that follows from patches, tile and part; false if it does not fit `limit`. */
-static bool lay_out(eqi_gf_pass *p, size_t limit)
+/* Everything that follows from patches and a block's slots; false if there is too much of it. */
+static bool cut(eqi_gf_pass *p)
 {
-    const form *const f = &forms[p->kind];
     int64_t rows, columns, stack;
     if (!count_rows(p, &rows, &columns, &stack))
         return false;
     const int64_t across = eqi_divide_up(p->out_width, p->patch_width);
     const int64_t down = eqi_divide_up(p->out_height, p->patch_height);
     const int64_t slots = p->patch_height * p->patch_width;
+    const int64_t plane = round_up(rows * columns * p->tile.images, 4);
     p->patches = eqi_divisor_of(across * down);
     p->patches_across = eqi_divisor_of(across);
     p->virtual_images = p->batch * across * down;
     p->all_slots = eqi_divide_up(p->virtual_images, p->tile.images) * slots;
-    p->tiles = eqi_divide_up(p->all_slots, p->positions * SLOTS) *
-               eqi_divide_up(p->panels, p->group_panels);
-    if (p->tiles > INT32_MAX || p->panels > INT32_MAX)
-        return false;
     p->patch_slots = eqi_divisor_of(slots);
     p->patch_across = eqi_divisor_of(p->patch_width);
     p->stack_rows = eqi_divisor_of(stack);
     p->pitch = eqi_divisor_of(columns);
+    p->plane = int32_t(plane);
+    return plane <= MOST_FLOATS;
+}
 
+/* And from tile and part; false if it does not fit `limit`. */
+static bool lay_out(eqi_gf_pass *p, size_t limit)
+{
+    const form *const f = &forms[p->kind];
+    if (!cut(p))
+        return false;
+    p->tiles = eqi_divide_up(p->all_slots, p->positions * SLOTS) *
+               eqi_divide_up(p->panels, p->group_panels);
+    if (p->tiles > INT32_MAX || p->panels > INT32_MAX)
+        return false;
+    const int64_t plane = p->plane;
     const int64_t threads = int64_t(SLOTS) * p->group_panels * p->positions * p->splits;
-    const int64_t plane = round_up(rows * columns * p->tile.images, 4);
     const int64_t buffers = p->fields_in > p->part ? 2 : 1;
     const int64_t filter =
         int64_t(p->group_panels) * p->part * p->taps * f->entries * p->tile.outputs;
@@ -187,7 +205,6 @@ static bool lay_out(eqi_gf_pass *p, size_t limit)
     const int64_t floats = planes_at + eqi_larger(buffers * planes, sums);
     if (floats > MOST_FLOATS || size_t(floats) * sizeof(float) > limit)
         return false;
-    p->plane = int32_t(plane);
     p->places_at = int32_t(places_at);
     p->taps_at = int32_t(taps_at);
     p->filter_at = int32_t(filter_at);
@@ -260,6 +277,94 @@ bool eqi_gf_pass_of(const eqi_conv_problem *problem, bool adjoint, eqi_gf_limits
     pass->entries = forms[pass->kind].entries;
     find_taps(pass);
     return choose(pass, limits);
+}
+
+/* ---- the gradient of the filter --------------------------------------------------------------- */
+
+/* Fields of src, panels of dst and phases of a block, of at most EQI_GF_SUM_THREADS. */
+static void set_block(eqi_gf_weights *w)
+{
+    const eqi_gf_pass *const p = &w->pass;
+    const form *const f = &forms[p->kind];
+    const int64_t panels = eqi_divide_up(p->fields_out, f->sum_outputs);
+    w->tap_groups = int32_t(eqi_divide_up(p->taps, f->sum_taps));
+    w->panels = 2 * w->tap_groups <= EQI_GF_SUM_THREADS ? int32_t(eqi_smaller(panels, 2)) : 1;
+    w->fields =
+        int32_t(eqi_larger(1, eqi_smaller(eqi_smaller(p->fields_in, SUM_FIELDS),
+                                          EQI_GF_SUM_THREADS / (w->tap_groups * w->panels))));
+    const int32_t sums = w->fields * w->tap_groups * w->panels;
+    w->phases = power_of_two_up_to(eqi_smaller(SLOTS, EQI_GF_SUM_THREADS / sums));
+    w->threads = int32_t(round_up(sums * w->phases, SLOTS));
+    w->field_blocks = int32_t(eqi_divide_up(p->fields_in, w->fields));
+    w->panel_blocks = int32_t(eqi_divide_up(panels, w->panels));
+    w->outputs = int64_t(w->panel_blocks) * w->panels * f->sum_outputs;
+}
+
+static bool lay_out_weights(eqi_gf_weights *w, size_t limit)
+{
+    const form *const f = &forms[w->pass.kind];
+    if (!cut(&w->pass))
+        return false;
+    const int64_t outputs = int64_t(w->panels) * f->sum_outputs;
+    const int64_t sums = int64_t(f->sum_taps) * f->sum_outputs * f->entries;
+    w->field_floats = w->pass.elements * w->pass.plane | 1; /* neighbours in different banks */
+    w->hat_floats = int32_t(outputs * f->components + 4);
+    w->windows_at = int32_t(round_up(w->pass.taps * f->inputs, 4));
+    w->raw_at = w->windows_at + 2 * w->slots;
+    w->hat_at = int32_t(w->raw_at + outputs * f->values * w->slots);
+    w->planes_at = w->hat_at + w->slots * w->hat_floats;
+    const int64_t stage = round_up(int64_t(w->fields) * w->field_floats, 4);
+    const int64_t joined = w->phases > 1 ? sums * (EQI_GF_SUM_THREADS / 2) : 0;
+    const int64_t floats = eqi_larger(w->planes_at + 2 * stage, w->raw_at + joined);
+    if (stage > MOST_FLOATS || size_t(floats) * sizeof(float) > limit)
+        return false;
+    w->stage = int32_t(stage);
+    w->shared_bytes = size_t(floats) * sizeof(float);
+    return true;
+}
+
+/* Parts that keep the device busy; more would only be more to add up. */
+static void share_out(eqi_gf_weights *w, int32_t multiprocessors)
+{
+    const int64_t tiles = eqi_divide_up(w->pass.all_slots, w->slots);
+    const int64_t blocks = int64_t(w->field_blocks) * w->panel_blocks;
+    const int64_t wanted = eqi_larger(1, 2 * multiprocessors / blocks);
+    w->tiles_of_part = eqi_larger(1, eqi_divide_up(tiles, eqi_larger(1, wanted)));
+    w->parts = int32_t(eqi_divide_up(tiles, w->tiles_of_part));
+}
+
+bool eqi_gf_weights_of(const eqi_conv_problem *problem, eqi_gf_limits limits, eqi_gf_weights *w)
+{
+    *w = {};
+    eqi_gf_pass *const p = &w->pass;
+    *p = forward_of(problem);
+    p->inputs = forms[p->kind].inputs;
+    p->entries = forms[p->kind].entries;
+    p->tile = {forms[p->kind].sum_outputs, 1};
+    find_taps(p);
+    set_block(w);
+    p->patch_height = p->out_height;
+    p->patch_width = p->out_width <= WIDE ? p->out_width : even_share(p->out_width, PATCH_WIDTH);
+    for (p->positions = 2; p->positions > 0; p->positions--) {
+        w->slots = p->positions * SLOTS;
+        const bool last = p->positions == 1;
+        if (lay_out_weights(w, last ? limits.shared_bytes : SHARED_SUMS) &&
+            (last || p->all_slots >= 2 * w->slots * limits.multiprocessors)) {
+            share_out(w, limits.multiprocessors);
+            return int64_t(w->parts) * w->field_blocks * w->panel_blocks <= INT32_MAX;
+        }
+    }
+    return false;
+}
+
+static int64_t part_floats(const eqi_gf_weights *w)
+{
+    return w->pass.fields_in * w->pass.taps * w->pass.entries * w->outputs;
+}
+
+size_t eqi_gf_weights_scratch(const eqi_gf_weights *w)
+{
+    return size_t(round_up(part_floats(w) * w->parts * int64_t(sizeof(float)), EQI_CUDA_ALIGNMENT));
 }
 
 size_t eqi_gf_filter_size(const eqi_gf_pass *p)

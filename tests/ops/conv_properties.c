@@ -106,7 +106,7 @@ START_TEST(equivariant_exactly_where_the_plan_says_so)
             if (d.padding > reach)
                 d.padding = reach;
             conv_case c = conv_case_new(ctx, &r, &d);
-        count_fourier(ctx, &c, &fourier);
+            count_fourier(ctx, &c, &fourier);
             conv_run(&c, c.plan);
             equinv_exactness all;
             OK(equinv_plan_exactness(c.plan, -1, &all));
@@ -240,8 +240,8 @@ START_TEST(linear_in_src_and_in_psi)
                                        which ? inputs[i] : &c.psi, NULL, &dst[i], NULL, 0));
             }
             combine(&dst[0], 2.0, &dst[1], -3.0, &c.dst);
-            ck_assert_msg(tensor_error(&dst[2], &c.dst, NULL) < arithmetic[_i].linear, "seed %llu %s: %s",
-                          (unsigned long long)seed, d.impl, conv_text(&d));
+            ck_assert_msg(tensor_error(&dst[2], &c.dst, NULL) < arithmetic[_i].linear,
+                          "seed %llu %s: %s", (unsigned long long)seed, d.impl, conv_text(&d));
             for (int i = 0; i < 3; i++)
                 equinv_tensor_destroy(ctx, &dst[i]);
             equinv_tensor_destroy(ctx, &y), equinv_tensor_destroy(ctx, &both);
