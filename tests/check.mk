@@ -16,7 +16,7 @@ check-golden: ## compare with outside truth: GOLDEN=dir (installs what is missin
 	@$(MAKE) --no-print-directory -j$(JOBS) golden-run
 
 golden-run: $(GOLDEN_PROGRAM)
-	@$(GOLDEN_PROGRAM) $(GOLDEN) conv/gfourier
+	@$(GOLDEN_PROGRAM) $(GOLDEN)
 
 check-symbols: $(SHARED) ## exported symbols = tests/capi/symbols.txt
 	@nm -D --defined-only $(SHARED) | awk '$$2 ~ /[TDBRV]/ && $$3 !~ /^(_init|_fini|__.*)$$/ {print $$3}' | LC_ALL=C sort > $(BUILD)/symbols.txt

@@ -275,6 +275,7 @@ equinv_tensor block_of(golden_case *c, const equinv_tensor *map, const struct fi
 
 void set_how(golden_case *c, equinv_dtype dtype, const char *impl, const char *more)
 {
+    c->dtype = dtype;
     snprintf(c->how, sizeof c->how, "%s%s%s%s%s", equinv_dtype_name(dtype), impl ? ", " : "",
              impl ? impl : "", more ? ", " : "", more ? more : "");
 }

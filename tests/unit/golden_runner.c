@@ -645,6 +645,34 @@ START_TEST(convolutions)
 }
 END_TEST
 
+/* Implementations that the command names are counted; none of several cases is a failure. */
+START_TEST(counts_cases_of_an_implementation)
+{
+    if (!can_run())
+        return;
+    set_up();
+    char command[300];
+    pool_case("a", "\"mode\": \"max\",", (double[6]){0}, (double[3]){0});
+    snprintf(command, sizeof command, "'%s' conv/ref conv/gfourier", root.path);
+    result r = run_with(command);
+    HAS_LINE(r, "0 of 0 by conv/ref in f32\n");
+    ENDS(r, 1, 0, 0, 0);
+    conv_case("b", REGULAR ", \"bias\": false", PSI, (double[]){3, 6});
+    conv_case("c", REGULAR ", \"bias\": false", PSI, (double[]){3, 6.001}); /* fails: not counted */
+    r = run_with(command);
+    HAS_LINE(r, "1 of 1 by conv/ref in f32\n");
+    HAS_LINE(r, "0 of 1 by conv/gfourier in f32\n"); /* C1 is none of its groups */
+    ENDS(r, 2, 1, 0, 1);
+    nftw(in_case("c", ""), remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+    r = run_with(command);
+    ENDS(r, 2, 0, 0, 1);
+    snprintf(command, sizeof command, "'%s' conv/ref", root.path);
+    r = run_with(command);
+    ENDS(r, 2, 0, 0, 0);
+    tear_down();
+}
+END_TEST
+
 /* Two rows of one channel, the second absent under the mask; `first` and `fill` are what is expected. */
 static void rows_case(const char *name, double first, double fill)
 {
@@ -790,6 +818,7 @@ int main(void)
         {fp32_tolerances, 1},
         {infinities_are_exact_and_do_not_set_the_scale, 1},
         {convolutions, 1},
+        {counts_cases_of_an_implementation, 1},
         {rows_with_a_mask, 1},
         {projections, 1},
         {layers_of_checkpoints, 1},
