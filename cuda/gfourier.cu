@@ -161,4 +161,5 @@ const eqi_conv_implementation eqi_cuda_conv_gfourier = {
     backward_data,
     backward_weights,
     transposed_bias,
+    nullptr,
 };

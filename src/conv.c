@@ -313,6 +313,33 @@ static equinv_status check_fields_out(const eqi_conv_plan *plan, const equinv_te
     return eqi_check_shape(tensor, name, 1, plan->transposed ? &d->fields_in : &d->fields_out);
 }
 
+/* ref goes over any layout in the same way. */
+static bool takes(const eqi_conv_plan *plan, bool output, const equinv_tensor *map)
+{
+    const eqi_conv_implementation *const impl = plan->implementation;
+    return !impl->takes || impl->takes(plan, plan->transposed, output, map);
+}
+
+equinv_status equinv_conv_takes(const equinv_plan *plan, const equinv_tensor *tensor, bool *direct)
+{
+    equinv_tensor src, dst;
+    EQI_TRY(eqi_check_plan(plan, EQI_OP_CONV, "convolution"));
+    const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
+    EQI_CHECK(direct, ARG, "direct is NULL, expected where to put the answer");
+    EQI_CHECK(
+        !plan->ctx->backend->device, UNSUPPORTED,
+        "plan is one of %s, expected one of the CPU, whose layouts differ in how they are read",
+        plan->ctx->backend->name);
+    EQI_TRY(eqi_check_tensor(plan->ctx, tensor, "tensor", EQI_FLOAT));
+    EQI_TRY(eqi_check_dtype(tensor, "tensor", c->problem.desc.dtype));
+    const bool is_src = check_src(c, tensor, "tensor", &src) == EQUINV_OK;
+    const bool is_dst = check_dst(c, tensor, "tensor", &dst) == EQUINV_OK;
+    EQI_CHECK(is_src || is_dst, SHAPE,
+              "tensor has neither shape of this plan's maps, expected that of src or of dst");
+    *direct = (!is_src || takes(c, false, &src)) && (!is_dst || takes(c, true, &dst));
+    return EQUINV_OK;
+}
+
 equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi, void *packed,
                                size_t packed_size)
 {

@@ -774,6 +774,15 @@ static equinv_status gemm_backward_weights(const eqi_conv_plan *plan, const equi
     return EQUINV_OK;
 }
 
+/* As fetch_row and is_plain (conv_tile.c) choose; in fp64 rows are a matter of the cache alone. */
+static bool gemm_takes(const eqi_conv_plan *plan, bool backward, bool output,
+                       const equinv_tensor *map)
+{
+    const gemm_plan *const g = plan->tables;
+    const side *const s = backward ? &g->backward : &g->forward;
+    return map->strides[4] == 1 && (output ? s->step == 1 && !s->wrap_out : !s->wrap_in);
+}
+
 const eqi_conv_implementation eqi_conv_gemm = {
     {"conv/gemm", gemm_supports},
     gemm_table_size,
@@ -783,4 +792,5 @@ const eqi_conv_implementation eqi_conv_gemm = {
     gemm_backward_data,
     gemm_backward_weights,
     eqi_ref_conv_transposed_bias,
+    gemm_takes,
 };

@@ -265,6 +265,18 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
     return EQUINV_OK;
 }
 
+/* As fill_element (planes.c) and finish_run (pass.c) choose. */
+static bool takes(const eqi_conv_plan *plan, bool backward, bool output, const equinv_tensor *map)
+{
+    const gfourier_plan *const g = of(plan);
+    if (backward && !g->has_backward)
+        return eqi_conv_gemm.takes(g->gemm, backward, output, map);
+    const eqi_gf_pass *const p = backward ? &g->backward : &g->forward;
+    if (output)
+        return map->strides[4] == 1;
+    return p->stride == 1 && !p->circular && (map->strides[4] == 1 || p->width == 1);
+}
+
 const eqi_conv_implementation eqi_conv_gfourier = {
     {"conv/gfourier", supports},
     table_size,
@@ -274,4 +286,5 @@ const eqi_conv_implementation eqi_conv_gfourier = {
     backward_data,
     backward_weights,
     eqi_ref_conv_transposed_bias,
+    takes,
 };

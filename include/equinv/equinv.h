@@ -534,6 +534,23 @@ EQUINV_API equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, i
                                                  int64_t *width);
 
 /*
+ * Whether the plan takes a map as it lies in memory: true if its forward reads src, or writes dst, row by
+ * row where they are; false if it gathers or scatters them pixel by pixel, which is slower. Results are
+ * the same. `tensor` has src's shape or dst's; with the shape of both the answer holds for both.
+ *
+ * conv/gfourier  contiguous rows (stride 1 along W); rows, elements, fields and images at any distance.
+ *                src also needs stride 1 and padding with zeros, else it is gathered in every layout. A
+ *                transposed plan with a stride is as conv/gemm.
+ * conv/gemm      contiguous rows; src also needs padding with zeros, dst of a transposed plan stride 1
+ * conv/ref       always true: every layout is read in the same way
+ *
+ * So maps best lie as [N, F, G, H, W]; with channels last ([N, H, W, G, F] in memory) every pixel is
+ * gathered. Any thread. ARG, SHAPE, DTYPE; UNSUPPORTED for plans on CUDA.
+ */
+EQUINV_API equinv_status equinv_conv_takes(const equinv_plan *plan, const equinv_tensor *tensor,
+                                           bool *direct);
+
+/*
  * Transforms psi once into the form that execute reads; the caller's buffer `packed` has
  * equinv_plan_packed_size bytes. Pack again after every change of psi. On the CPU a buffer that was
  * packed by another plan is refused by execute (ARG), unless the plans differ in batch, bias and

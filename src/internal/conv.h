@@ -40,6 +40,11 @@ typedef struct eqi_conv_implementation {
     /* diff_bias[i] = sum of map[n,i,..] for a map of src's shape: a transposed plan's diff_bias. */
     equinv_status (*transposed_bias)(const eqi_conv_plan *plan, const equinv_tensor *map,
                                      const equinv_tensor *diff_bias, void *scratch);
+    /*
+     * Whether forward, or backward_data, reads its input, or writes its output, row by row where the map
+     * lies; false: pixel by pixel. NULL where that makes no difference, and on devices.
+     */
+    bool (*takes)(const eqi_conv_plan *plan, bool backward, bool output, const equinv_tensor *map);
 } eqi_conv_implementation;
 
 /*
