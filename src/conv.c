@@ -146,19 +146,36 @@ _Static_assert(sizeof(eqi_conv_packed_head) == EQI_ALIGNMENT, "what follows must
 
 static const char packed_magic[16] = "equinv filter 1";
 
-/* FNV-1a. batch, bias and accumulate do not matter to a filter, and a transposed plan has its adjoint's. */
-static uint64_t fingerprint_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
+static uint64_t fnv_1a(uint64_t hash, const void *data, size_t size)
 {
-    const equinv_conv_desc *const d = &p->desc;
-    const int64_t words[] = {hardware->isa, d->kind,           d->group.kind,  d->group.n,
-                             d->dtype,      d->fields_in,      d->fields_out,  d->height,
-                             d->width,      d->kernel,         d->stride,      d->padding,
-                             d->dilation,   d->channel_groups, d->padding_mode};
-    const unsigned char *const bytes = (const unsigned char *)words;
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < sizeof words; i++)
+    const unsigned char *const bytes = data;
+    for (size_t i = 0; i < size; i++)
         hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
     return hash;
+}
+
+/* batch, bias and accumulate do not matter to a filter, and a transposed plan has its adjoint's. */
+static uint64_t fingerprint_of(const eqi_conv_plan *plan)
+{
+    const equinv_conv_desc *const d = &plan->problem.desc;
+    const int64_t words[] = {plan->head.ctx->hardware.isa,
+                             d->kind,
+                             d->group.kind,
+                             d->group.n,
+                             d->dtype,
+                             d->fields_in,
+                             d->fields_out,
+                             d->height,
+                             d->width,
+                             d->kernel,
+                             d->stride,
+                             d->padding,
+                             d->dilation,
+                             d->channel_groups,
+                             d->padding_mode};
+    const char *const name = plan->head.impl_name;
+    const uint64_t hash = fnv_1a(UINT64_C(0xcbf29ce484222325), words, sizeof words);
+    return fnv_1a(hash, name, strlen(name));
 }
 
 /* After prepare: makes room for the head where the packed filter is in memory of the CPU. */
@@ -170,7 +187,7 @@ static void set_packed_head(eqi_conv_plan *plan)
         return;
     memcpy(head->magic, packed_magic, sizeof head->magic);
     eqi_format(head->implementation, sizeof head->implementation, "%s", plan->head.impl_name);
-    head->fingerprint = fingerprint_of(&plan->problem, &ctx->hardware);
+    head->fingerprint = fingerprint_of(plan);
     plan->packed_start = sizeof *head;
     plan->head.packed_size += sizeof *head;
 }
@@ -178,10 +195,12 @@ static void set_packed_head(eqi_conv_plan *plan)
 static equinv_status check_packed_head(const eqi_conv_plan *plan, const void *packed)
 {
     const eqi_conv_packed_head *const expected = &plan->packed_head, *const head = packed;
-    if (!plan->packed_start || memcmp(head, expected, sizeof *head) == 0)
+    if (!plan->packed_start)
+        return EQUINV_OK;
+    const bool is_filter = memcmp(head->magic, packed_magic, sizeof head->magic) == 0;
+    if (is_filter && head->fingerprint == expected->fingerprint)
         return EQUINV_OK;
     const equinv_conv_desc *const d = &plan->problem.desc;
-    const bool is_filter = memcmp(head->magic, packed_magic, sizeof head->magic) == 0;
     char group[16];
     EQI_TRY(equinv_group_name(d->group, group, sizeof group));
     return eqi_fail(
