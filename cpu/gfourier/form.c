@@ -1,9 +1,34 @@
 #include "gfourier.h"
 
+#define SAME(i)                                                                                    \
+    {                                                                                              \
+        i, i, i                                                                                    \
+    }
 const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS] = {
-    [EQI_GF_2] = {2, 2, 2, 2},     [EQI_GF_D2] = {4, 4, 4, 4},    [EQI_GF_C4] = {4, 4, 5, 4},
-    [EQI_GF_D4] = {8, 8, 11, 8},   [EQI_GF_SUM_2] = {2, 1, 1, 1}, [EQI_GF_SUM_4] = {4, 1, 1, 1},
-    [EQI_GF_SUM_8] = {8, 1, 1, 1},
+    [EQI_GF_2] = {2, 2, 2, 2, 2, {SAME(0), SAME(1)}},
+    [EQI_GF_D2] = {4, 4, 4, 4, 4, {SAME(0), SAME(1), SAME(2), SAME(3)}},
+    [EQI_GF_C4] = {4, 4, 5, 4, 5, {SAME(0), SAME(1), SAME(2), SAME(3), SAME(4)}},
+    /* The plane: P Phi, row by row; what is in cache from one term serves the next. */
+    [EQI_GF_D4] = {8,
+                   8,
+                   8,
+                   8,
+                   12,
+                   {SAME(0),
+                    SAME(1),
+                    SAME(2),
+                    SAME(3),
+                    {4, 4, 4},
+                    {5, 5, 4},
+                    {5, 7, 5},
+                    {4, 6, 5},
+                    {6, 4, 6},
+                    {7, 5, 6},
+                    {7, 7, 7},
+                    {6, 6, 7}}},
+    [EQI_GF_SUM_2] = {2, 1, 1, 1, 1, {SAME(0)}},
+    [EQI_GF_SUM_4] = {4, 1, 1, 1, 1, {SAME(0)}},
+    [EQI_GF_SUM_8] = {8, 1, 1, 1, 1, {SAME(0)}},
 };
 
 bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind)
@@ -53,7 +78,7 @@ static void filter_c4(const double *f, double *e)
     e[4] = re + im;
 }
 
-/* rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1): Phi = [a - c, b - d; -b - d, a + c] */
+/* rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1): Phi = [a - c, b - d; -b - d, a + c], by columns */
 static void filter_d4(const double *f, double *e)
 {
     const double p = f[0] + f[2], q = f[1] + f[3], s = f[4] + f[6], t = f[5] + f[7];
@@ -63,13 +88,10 @@ static void filter_d4(const double *f, double *e)
     e[1] = (p + q - s - t) / 8;
     e[2] = (p - q + s - t) / 8;
     e[3] = (p - q - s + t) / 8;
-    e[4] = 4 * a;
-    e[5] = a - c;
-    e[6] = b - d - a - c;
-    e[7] = c - a - b - d;
-    e[8] = a + c;
-    e[9] = a - c + b - d;
-    e[10] = b + d - a - c;
+    e[4] = a - c;
+    e[5] = -b - d;
+    e[6] = b - d;
+    e[7] = a + c;
 }
 
 static void filter_sum(const double *f, double *e)

@@ -2,11 +2,10 @@
  * Group convolution through the group Fourier transform. For a tap v let
  *     P_v(h)   = src at the tap h v, element h       phi_v(a) = psi[a, a v]
  * then dst(g) = sum_v sum_a phi_v(a) P_v(g a): a correlation over the group alone, which the transform
- * takes apart into one product for each irreducible representation. A complex product is taken as 3 real
- * ones, that of 2 x 2 matrices as 7, so that all is a sum of terms
- *     dst = sum_c (numbers) (sum_v Phi_v,c P^_v,c)
- * with one number Phi_v,c for each pair of fields: 2 terms for C2, 4 for D2, 5 for C4 in place of 16
- * multiplications, 11 for D4 in place of 64. The transforms are additions.
+ * takes apart into one product for each irreducible representation: a sum of terms
+ *     dst^_d += Phi_v,f P^_v,s        for a few (s, f, d)
+ * with one number Phi_v,f for each pair of fields: 2 terms for C2, 4 for D2, 5 for C4 (a complex product by
+ * 3 real ones) in place of 16 multiplications, 12 for D4 in place of 64. The transforms are additions.
  *
  * Three steps on a tile of pixels, vectors along the pixels throughout:
  *     transform   the planes of src  -> P^, one row of pixels for each (component, field, tap)
@@ -35,14 +34,22 @@ typedef enum eqi_gf_kind {
 } eqi_gf_kind;
 
 #define EQI_GF_ORDER 8
-#define EQI_GF_COMPONENTS 11
+#define EQI_GF_COMPONENTS 8
+#define EQI_GF_TERMS 12
 #define EQI_GF_KERNEL 16 /* the largest */
+
+/* Component `dst` of dst^ gets component `src` of P^ times entry `filter`. */
+typedef struct eqi_gf_term {
+    unsigned char src, filter, dst;
+} eqi_gf_term;
 
 typedef struct eqi_gf_form {
     int inputs;     /* values of src that the transform reads for a tap: |G| */
     int values;     /* values of the filter, phi(a): |G|, or 1 */
-    int components; /* terms: rows of P^ for a field and tap, of dst^ for a field */
+    int components; /* of P^, of dst^, and entries of the filter */
     int outputs;    /* elements of dst: |G|, or 1 */
+    int terms;      /* those of one component of dst^ in a row */
+    eqi_gf_term term[EQI_GF_TERMS];
 } eqi_gf_form;
 
 extern const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS];
@@ -73,13 +80,14 @@ typedef struct eqi_gf_transform {
 } eqi_gf_transform;
 
 /*
- * For each component dst [rows x pitch] = or += filter[.., first .. first + k - 1] . src [k x pitch], rows
- * `pitch` floats apart, components without gaps. The filter is in panels [all_k][the kernel's rows, the
+ * For each term dst [rows x pitch] = or += filter[.., first .. first + k - 1] . src [k x pitch], rows `pitch`
+ * floats apart, components without gaps. The filter is in panels [all_k][the kernel's rows, the
  * last panel what is left]. On its way the product takes some steps of `ahead`, the transform of another
  * tile: beside the multiplications these additions cost next to nothing.
  */
 typedef struct eqi_gf_product {
-    int64_t components, rows, first, k, all_k;
+    const eqi_gf_form *form;
+    int64_t rows, first, k, all_k;
     const float *filter;
     const float *src;
     float *dst;

@@ -3,8 +3,8 @@
 #include "internal/rows.h"
 
 enum {
-    PLANES_BYTES = 768 << 10, /* of all copies of a band: with P^ they should stay in L2 */
-    HAT_BYTES = 128 << 10,
+    PLANES_BYTES = 768 << 10,     /* of all copies of a band: with P^ they should stay in L2 */
+    HAT_BYTES = 128 << 10,        /* of the largest tile */
     BAND_ROWS = 4,                /* fewer would be copied mostly for the taps above and below */
     SMALL_PIXELS = 160,           /* images of fewer leave much of their last tile empty .. */
     RUN_PIXELS = 384,             /* .. so that several are taken together, up to about these */
@@ -152,6 +152,18 @@ static int64_t images_together(const eqi_gf_pass *p)
     return eqi_larger(1, eqi_smaller(eqi_smaller(fair, RUN_PIXELS / pixels), PLANES_BYTES / bytes));
 }
 
+/*
+ * Fields that are transformed at a time. Sums over them are added one after the other, so that what they
+ * are must follow from the layer alone: not from the batch, nor from the threads.
+ */
+static int64_t fields_together(const eqi_gf_pass *p)
+{
+    const bool small = eqi_gf_pixels(p, p->out_height) < SMALL_PIXELS;
+    const int64_t pixels = small ? RUN_PIXELS : p->kernels->lanes * p->vectors;
+    const int64_t bytes = p->form->components * p->taps * pixels * (int64_t)sizeof(float);
+    return even_share(p->fields_in, HAT_BYTES / bytes);
+}
+
 void eqi_gf_pass_size(eqi_gf_pass *p)
 {
     const int64_t lanes = p->kernels->lanes;
@@ -174,8 +186,9 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
             : eqi_divide_up(p->images * eqi_gf_pixels(p, p->out_height), lanes) * lanes + lanes;
     const int64_t plane_bytes = p->elements * p->element * (int64_t)sizeof(float);
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
-    p->chunk = even_share(p->fields_in, PLANES_BYTES / plane_bytes);
-    p->part = even_share(p->chunk, HAT_BYTES / hat_bytes);
+    p->part = fields_together(p);
+    p->chunk = eqi_larger(1, PLANES_BYTES / plane_bytes / p->part) * p->part;
+    p->chunk = eqi_smaller(p->chunk, p->fields_in);
 
     const int64_t tiles =
         p->chunk == p->fields_in ? 1 : eqi_divide_up(eqi_gf_pixels(p, p->band), p->pitch);
@@ -271,7 +284,7 @@ static void multiply_part(const eqi_gf_band *b, int64_t first_field, int64_t fie
                           const float *hat, float *out, eqi_gf_transform *ahead)
 {
     const eqi_gf_pass *const p = b->pass;
-    const eqi_gf_product product = {.components = p->form->components,
+    const eqi_gf_product product = {.form = p->form,
                                     .rows = p->fields_out,
                                     .first = first_field * p->taps,
                                     .k = fields * p->taps,

@@ -184,16 +184,14 @@ static void add_products(const work *k, int64_t first, int64_t fields, int64_t p
     const eqi_gf_pass *const p = k->band.pass;
     eqi_gf_sums s = {.rows = fields * p->taps,
                      .columns = p->fields_out,
-                     .a = k->band.hat[0],
-                     .b = k->gradient,
-                     .sums = k->entries + first * p->taps * p->fields_out,
                      .pitch = p->pitch,
                      .vectors = eqi_divide_up(pixels, p->kernels->lanes)};
-    for (int c = 0; c < p->form->components; c++) {
+    for (int i = 0; i < p->form->terms; i++) {
+        const eqi_gf_term t = p->form->term[i];
+        s.a = k->band.hat[0] + t.src * s.rows * p->pitch;
+        s.b = k->gradient + t.dst * s.columns * p->pitch;
+        s.sums = k->entries + (t.filter * p->fields_in + first) * p->taps * p->fields_out;
         p->kernels->sums(&s);
-        s.a += s.rows * p->pitch;
-        s.b += s.columns * p->pitch;
-        s.sums += p->fields_in * p->taps * p->fields_out;
     }
 }
 

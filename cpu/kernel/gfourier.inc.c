@@ -4,10 +4,8 @@
  *     D2      the four characters (sign of r, sign of f): ++ | -+ | +- | --
  *     C4      ++ | +- | x + y | x | y of the complex one x + i y = (F0 - F2) + i (F1 - F3); its product with
  *             A + i B is then (A (x + y) - (A + B) y) + i (A (x + y) + (B - A) x)
- *     D4      characters (r, f): ++ | +- | -+ | -- | those of the plane, P = sum_h F(h) rho(h) with
- *             rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1), in Strassen's product of 2 x 2 matrices (Gaussian
- *             elimination is not optimal, 1969): P00 + P11 (halved) | P10 + P11 | P00 | P11 | P00 + P01 |
- *             P10 - P00 | P11 - P01 (negated)
+ *     D4      characters (r, f): ++ | +- | -+ | -- | the plane, P = sum_h F(h) rho(h) with
+ *             rho(r) = [0 -1; 1 0], rho(f) = diag(-1, 1), row by row
  *     sums    the trivial one alone
  * The gradient is the transpose of the inverse.
  *
@@ -23,7 +21,7 @@
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 8")
 #endif
 #define INLINE static inline __attribute__((always_inline))
 #define PREFETCH_WRITE(p) __builtin_prefetch((p), 1)
@@ -79,46 +77,20 @@ INLINE void gradient_c4(const vf32 *f, vf32 *c)
     c[4] = sub(f[2], f[0]);
 }
 
-/* The characters; and the entries of the plane's matrix, m[1] negated. */
-INLINE void split_d4(const vf32 *f, vf32 *characters, vf32 *m)
+INLINE void forward_d4(const vf32 *f, vf32 *c)
 {
     const vf32 p = add(f[0], f[2]), q = add(f[1], f[3]), s = add(f[4], f[6]), t = add(f[5], f[7]);
     const vf32 i = sub(f[0], f[2]), j = sub(f[1], f[3]), k = sub(f[4], f[6]), l = sub(f[5], f[7]);
     const vf32 u = add(p, q), v = sub(p, q), x = add(s, t), y = sub(s, t);
-    characters[0] = add(u, x);
-    characters[1] = sub(u, x);
-    characters[2] = add(v, y);
-    characters[3] = sub(v, y);
-    m[0] = sub(i, k);
-    m[1] = add(j, l);
-    m[2] = sub(j, l);
-    m[3] = add(i, k);
-}
-
-INLINE void forward_d4(const vf32 *f, vf32 *c)
-{
-    vf32 m[4];
-    split_d4(f, c, m);
-    c[4] = sub(f[0], f[2]);
-    c[5] = add(m[2], m[3]);
-    c[6] = m[0];
-    c[7] = m[3];
-    c[8] = sub(m[0], m[1]);
-    c[9] = sub(m[2], m[0]);
-    c[10] = add(m[3], m[1]);
-}
-
-INLINE void gradient_d4(const vf32 *f, vf32 *c)
-{
-    vf32 m[4];
-    split_d4(f, c, m);
-    c[4] = add(m[0], m[3]);
-    c[5] = sub(m[2], m[3]);
-    c[6] = sub(m[3], m[1]);
-    c[7] = add(m[0], m[2]);
-    c[8] = sub(vf32_broadcast(0), add(m[0], m[1]));
-    c[9] = m[3];
-    c[10] = m[0];
+    c[0] = add(u, x);
+    c[1] = sub(u, x);
+    c[2] = add(v, y);
+    c[3] = sub(v, y);
+    /* i I + j rho(r) + k rho(f) + l rho(r f), rho(r f) = [0 -1; -1 0] */
+    c[4] = sub(i, k);
+    c[5] = sub(vf32_broadcast(0), add(j, l));
+    c[6] = sub(j, l);
+    c[7] = add(i, k);
 }
 
 INLINE void forward_sum_2(const vf32 *f, vf32 *c)
@@ -172,9 +144,7 @@ INLINE void inverse_d4(const vf32 *c, vf32 *f)
 {
     const vf32 p = add(c[0], c[1]), q = add(c[2], c[3]), s = sub(c[0], c[1]), t = sub(c[2], c[3]);
     const vf32 even = add(p, q), odd = sub(p, q), mirror = add(s, t), turned = sub(s, t);
-    const vf32 c00 = add(add(c[4], c[7]), sub(c[10], c[8])), c01 = add(c[6], c[8]);
-    const vf32 c10 = add(c[5], c[7]), c11 = add(sub(c[4], c[5]), add(c[6], c[9]));
-    const vf32 i = add(c00, c11), j = sub(c10, c01), k = sub(c11, c00), l = add(c01, c10);
+    const vf32 i = add(c[4], c[7]), j = sub(c[6], c[5]), k = sub(c[7], c[4]), l = add(c[5], c[6]);
     f[0] = add(even, i);
     f[1] = add(odd, j);
     f[2] = sub(even, i);
@@ -207,12 +177,11 @@ typedef void vector_transform(const float *src, const int64_t *in, float *to, in
 SIMPLE(forward_2, 2, 2)
 SIMPLE(forward_d2, 4, 4)
 SIMPLE(forward_c4, 4, 5)
-SIMPLE(forward_d4, 8, 11)
+SIMPLE(forward_d4, 8, 8)
 SIMPLE(forward_sum_2, 2, 1)
 SIMPLE(forward_sum_4, 4, 1)
 SIMPLE(forward_sum_8, 8, 1)
 SIMPLE(gradient_c4, 4, 5)
-SIMPLE(gradient_d4, 8, 11)
 SIMPLE(same, 1, 1)
 
 /* One step: up to `most` pixels of one field, tap and image. */
@@ -305,7 +274,6 @@ INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int comp
     }
 EACH_KIND(TRANSFORM)
 TRANSFORM(gradient_c4, 4)
-TRANSFORM(gradient_d4, 8)
 TRANSFORM(same, 1)
 
 #define INVERSE(name, components, outputs)                                                         \
@@ -316,7 +284,7 @@ TRANSFORM(same, 1)
 INVERSE(2, 2, 2)
 INVERSE(d2, 4, 4)
 INVERSE(c4, 5, 4)
-INVERSE(d4, 11, 8)
+INVERSE(d4, 8, 8)
 
 static void inverse_rows_same(const eqi_gf_inverse *t)
 {
@@ -328,6 +296,11 @@ static void inverse_rows_same(const eqi_gf_inverse *t)
 typedef struct tile {
     vf32 sum[ROWS][VECTORS];
 } tile;
+
+typedef struct tile_call {
+    int64_t steps; /* 0: no transform ahead */
+    bool accumulate;
+} tile_call;
 
 INLINE void tile_step(tile *t, const float *filter, const float *src, const int rows,
                       const int vectors)
@@ -347,10 +320,13 @@ INLINE void tile_step(tile *t, const float *filter, const float *src, const int 
     }
 }
 
-/* A step of the transform ahead after each `steps` of the product. */
+/*
+ * A step of the transform ahead after each `steps` of the product. What dst holds is added last: chains of
+ * additions are as short as the parts are, and lose less.
+ */
 INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *src, float *dst,
                      const int rows, const int vectors, vector_transform *vector, const int inputs,
-                     int64_t steps)
+                     tile_call call)
 {
     const int64_t pitch = p->pitch;
     tile t;
@@ -358,15 +334,14 @@ INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *
     {
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            t.sum[r][v] =
-                p->accumulate ? vf32_load(dst + r * pitch + v * LANES) : vf32_broadcast(0);
+            t.sum[r][v] = vf32_broadcast(0);
         }
     }
     int64_t k = 0;
     if (vector) {
         eqi_gf_transform *const ahead = p->ahead;
-        for (; k + steps <= p->k && ahead->at.field < ahead->fields; k += steps) {
-            for (int64_t i = 0; i < steps; i++, filter += rows, src += pitch)
+        for (; k + call.steps <= p->k && ahead->at.field < ahead->fields; k += call.steps) {
+            for (int64_t i = 0; i < call.steps; i++, filter += rows, src += pitch)
                 tile_step(&t, filter, src, rows, vectors);
             transform_step(ahead, vector, inputs, VECTORS * LANES);
         }
@@ -377,12 +352,14 @@ INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *
     {
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            vf32_store(dst + r * pitch + v * LANES, t.sum[r][v]);
+            float *const to = dst + r * pitch + v * LANES;
+            vf32_store(to, call.accumulate ? add(vf32_load(to), t.sum[r][v]) : t.sum[r][v]);
         }
     }
 }
 
-typedef void tile_function(const eqi_gf_product *, const float *, const float *, float *, int64_t);
+typedef void tile_function(const eqi_gf_product *, const float *, const float *, float *,
+                           tile_call);
 
 /* One function for each size up to the tile; those beyond it are empty. */
 #define EACH_ROW(DO_THIS, v)                                                                       \
@@ -392,11 +369,10 @@ typedef void tile_function(const eqi_gf_product *, const float *, const float *,
 #define EACH_SIZE(DO_THIS) EACH_ROW(DO_THIS, 1) EACH_ROW(DO_THIS, 2) EACH_ROW(DO_THIS, 3)
 #define FUNCTION(r, v)                                                                             \
     static __attribute__((noinline)) void run_##r##x##v(const eqi_gf_product *p, const float *f,   \
-                                                        const float *s, float *d, int64_t steps)   \
+                                                        const float *s, float *d, tile_call call)  \
     {                                                                                              \
-        (void)steps;                                                                               \
         if ((r) <= ROWS && (v) <= VECTORS)                                                         \
-            run_tile(p, f, s, d, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0, NULL, 0, 0);     \
+            run_tile(p, f, s, d, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0, NULL, 0, call);  \
     }
 #define ADDRESS(r, v) run_##r##x##v,
 
@@ -405,9 +381,9 @@ EACH_SIZE(FUNCTION)
 #if WOVEN
 #define WOVEN_TILE(r, name, inputs)                                                                \
     static __attribute__((noinline)) void woven_##name##_##r(                                      \
-        const eqi_gf_product *p, const float *f, const float *s, float *d, int64_t steps)          \
+        const eqi_gf_product *p, const float *f, const float *s, float *d, tile_call call)         \
     {                                                                                              \
-        run_tile(p, f, s, d, r, VECTORS, vector_##name, inputs, steps);                            \
+        run_tile(p, f, s, d, r, VECTORS, vector_##name, inputs, call);                             \
     }
 #define WOVEN_TILES(name, inputs)                                                                  \
     WOVEN_TILE(1, name, inputs)                                                                    \
@@ -436,7 +412,7 @@ static int64_t divide_up(int64_t a, int64_t b)
 static int64_t steps_between(const eqi_gf_product *p)
 {
     const eqi_gf_transform *const t = p->ahead;
-    const int64_t tiles = p->components * divide_up(p->rows, ROWS) * (p->vectors / VECTORS);
+    const int64_t tiles = p->form->terms * divide_up(p->rows, ROWS) * (p->vectors / VECTORS);
     if (!WOVEN || !t || tiles == 0)
         return 0;
     const int64_t ahead = t->fields * t->taps * t->runs * divide_up(t->pixels, VECTORS * LANES);
@@ -445,28 +421,33 @@ static int64_t steps_between(const eqi_gf_product *p)
 }
 
 static void product_rows(const eqi_gf_product *p, const float *filter, const float *src, float *dst,
-                         int64_t rows, int64_t steps)
+                         int64_t rows, tile_call call)
 {
     static tile_function *const sizes[] = {EACH_SIZE(ADDRESS)};
     for (int64_t v = 0; v < p->vectors; v += VECTORS) {
         const int64_t vectors = p->vectors - v < VECTORS ? p->vectors - v : VECTORS;
-        const bool weave = steps && vectors == VECTORS && p->ahead->at.field < p->ahead->fields;
+        const bool weave =
+            call.steps && vectors == VECTORS && p->ahead->at.field < p->ahead->fields;
         tile_function *const run =
             weave ? woven[p->kind][rows - 1] : sizes[8 * (vectors - 1) + rows - 1];
-        run(p, filter, src + v * LANES, dst + v * LANES, steps);
+        run(p, filter, src + v * LANES, dst + v * LANES, call);
     }
 }
 
 static void product(const eqi_gf_product *p)
 {
     const int64_t steps = steps_between(p);
-    for (int64_t c = 0; c < p->components; c++)
+    for (int i = 0; i < p->form->terms; i++) {
+        const eqi_gf_term t = p->form->term[i];
+        const bool first = i == 0 || t.dst != p->form->term[i - 1].dst;
+        const tile_call call = {steps, p->accumulate || !first};
         for (int64_t r = 0; r < p->rows; r += ROWS) {
             const int64_t rows = p->rows - r < ROWS ? p->rows - r : ROWS;
-            product_rows(p, p->filter + (c * p->rows + r) * p->all_k + p->first * rows,
-                         p->src + c * p->k * p->pitch, p->dst + (c * p->rows + r) * p->pitch, rows,
-                         steps);
+            product_rows(p, p->filter + (t.filter * p->rows + r) * p->all_k + p->first * rows,
+                         p->src + t.src * p->k * p->pitch,
+                         p->dst + (t.dst * p->rows + r) * p->pitch, rows, call);
         }
+    }
 }
 
 /* ---- sums over pixels ------------------------------------------------------------------------------- */
@@ -599,7 +580,7 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
     VECTORS,
     {transform_forward_2, transform_forward_d2, transform_forward_c4, transform_forward_d4,
      transform_forward_sum_2, transform_forward_sum_4, transform_forward_sum_8},
-    {transform_forward_2, transform_forward_d2, transform_gradient_c4, transform_gradient_d4,
+    {transform_forward_2, transform_forward_d2, transform_gradient_c4, transform_forward_d4,
      transform_same, transform_same, transform_same},
     product,
     sums,
