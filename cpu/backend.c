@@ -105,6 +105,7 @@ const eqi_backend eqi_cpu_backend = {
     .upsample = eqi_upsample_list,
     .dense = eqi_dense_list,
     .projection = eqi_projection_list,
+    .node_linear = eqi_node_linear_list,
     .act = act,
     .add = add,
     .convert = convert,

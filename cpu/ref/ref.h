@@ -10,6 +10,7 @@
 #include "internal/conv.h"
 #include "internal/dense.h"
 #include "internal/group.h"
+#include "internal/node_linear.h"
 #include "internal/optimizer.h"
 #include "internal/pool.h"
 #include "internal/upsample.h"
@@ -63,6 +64,11 @@ void eqi_ref_relu_backward(double slope, const equinv_tensor *src, const equinv_
 
 void eqi_ref_dropout(double p, uint64_t seed, uint64_t step, const equinv_tensor *src,
                      const equinv_tensor *dst);
+
+eqi_node_linear_execute eqi_ref_node_linear_forward, eqi_ref_node_linear_backward_data,
+    eqi_ref_node_linear_backward_weights;
+equinv_status eqi_ref_node_linear_scratch_size(const eqi_node_linear_problem *p,
+                                               const eqi_hardware *hardware, int64_t *size);
 
 void eqi_ref_add(const equinv_tensor *a, const equinv_tensor *b, const equinv_tensor *dst);
 

@@ -845,6 +845,91 @@ EQUINV_API equinv_status equinv_dense_backward_weights(const equinv_plan *plan,
                                                        void *scratch, size_t scratch_size);
 
 /*
+ * Layers under S_n, the permutations of n nodes. A representation of order 1 is a value per node,
+ * [B, C, n]; one of order 2 a value per pair of nodes, [B, C, n, n] (graphs: edges, and what a node has
+ * on the diagonal). Strides are free; channels last in memory ([B, n, C], [B, n, n, C]) are fastest.
+ *
+ * Samples of different size share a batch by a mask, as in equinv_project_forward: U8 or I32 [B, n],
+ * non-zero = node present; NULL: all present. m is the number of a sample's nodes that are there. A
+ * node that is absent, or a pair with one, is not read; what is written there is 0 (with `accumulate`:
+ * nothing is added), in outputs and in gradients alike.
+ */
+
+typedef struct equinv_node_linear_desc {
+    uint32_t struct_size;
+    equinv_dtype dtype;                              /* F32, F64 */
+    int32_t order_in, order_out;                     /* 1 or 2 */
+    int64_t batch, nodes, channels_in, channels_out; /* src [B, channels_in, n(, n)], dst alike */
+    bool
+        symmetric; /* pairs without direction: the symmetric part of src is read, dst is symmetric */
+    bool bias;
+    bool accumulate; /* all outputs are added to */
+    const char *impl;
+} equinv_node_linear_desc;
+
+#define EQUINV_NODE_LINEAR_DESC_INIT                                                               \
+    {                                                                                              \
+        sizeof(equinv_node_linear_desc), EQUINV_F32, 2, 2, 0, 0, 0, 0, false, true, false, NULL    \
+    }
+
+/*
+ * The general linear layer that commutes with every permutation of the nodes,
+ *
+ *     dst[b,o] = sum over p, c of weights[p,o,c] E_p(src[b,c]) + bias
+ *
+ * with these operations E_p in this order (entries at i, j; [i = j] is 1 on the diagonal, else 0; means
+ * run over the nodes that are there):
+ *
+ *     1 -> 1   2: x_i, mean x
+ *     1 -> 2   5: [i=j] x_i, x_i, x_j, [i=j] mean x, mean x
+ *     2 -> 1   5: d_i, r_i, c_i, t, s
+ *              with d_i = x_ii, r_i = mean_j x_ij, c_i = mean_j x_ji, t = mean_i d_i, s = mean_ij x_ij
+ *     2 -> 2  15: x_ij, x_ji, [i=j] d_i, [i=j] r_i, [i=j] c_i, d_i, r_i, c_i, d_j, r_j, c_j,
+ *                 [i=j] t, [i=j] s, t, s
+ *
+ * symmetric, where x is (x + x transposed) / 2:
+ *
+ *     1 -> 2   4: [i=j] x_i, x_i + x_j, [i=j] mean x, mean x
+ *     2 -> 1   4: d_i, r_i, t, s
+ *     2 -> 2   9: x_ij, [i=j] d_i, [i=j] r_i, d_i + d_j, r_i + r_j, [i=j] t, [i=j] s, t, s
+ *
+ * source: Maron, Ben-Hamu, Shamir, Lipman, "Invariant and Equivariant Graph Networks", ICLR 2019, with
+ * means in place of sums.
+ */
+EQUINV_API equinv_status equinv_node_linear_plan_create(equinv_context *ctx,
+                                                        const equinv_node_linear_desc *desc,
+                                                        equinv_plan **plan);
+
+/* Shape of weights [operations, channels_out, channels_in]; same checks as plan_create. */
+EQUINV_API equinv_status equinv_node_linear_weights_shape(const equinv_node_linear_desc *desc,
+                                                          int64_t shape[3]);
+
+/*
+ * weights  equinv_node_linear_weights_shape
+ * bias     [order_out, channels_out]; order 1: added at every node; order 2: row 0 on the diagonal, row 1
+ *          at every pair. Must be NULL if the description has none.
+ * mask     as above; a sample's bits depend on no other sample and not on the number of threads
+ */
+EQUINV_API equinv_status equinv_node_linear_forward(
+    const equinv_plan *plan, const equinv_tensor *src, const equinv_tensor *mask,
+    const equinv_tensor *weights, const equinv_tensor *bias, const equinv_tensor *dst,
+    void *scratch, size_t scratch_size);
+
+/* diff_src from diff_dst, the adjoint of forward in src; shapes as in forward. */
+EQUINV_API equinv_status equinv_node_linear_backward_data(const equinv_plan *plan,
+                                                          const equinv_tensor *diff_dst,
+                                                          const equinv_tensor *mask,
+                                                          const equinv_tensor *weights,
+                                                          const equinv_tensor *diff_src,
+                                                          void *scratch, size_t scratch_size);
+
+/* diff_weights and diff_bias (NULL: not wanted), shapes as in forward. */
+EQUINV_API equinv_status equinv_node_linear_backward_weights(
+    const equinv_plan *plan, const equinv_tensor *src, const equinv_tensor *mask,
+    const equinv_tensor *diff_dst, const equinv_tensor *diff_weights,
+    const equinv_tensor *diff_bias, void *scratch, size_t scratch_size);
+
+/*
  * He initialisation: dst = sqrt(2 / fan_in) times the Gaussian of section 11 with key = seed and
  * template number `stream` (coordinate = row-major index in dst); fan_in = fields_in |G| k^2 for
  * convolutions, >= 1. dst is F32 or F64 of up to 7 axes (8 if two of them join: UNSUPPORTED

@@ -47,7 +47,8 @@ typedef struct eqi_backend {
 
     /* Operations with plans: NULL-terminated lists, best first. */
     const eqi_implementation *const *conv,
-        *const *batch_norm, *const *pool, *const *upsample, *const *dense, *const *projection;
+        *const *batch_norm, *const *pool, *const *upsample, *const *dense, *const *projection,
+                                                                               *const *node_linear;
 
     /* The others; five-axis views where the header has feature maps. */
     equinv_status (*act)(const equinv_context *ctx, equinv_group group, int32_t element,
