@@ -7,28 +7,37 @@ equinv_status eqi_check_node_order(int32_t order, const char *name)
     return EQUINV_OK;
 }
 
-equinv_status eqi_check_nodes(const equinv_context *ctx, const equinv_tensor *tensor,
-                              const char *name, bool output, equinv_dtype dtype, int32_t order,
-                              const int64_t shape[3], equinv_tensor *view)
+static equinv_status check_one(const equinv_context *ctx, equinv_dtype dtype,
+                               const eqi_node_argument *a)
 {
-    EQI_TRY((output ? eqi_check_output : eqi_check_tensor)(ctx, tensor, name, EQI_FLOAT));
-    EQI_TRY(eqi_check_dtype(tensor, name, dtype));
-    EQI_TRY(eqi_check_shape(tensor, name, 2 + order,
-                            (int64_t[]){shape[0], shape[1], shape[2], shape[2]}));
-    *view = *tensor;
-    if (order == 1) {
-        view->ndim = 4;
-        view->shape[3] = 1;
-        view->strides[3] = 0;
+    if (!a->tensor && (a->may_be_null || a->kind == EQI_NODE_MASK))
+        return EQUINV_OK;
+    EQI_TRY((a->output ? eqi_check_output : eqi_check_tensor)(
+        ctx, a->tensor, a->name, a->kind == EQI_NODE_MASK ? EQI_U8 | EQI_I32 : EQI_FLOAT));
+    if (a->kind != EQI_NODE_MASK)
+        EQI_TRY(eqi_check_dtype(a->tensor, a->name, dtype));
+    EQI_TRY(eqi_check_shape(a->tensor, a->name, a->ndim, a->shape));
+    if (a->kind != EQI_NODE_VALUES)
+        return EQUINV_OK;
+    *a->view = *a->tensor;
+    if (a->ndim == 3) {
+        a->view->ndim = 4;
+        a->view->shape[3] = 1;
+        a->view->strides[3] = 0;
     }
     return EQUINV_OK;
 }
 
-equinv_status eqi_check_node_mask(const equinv_context *ctx, const equinv_tensor *mask,
-                                  int64_t batch, int64_t nodes)
+equinv_status eqi_check_node_arguments(const equinv_context *ctx, equinv_dtype dtype,
+                                       const eqi_node_argument *arguments, int count)
 {
-    if (!mask)
-        return EQUINV_OK;
-    EQI_TRY(eqi_check_tensor(ctx, mask, "mask", EQI_U8 | EQI_I32));
-    return eqi_check_shape(mask, "mask", 2, (int64_t[]){batch, nodes});
+    for (int i = 0; i < count; i++)
+        EQI_TRY(check_one(ctx, dtype, &arguments[i]));
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < count; k++) {
+            const eqi_node_argument *const a = &arguments[i], *const b = &arguments[k];
+            if (a->output && a->tensor && b->tensor && k != i && (k < i || !b->output))
+                EQI_TRY(eqi_check_disjoint(a->tensor, a->name, b->tensor, b->name));
+        }
+    return EQUINV_OK;
 }

@@ -114,57 +114,55 @@ equinv_status equinv_node_linear_plan_create(equinv_context *ctx,
     return EQUINV_OK;
 }
 
-static equinv_status check_src(const node_linear_plan *plan, const equinv_tensor *tensor,
-                               const char *name, bool output, equinv_tensor *view)
+/* ---- calls ------------------------------------------------------------------------------------ */
+
+enum { OUTPUT = true, INPUT = false, OPTIONAL = true, NEEDED = false };
+
+static eqi_node_argument src_of(const eqi_node_linear_problem *p, const equinv_tensor *tensor,
+                                const char *name, bool output, equinv_tensor *view)
 {
-    const eqi_node_linear_problem *const p = &plan->problem;
-    return eqi_check_nodes(plan->head.ctx, tensor, name, output, p->dtype, p->order_in,
-                           (int64_t[]){p->batch, p->in, p->nodes}, view);
+    return (eqi_node_argument){tensor,
+                               name,
+                               EQI_NODE_VALUES,
+                               2 + p->order_in,
+                               {p->batch, p->in, p->nodes, p->nodes},
+                               output,
+                               NEEDED,
+                               view};
 }
 
-static equinv_status check_dst(const node_linear_plan *plan, const equinv_tensor *tensor,
-                               const char *name, bool output, equinv_tensor *view)
+static eqi_node_argument dst_of(const eqi_node_linear_problem *p, const equinv_tensor *tensor,
+                                const char *name, bool output, equinv_tensor *view)
 {
-    const eqi_node_linear_problem *const p = &plan->problem;
-    return eqi_check_nodes(plan->head.ctx, tensor, name, output, p->dtype, p->order_out,
-                           (int64_t[]){p->batch, p->out, p->nodes}, view);
+    return (eqi_node_argument){tensor,
+                               name,
+                               EQI_NODE_VALUES,
+                               2 + p->order_out,
+                               {p->batch, p->out, p->nodes, p->nodes},
+                               output,
+                               NEEDED,
+                               view};
 }
 
-static equinv_status check_mask(const node_linear_plan *plan, const equinv_tensor *mask)
+static eqi_node_argument mask_of(const eqi_node_linear_problem *p, const equinv_tensor *mask)
 {
-    return eqi_check_node_mask(plan->head.ctx, mask, plan->problem.batch, plan->problem.nodes);
+    return (eqi_node_argument){mask,  "mask",   EQI_NODE_MASK, 2, {p->batch, p->nodes},
+                               INPUT, OPTIONAL, NULL};
 }
 
-static equinv_status check_parameters(const node_linear_plan *plan, const equinv_tensor *tensor,
-                                      const char *name, bool output, int32_t ndim,
-                                      const int64_t *shape)
+static eqi_node_argument weights_of(const eqi_node_linear_problem *p, const equinv_tensor *weights,
+                                    const char *name, bool output)
 {
-    EQI_TRY(
-        (output ? eqi_check_output : eqi_check_tensor)(plan->head.ctx, tensor, name, EQI_FLOAT));
-    EQI_TRY(eqi_check_dtype(tensor, name, plan->problem.dtype));
-    return eqi_check_shape(tensor, name, ndim, shape);
+    eqi_node_argument a = {weights, name, EQI_NODE_PARAMETER, 3, {0}, output, NEEDED, NULL};
+    weights_shape(p, a.shape);
+    return a;
 }
 
-static equinv_status check_weights(const node_linear_plan *plan, const equinv_tensor *tensor,
-                                   const char *name, bool output)
+static eqi_node_argument bias_of(const eqi_node_linear_problem *p, const equinv_tensor *bias,
+                                 const char *name, bool output, bool may_be_null)
 {
-    int64_t shape[3];
-    weights_shape(&plan->problem, shape);
-    return check_parameters(plan, tensor, name, output, 3, shape);
-}
-
-static equinv_status check_bias(const node_linear_plan *plan, const equinv_tensor *tensor,
-                                const char *name, bool output)
-{
-    return check_parameters(plan, tensor, name, output, 2,
-                            (int64_t[]){plan->problem.order_out, plan->problem.out});
-}
-
-/* An output and an input that may be NULL. */
-static equinv_status check_apart(const equinv_tensor *output, const char *output_name,
-                                 const equinv_tensor *input, const char *input_name)
-{
-    return input ? eqi_check_disjoint(output, output_name, input, input_name) : EQUINV_OK;
+    return (eqi_node_argument){
+        bias, name, EQI_NODE_PARAMETER, 2, {p->order_out, p->out}, output, may_be_null, NULL};
 }
 
 equinv_status equinv_node_linear_forward(const equinv_plan *plan, const equinv_tensor *src,
@@ -174,21 +172,20 @@ equinv_status equinv_node_linear_forward(const equinv_plan *plan, const equinv_t
 {
     EQI_TRY(eqi_check_plan(plan, EQI_OP_NODE_LINEAR, "equinv_node_linear_forward"));
     const node_linear_plan *const linear = (const node_linear_plan *)plan;
+    const eqi_node_linear_problem *const p = &linear->problem;
     eqi_node_linear_args a = {.mask = mask, .weights = weights, .bias = bias};
-    EQI_TRY(check_src(linear, src, "src", false, &a.src));
-    EQI_TRY(check_mask(linear, mask));
-    EQI_TRY(check_weights(linear, weights, "weights", false));
     EQI_CHECK(!bias || linear->bias, ARG,
               "bias is given, expected NULL as the description has none");
-    if (linear->bias)
-        EQI_TRY(check_bias(linear, bias, "bias", false));
-    EQI_TRY(check_dst(linear, dst, "dst", true, &a.dst));
-    EQI_TRY(eqi_check_disjoint(dst, "dst", src, "src"));
-    EQI_TRY(check_apart(dst, "dst", mask, "mask"));
-    EQI_TRY(eqi_check_disjoint(dst, "dst", weights, "weights"));
-    EQI_TRY(check_apart(dst, "dst", bias, "bias"));
+    const eqi_node_argument arguments[] = {
+        src_of(p, src, "src", INPUT, &a.src),
+        mask_of(p, mask),
+        weights_of(p, weights, "weights", INPUT),
+        bias_of(p, bias, "bias", INPUT, linear->bias ? NEEDED : OPTIONAL),
+        dst_of(p, dst, "dst", OUTPUT, &a.dst),
+    };
+    EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 5));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &a.scratch));
-    return linear->impl->forward(plan->ctx, &linear->problem, &a);
+    return linear->impl->forward(plan->ctx, p, &a);
 }
 
 equinv_status
@@ -198,16 +195,17 @@ equinv_node_linear_backward_data(const equinv_plan *plan, const equinv_tensor *d
 {
     EQI_TRY(eqi_check_plan(plan, EQI_OP_NODE_LINEAR, "equinv_node_linear_backward_data"));
     const node_linear_plan *const linear = (const node_linear_plan *)plan;
+    const eqi_node_linear_problem *const p = &linear->problem;
     eqi_node_linear_args a = {.mask = mask, .weights = weights};
-    EQI_TRY(check_dst(linear, diff_dst, "diff_dst", false, &a.dst));
-    EQI_TRY(check_mask(linear, mask));
-    EQI_TRY(check_weights(linear, weights, "weights", false));
-    EQI_TRY(check_src(linear, diff_src, "diff_src", true, &a.src));
-    EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", diff_dst, "diff_dst"));
-    EQI_TRY(check_apart(diff_src, "diff_src", mask, "mask"));
-    EQI_TRY(eqi_check_disjoint(diff_src, "diff_src", weights, "weights"));
+    const eqi_node_argument arguments[] = {
+        dst_of(p, diff_dst, "diff_dst", INPUT, &a.dst),
+        mask_of(p, mask),
+        weights_of(p, weights, "weights", INPUT),
+        src_of(p, diff_src, "diff_src", OUTPUT, &a.src),
+    };
+    EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 4));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &a.scratch));
-    return linear->impl->backward_data(plan->ctx, &linear->problem, &a);
+    return linear->impl->backward_data(plan->ctx, p, &a);
 }
 
 equinv_status equinv_node_linear_backward_weights(const equinv_plan *plan, const equinv_tensor *src,
@@ -219,21 +217,16 @@ equinv_status equinv_node_linear_backward_weights(const equinv_plan *plan, const
 {
     EQI_TRY(eqi_check_plan(plan, EQI_OP_NODE_LINEAR, "equinv_node_linear_backward_weights"));
     const node_linear_plan *const linear = (const node_linear_plan *)plan;
+    const eqi_node_linear_problem *const p = &linear->problem;
     eqi_node_linear_args a = {.mask = mask, .weights = diff_weights, .bias = diff_bias};
-    EQI_TRY(check_src(linear, src, "src", false, &a.src));
-    EQI_TRY(check_mask(linear, mask));
-    EQI_TRY(check_dst(linear, diff_dst, "diff_dst", false, &a.dst));
-    EQI_TRY(check_weights(linear, diff_weights, "diff_weights", true));
-    EQI_TRY(eqi_check_disjoint(diff_weights, "diff_weights", src, "src"));
-    EQI_TRY(check_apart(diff_weights, "diff_weights", mask, "mask"));
-    EQI_TRY(eqi_check_disjoint(diff_weights, "diff_weights", diff_dst, "diff_dst"));
-    if (diff_bias) {
-        EQI_TRY(check_bias(linear, diff_bias, "diff_bias", true));
-        EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", src, "src"));
-        EQI_TRY(check_apart(diff_bias, "diff_bias", mask, "mask"));
-        EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", diff_dst, "diff_dst"));
-        EQI_TRY(eqi_check_disjoint(diff_bias, "diff_bias", diff_weights, "diff_weights"));
-    }
+    const eqi_node_argument arguments[] = {
+        src_of(p, src, "src", INPUT, &a.src),
+        mask_of(p, mask),
+        dst_of(p, diff_dst, "diff_dst", INPUT, &a.dst),
+        weights_of(p, diff_weights, "diff_weights", OUTPUT),
+        bias_of(p, diff_bias, "diff_bias", OUTPUT, OPTIONAL),
+    };
+    EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 5));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &a.scratch));
-    return linear->impl->backward_weights(plan->ctx, &linear->problem, &a);
+    return linear->impl->backward_weights(plan->ctx, p, &a);
 }

@@ -11,6 +11,8 @@
 #include "internal/dense.h"
 #include "internal/group.h"
 #include "internal/node_linear.h"
+#include "internal/node_norm.h"
+#include "internal/node_pool.h"
 #include "internal/optimizer.h"
 #include "internal/pool.h"
 #include "internal/upsample.h"
@@ -69,6 +71,13 @@ eqi_node_linear_execute eqi_ref_node_linear_forward, eqi_ref_node_linear_backwar
     eqi_ref_node_linear_backward_weights;
 equinv_status eqi_ref_node_linear_scratch_size(const eqi_node_linear_problem *p,
                                                const eqi_hardware *hardware, int64_t *size);
+
+eqi_node_norm_execute eqi_ref_node_norm_forward, eqi_ref_node_norm_backward;
+equinv_status eqi_ref_node_norm_scratch_size(const eqi_node_norm_problem *p,
+                                             const eqi_hardware *hardware, int64_t *size);
+eqi_node_pool_execute eqi_ref_node_pool_forward, eqi_ref_node_pool_backward;
+equinv_status eqi_ref_node_outer_forward(const equinv_context *ctx, const eqi_node_outer_args *a);
+equinv_status eqi_ref_node_outer_backward(const equinv_context *ctx, const eqi_node_outer_args *a);
 
 void eqi_ref_add(const equinv_tensor *a, const equinv_tensor *b, const equinv_tensor *dst);
 

@@ -930,6 +930,114 @@ EQUINV_API equinv_status equinv_node_linear_backward_weights(
     const equinv_tensor *diff_bias, void *scratch, size_t scratch_size);
 
 /*
+ * Outer product, channel by channel: dst[b,c,i,j] = a[b,c,i] b[b,c,j], order 1 to 2; symmetric with
+ * b NULL, which means a itself. a, b [B, C, n], dst [B, C, n, n], one dtype F32 or F64; mask as above.
+ */
+EQUINV_API equinv_status equinv_node_outer_forward(equinv_context *ctx, const equinv_tensor *a,
+                                                   const equinv_tensor *b,
+                                                   const equinv_tensor *mask,
+                                                   const equinv_tensor *dst);
+
+/* diff_a and diff_b; with b NULL diff_b must be NULL, and diff_a is the gradient of both factors. */
+EQUINV_API equinv_status equinv_node_outer_backward(
+    equinv_context *ctx, const equinv_tensor *a, const equinv_tensor *b, const equinv_tensor *mask,
+    const equinv_tensor *diff_dst, const equinv_tensor *diff_a, const equinv_tensor *diff_b);
+
+typedef enum equinv_node_norm_kind {
+    EQUINV_NODE_NORM_LAYER = 1, /* each node or pair over its channels */
+    EQUINV_NODE_NORM_INSTANCE =
+        2 /* each channel of a sample over the nodes or pairs that are there */
+} equinv_node_norm_kind;
+
+typedef struct equinv_node_norm_desc {
+    uint32_t struct_size;
+    equinv_node_norm_kind kind;
+    equinv_dtype dtype;             /* F32, F64 */
+    int32_t order;                  /* 1 or 2 */
+    int64_t batch, nodes, channels; /* of [B, C, n(, n)] */
+    double epsilon;                 /* > 0, inside the root */
+    bool accumulate;                /* diff_gamma and diff_beta are added to */
+    const char *impl;
+} equinv_node_norm_desc;
+
+#define EQUINV_NODE_NORM_DESC_INIT                                                                 \
+    {                                                                                              \
+        sizeof(equinv_node_norm_desc), EQUINV_NODE_NORM_LAYER, EQUINV_F32, 2, 0, 0, 0, 1e-5,       \
+            false, NULL                                                                            \
+    }
+
+/*
+ * dst = gamma (src - mean) / sqrt(var + epsilon) + beta with the mean and biased variance of the kind;
+ * gamma, beta [C]. Nothing is learned beside them and nothing kept between calls. source: Ba, Kiros,
+ * Hinton 2016; Ulyanov, Vedaldi, Lempitsky 2016.
+ */
+EQUINV_API equinv_status equinv_node_norm_plan_create(equinv_context *ctx,
+                                                      const equinv_node_norm_desc *desc,
+                                                      equinv_plan **plan);
+
+/* src and dst of the plan's shape; mask as above. */
+EQUINV_API equinv_status equinv_node_norm_forward(const equinv_plan *plan, const equinv_tensor *src,
+                                                  const equinv_tensor *mask,
+                                                  const equinv_tensor *gamma,
+                                                  const equinv_tensor *beta,
+                                                  const equinv_tensor *dst, void *scratch,
+                                                  size_t scratch_size);
+
+/* Gradients; src as in forward. diff_gamma and diff_beta may be NULL. */
+EQUINV_API equinv_status equinv_node_norm_backward(
+    const equinv_plan *plan, const equinv_tensor *src, const equinv_tensor *mask,
+    const equinv_tensor *gamma, const equinv_tensor *diff_dst, const equinv_tensor *diff_src,
+    const equinv_tensor *diff_gamma, const equinv_tensor *diff_beta, void *scratch,
+    size_t scratch_size);
+
+typedef enum equinv_node_pool_kind {
+    EQUINV_NODE_POOL_MEAN = 1,
+    EQUINV_NODE_POOL_SUM = 2,
+    EQUINV_NODE_POOL_MAX = 3
+} equinv_node_pool_kind;
+
+typedef struct equinv_node_pool_desc {
+    uint32_t struct_size;
+    equinv_node_pool_kind kind;
+    equinv_dtype dtype; /* F32, F64 */
+    int32_t order;      /* 1 or 2 */
+    int64_t batch, nodes,
+        channels;    /* of src [B, C, n(, n)]; nodes^order at most 2^31 - 1 for MAX */
+    bool accumulate; /* diff_src is added to (dst never is) */
+    const char *impl;
+} equinv_node_pool_desc;
+
+#define EQUINV_NODE_POOL_DESC_INIT                                                                 \
+    {                                                                                              \
+        sizeof(equinv_node_pool_desc), EQUINV_NODE_POOL_MEAN, EQUINV_F32, 2, 0, 0, 0, false, NULL  \
+    }
+
+/*
+ * Invariants of a sample: dst [B, order, C], over the nodes that are there; of order 2 row 0 is over the
+ * diagonal and row 1 over all other pairs. Where there is nothing to pool over, dst is 0.
+ */
+EQUINV_API equinv_status equinv_node_pool_plan_create(equinv_context *ctx,
+                                                      const equinv_node_pool_desc *desc,
+                                                      equinv_plan **plan);
+
+/*
+ * dst = pool(src). MAX fills saved (equinv_plan_saved_size bytes; NULL, 0 if no backward follows) with
+ * the winner's place, I32 [B, order, C]: the lowest on ties, -1 for none; a NaN wins.
+ */
+EQUINV_API equinv_status equinv_node_pool_forward(const equinv_plan *plan, const equinv_tensor *src,
+                                                  const equinv_tensor *mask,
+                                                  const equinv_tensor *dst, void *saved,
+                                                  size_t saved_size, void *scratch,
+                                                  size_t scratch_size);
+
+/* diff_src from diff_dst; saved as forward left it (MEAN, SUM: NULL, 0). */
+EQUINV_API equinv_status equinv_node_pool_backward(const equinv_plan *plan,
+                                                   const equinv_tensor *diff_dst,
+                                                   const equinv_tensor *mask, const void *saved,
+                                                   size_t saved_size, const equinv_tensor *diff_src,
+                                                   void *scratch, size_t scratch_size);
+
+/*
  * He initialisation: dst = sqrt(2 / fan_in) times the Gaussian of section 11 with key = seed and
  * template number `stream` (coordinate = row-major index in dst); fan_in = fields_in |G| k^2 for
  * convolutions, >= 1. dst is F32 or F64 of up to 7 axes (8 if two of them join: UNSUPPORTED

@@ -7,6 +7,7 @@
 #define EQI_BACKEND_H
 
 #include "group.h"
+#include "node.h"
 #include "optimizer.h"
 #include "plan.h"
 
@@ -47,8 +48,11 @@ typedef struct eqi_backend {
 
     /* Operations with plans: NULL-terminated lists, best first. */
     const eqi_implementation *const *conv,
-        *const *batch_norm, *const *pool, *const *upsample, *const *dense, *const *projection,
-                                                                               *const *node_linear;
+        *const *batch_norm, *const *pool, *const *upsample, *const *dense,
+                                                                *const *projection,
+                                                                    *const *node_linear,
+                                                                        *const *node_norm,
+                                                                            *const *node_pool;
 
     /* The others; five-axis views where the header has feature maps. */
     equinv_status (*act)(const equinv_context *ctx, equinv_group group, int32_t element,
@@ -66,6 +70,8 @@ typedef struct eqi_backend {
     equinv_status (*mean_squared_error)(const equinv_context *ctx, const equinv_tensor *src,
                                         const equinv_tensor *target, const equinv_tensor *loss,
                                         const equinv_tensor *diff_src);
+    equinv_status (*node_outer_forward)(const equinv_context *ctx, const eqi_node_outer_args *a);
+    equinv_status (*node_outer_backward)(const equinv_context *ctx, const eqi_node_outer_args *a);
     equinv_status (*optimizer_step)(const equinv_context *ctx, const eqi_update *update,
                                     const eqi_parameter_state *state);
     equinv_status (*orbit_distance)(const equinv_context *ctx, equinv_group group,

@@ -7,14 +7,33 @@
 /* A description's order. */
 equinv_status eqi_check_node_order(int32_t order, const char *name);
 
-/* [B, C, n] or [B, C, n, n] by `order`, of that dtype; *view has four axes, the last 1 for order 1. */
-equinv_status eqi_check_nodes(const equinv_context *ctx, const equinv_tensor *tensor,
-                              const char *name, bool output, equinv_dtype dtype, int32_t order,
-                              const int64_t shape[3], equinv_tensor *view);
+/* What a call is checked for. */
+typedef enum eqi_node_kind {
+    EQI_NODE_VALUES, /* [B, C, n] or [B, C, n, n] by shape; the view gets four axes, the last may be 1 */
+    EQI_NODE_MASK,     /* [B, n], U8 or I32; may be NULL */
+    EQI_NODE_PARAMETER /* any other shape */
+} eqi_node_kind;
 
-/* NULL, or U8 or I32 [B, n]. */
-equinv_status eqi_check_node_mask(const equinv_context *ctx, const equinv_tensor *mask,
-                                  int64_t batch, int64_t nodes);
+typedef struct eqi_node_argument {
+    const equinv_tensor *tensor;
+    const char *name;
+    eqi_node_kind kind;
+    int32_t ndim;
+    int64_t shape[4];
+    bool output, may_be_null;
+    equinv_tensor *view; /* VALUES */
+} eqi_node_argument;
+
+/* Each by itself, then every output against everything before it. */
+equinv_status eqi_check_node_arguments(const equinv_context *ctx, equinv_dtype dtype,
+                                       const eqi_node_argument *arguments, int count);
+
+/* An outer product; diff_ tensors stand where what they are the gradients of stands. */
+typedef struct eqi_node_outer_args {
+    equinv_tensor a, b, dst, diff_a, diff_b; /* four-axis views; forward has no diff_ */
+    bool squared;                            /* b is a, and there is no diff_b */
+    const equinv_tensor *mask;
+} eqi_node_outer_args;
 
 static inline bool eqi_node_is_there(const equinv_tensor *mask, int64_t b, int64_t node)
 {
@@ -23,6 +42,13 @@ static inline bool eqi_node_is_there(const equinv_tensor *mask, int64_t b, int64
     const int64_t at = b * mask->strides[0] + node * mask->strides[1];
     return mask->dtype == EQUINV_U8 ? ((const uint8_t *)mask->data)[at] != 0
                                     : ((const int32_t *)mask->data)[at] != 0;
+}
+
+/* At a place of a view; of order 1 (one column) j is 0. */
+static inline bool eqi_pair_is_there(const equinv_tensor *view, const equinv_tensor *mask,
+                                     int64_t b, int64_t i, int64_t j)
+{
+    return eqi_node_is_there(mask, b, i) && (view->shape[3] == 1 || eqi_node_is_there(mask, b, j));
 }
 
 /* Offset in a four-axis view. */

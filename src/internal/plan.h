@@ -14,7 +14,9 @@ typedef enum eqi_operation {
     EQI_OP_POOL,
     EQI_OP_DENSE,
     EQI_OP_UPSAMPLE,
-    EQI_OP_NODE_LINEAR
+    EQI_OP_NODE_LINEAR,
+    EQI_OP_NODE_NORM,
+    EQI_OP_NODE_POOL
 } eqi_operation;
 
 /* `supports` says why it declines by a static or formatted sentence; the last of the CPU never does. */

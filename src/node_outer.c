@@ -1,0 +1,66 @@
+#include "internal/backend.h"
+
+enum { OUTPUT = true, INPUT = false, OPTIONAL = true, NEEDED = false };
+
+/* [B, C, n] of a, with n twice for the product; extents that the argument itself does not have are 0. */
+static eqi_node_argument values(const equinv_tensor *a, const equinv_tensor *tensor,
+                                const char *name, int32_t order, bool output, bool may_be_null,
+                                equinv_tensor *view)
+{
+    const int64_t n = a->shape[2];
+    return (eqi_node_argument){
+        tensor,      name, EQI_NODE_VALUES, 2 + order, {a->shape[0], a->shape[1], n, n}, output,
+        may_be_null, view};
+}
+
+static equinv_status check_first(const equinv_context *ctx, const equinv_tensor *a)
+{
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    EQI_TRY(eqi_check_tensor(ctx, a, "a", EQI_FLOAT));
+    char has[128];
+    EQI_CHECK(a->ndim == 3, SHAPE, "a has shape %s, expected [batch, channels, nodes]",
+              eqi_shape_text(a->ndim, a->shape, has, sizeof has));
+    EQI_CHECK(ctx->backend->node_outer_forward, UNSUPPORTED,
+              "%s has no outer product of nodes, expected a CPU context", ctx->backend->name);
+    return EQUINV_OK;
+}
+
+equinv_status equinv_node_outer_forward(equinv_context *ctx, const equinv_tensor *a,
+                                        const equinv_tensor *b, const equinv_tensor *mask,
+                                        const equinv_tensor *dst)
+{
+    EQI_TRY(check_first(ctx, a));
+    eqi_node_outer_args args = {.squared = !b, .mask = mask};
+    const eqi_node_argument arguments[] = {
+        values(a, a, "a", 1, INPUT, NEEDED, &args.a),
+        values(a, b, "b", 1, INPUT, OPTIONAL, &args.b),
+        {mask, "mask", EQI_NODE_MASK, 2, {a->shape[0], a->shape[2]}, INPUT, OPTIONAL, NULL},
+        values(a, dst, "dst", 2, OUTPUT, NEEDED, &args.dst),
+    };
+    EQI_TRY(eqi_check_node_arguments(ctx, a->dtype, arguments, 4));
+    if (!b)
+        args.b = args.a;
+    return ctx->backend->node_outer_forward(ctx, &args);
+}
+
+equinv_status equinv_node_outer_backward(equinv_context *ctx, const equinv_tensor *a,
+                                         const equinv_tensor *b, const equinv_tensor *mask,
+                                         const equinv_tensor *diff_dst, const equinv_tensor *diff_a,
+                                         const equinv_tensor *diff_b)
+{
+    EQI_TRY(check_first(ctx, a));
+    EQI_CHECK(b || !diff_b, ARG, "diff_b is given, expected NULL as b is");
+    eqi_node_outer_args args = {.squared = !b, .mask = mask};
+    const eqi_node_argument arguments[] = {
+        values(a, a, "a", 1, INPUT, NEEDED, &args.a),
+        values(a, b, "b", 1, INPUT, OPTIONAL, &args.b),
+        {mask, "mask", EQI_NODE_MASK, 2, {a->shape[0], a->shape[2]}, INPUT, OPTIONAL, NULL},
+        values(a, diff_dst, "diff_dst", 2, INPUT, NEEDED, &args.dst),
+        values(a, diff_a, "diff_a", 1, OUTPUT, NEEDED, &args.diff_a),
+        values(a, diff_b, "diff_b", 1, OUTPUT, b ? NEEDED : OPTIONAL, &args.diff_b),
+    };
+    EQI_TRY(eqi_check_node_arguments(ctx, a->dtype, arguments, 6));
+    if (!b)
+        args.b = args.a;
+    return ctx->backend->node_outer_backward(ctx, &args);
+}

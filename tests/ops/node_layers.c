@@ -1,0 +1,669 @@
+/* Outer product, normalisation and pooling of nodes and pairs: values, permutations, gradients, refusals. */
+#include <math.h>
+
+#include "tests/util/nodes.h"
+
+enum { ROUNDS = 240, MOST = 12 };
+
+typedef enum subject { OUTER, SQUARE, LAYER, INSTANCE, MEAN, SUM, MAX, SUBJECTS } subject;
+
+static const char *const norm_impls[] = {"ref"}, *const pool_impls[] = {"ref"};
+#define PICK(list, seed) (list)[(seed) % (sizeof(list) / sizeof *(list))]
+
+/* One layer of any of the kinds; `in` has order[0], dst order[1] (pooling: [B, order, C]). */
+typedef struct layer {
+    equinv_context *ctx;
+    subject kind;
+    int order;
+    bool masked, accumulate;
+    equinv_plan *plan;
+    void *saved;
+    size_t saved_size;
+    /* norm: parameters are gamma and beta; outer: the second factor is parameter[0] */
+    equinv_tensor mask, src, dst, diff_src, diff_dst, parameter[2], diff_parameter[2];
+} layer;
+
+static bool is_outer(subject kind)
+{
+    return kind <= SQUARE;
+}
+
+static bool is_norm(subject kind)
+{
+    return kind == LAYER || kind == INSTANCE;
+}
+
+static bool is_pool(subject kind)
+{
+    return kind >= MEAN;
+}
+
+static int dst_order(const layer *l)
+{
+    return is_outer(l->kind) ? 2 : l->order;
+}
+
+enum { TENSORS = 8 };
+
+static void tensors_of(layer *l, equinv_tensor *all[TENSORS])
+{
+    equinv_tensor *const list[TENSORS] = {
+        &l->src,          &l->dst,          &l->diff_src,          &l->diff_dst,
+        &l->parameter[0], &l->parameter[1], &l->diff_parameter[0], &l->diff_parameter[1]};
+    memcpy(all, list, sizeof list);
+}
+
+static const equinv_tensor *mask_of(const layer *l)
+{
+    return l->masked ? &l->mask : NULL;
+}
+
+typedef struct sizes {
+    equinv_dtype dtype;
+    int order;
+    int64_t batch, channels, nodes;
+    bool accumulate, masked;
+    uint64_t impl;
+} sizes;
+
+static equinv_status make_plan(equinv_context *ctx, subject kind, const sizes *s,
+                               equinv_plan **plan)
+{
+    if (is_norm(kind)) {
+        equinv_node_norm_desc d = EQUINV_NODE_NORM_DESC_INIT;
+        d.kind = kind == LAYER ? EQUINV_NODE_NORM_LAYER : EQUINV_NODE_NORM_INSTANCE;
+        d.dtype = s->dtype, d.order = s->order, d.epsilon = 1e-3;
+        d.batch = s->batch, d.channels = s->channels, d.nodes = s->nodes;
+        d.accumulate = s->accumulate, d.impl = PICK(norm_impls, s->impl);
+        return equinv_node_norm_plan_create(ctx, &d, plan);
+    }
+    equinv_node_pool_desc d = EQUINV_NODE_POOL_DESC_INIT;
+    d.kind = (equinv_node_pool_kind)(EQUINV_NODE_POOL_MEAN + (kind - MEAN));
+    d.dtype = s->dtype, d.order = s->order;
+    d.batch = s->batch, d.channels = s->channels, d.nodes = s->nodes;
+    d.accumulate = s->accumulate, d.impl = PICK(pool_impls, s->impl);
+    return equinv_node_pool_plan_create(ctx, &d, plan);
+}
+
+static layer layer_new(equinv_context *ctx, rng *r, subject kind, const sizes *s)
+{
+    layer l = {.ctx = ctx, .kind = kind, .order = s->order, .masked = s->masked};
+    l.accumulate = s->accumulate;
+    if (is_outer(kind))
+        l.order = 1, l.accumulate = false;
+    else
+        OK(make_plan(ctx, kind, s, &l.plan));
+    l.src = nodes_new(ctx, r, s->dtype, l.order, s->batch, s->channels, s->nodes);
+    l.diff_src = nodes_new(ctx, r, s->dtype, l.order, s->batch, s->channels, s->nodes);
+    for (int i = 0; i < 2; i++) {
+        equinv_tensor *const to[2] = {&l.parameter[i], &l.diff_parameter[i]};
+        for (int k = 0; k < 2; k++) {
+            if (is_outer(kind))
+                *to[k] = nodes_new(ctx, r, s->dtype, 1, s->batch, s->channels, s->nodes);
+            else
+                *to[k] = tensor_random(ctx, r, s->dtype, 1, (int)s->channels);
+        }
+        equinv_tensor *const map = i ? &l.dst : &l.diff_dst;
+        if (is_pool(kind))
+            *map = tensor_random(ctx, r, s->dtype, 3, (int)s->batch, s->order, (int)s->channels);
+        else
+            *map = nodes_new(ctx, r, s->dtype, dst_order(&l), s->batch, s->channels, s->nodes);
+    }
+    l.mask = nodes_mask(ctx, r, s->batch, s->nodes);
+    if (l.plan) {
+        l.saved_size = equinv_plan_saved_size(l.plan);
+        l.saved = l.saved_size ? aligned_alloc(64, (l.saved_size + 63) / 64 * 64) : NULL;
+    }
+    return l;
+}
+
+static void layer_free(layer *l)
+{
+    equinv_tensor *all[TENSORS];
+    tensors_of(l, all);
+    for (int i = 0; i < TENSORS; i++)
+        equinv_tensor_destroy(l->ctx, all[i]);
+    equinv_tensor_destroy(l->ctx, &l->mask);
+    equinv_plan_destroy(l->plan);
+    free(l->saved);
+}
+
+static equinv_status forward(layer *l)
+{
+    if (is_outer(l->kind))
+        return equinv_node_outer_forward(
+            l->ctx, &l->src, l->kind == OUTER ? &l->parameter[0] : NULL, mask_of(l), &l->dst);
+    if (is_norm(l->kind))
+        return equinv_node_norm_forward(l->plan, &l->src, mask_of(l), &l->parameter[0],
+                                        &l->parameter[1], &l->dst, NULL, 0);
+    return equinv_node_pool_forward(l->plan, &l->src, mask_of(l), &l->dst, l->saved, l->saved_size,
+                                    NULL, 0);
+}
+
+static equinv_status backward(layer *l)
+{
+    if (is_outer(l->kind))
+        return equinv_node_outer_backward(
+            l->ctx, &l->src, l->kind == OUTER ? &l->parameter[0] : NULL, mask_of(l), &l->diff_dst,
+            &l->diff_src, l->kind == OUTER ? &l->diff_parameter[0] : NULL);
+    if (is_norm(l->kind))
+        return equinv_node_norm_backward(l->plan, &l->src, mask_of(l), &l->parameter[0],
+                                         &l->diff_dst, &l->diff_src, &l->diff_parameter[0],
+                                         &l->diff_parameter[1], NULL, 0);
+    return equinv_node_pool_backward(l->plan, &l->diff_dst, mask_of(l), l->saved, l->saved_size,
+                                     &l->diff_src, NULL, 0);
+}
+
+static void run(layer *l)
+{
+    OK(forward(l));
+    OK(backward(l));
+}
+
+static sizes random_sizes(rng *r, equinv_dtype dtype)
+{
+    return (sizes){.dtype = dtype,
+                   .order = (int)rng_range(r, 1, 2),
+                   .batch = rng_range(r, 0, 4),
+                   .channels = rng_range(r, 1, rng_range(r, 0, 3) ? 6 : 50),
+                   .nodes = rng_range(r, 1, 9),
+                   .accumulate = rng_range(r, 0, 1),
+                   .masked = rng_range(r, 0, 2),
+                   .impl = (uint64_t)rng_range(r, 0, 1)};
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* The places of a sample, [i, j] with j = i where there is one index. */
+typedef struct places {
+    int64_t count, i[MOST * MOST], j[MOST * MOST];
+} places;
+
+static places places_of(const layer *l, int64_t b)
+{
+    places p = {.count = 0};
+    const int64_t n = l->src.shape[2];
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++)
+            if ((l->order == 2 || i == j) && nodes_there(mask_of(l), b, i) &&
+                nodes_there(mask_of(l), b, j)) {
+                p.i[p.count] = i;
+                p.j[p.count++] = j;
+            }
+    return p;
+}
+
+static double get(const layer *l, const equinv_tensor *t, int64_t b, int64_t c, int64_t i,
+                  int64_t j)
+{
+    const int64_t n = l->src.shape[2], at = (b * l->src.shape[1] + c) * n + i;
+    return tensor_get(t, t->ndim == 4 ? at * n + j : at);
+}
+
+static double expected_norm(const layer *l, int64_t b, int64_t c, int64_t i, int64_t j)
+{
+    const places p = places_of(l, b);
+    double values[MOST * MOST], mean = 0, variance = 0;
+    const int64_t count = l->kind == LAYER ? l->src.shape[1] : p.count;
+    for (int64_t k = 0; k < count; k++) {
+        values[k] =
+            l->kind == LAYER ? get(l, &l->src, b, k, i, j) : get(l, &l->src, b, c, p.i[k], p.j[k]);
+        mean += values[k] / (double)count;
+    }
+    for (int64_t k = 0; k < count; k++)
+        variance += (values[k] - mean) * (values[k] - mean) / (double)count;
+    return tensor_get(&l->parameter[0], c) * (get(l, &l->src, b, c, i, j) - mean) /
+               sqrt(variance + 1e-3) +
+           tensor_get(&l->parameter[1], c);
+}
+
+static double expected_pool(const layer *l, int64_t b, int64_t row, int64_t c)
+{
+    const places p = places_of(l, b);
+    double sum = 0, most = 0;
+    int64_t count = 0;
+    for (int64_t k = 0; k < p.count; k++) {
+        if (l->order == 2 && (p.i[k] != p.j[k]) != (row == 1))
+            continue;
+        const double x = get(l, &l->src, b, c, p.i[k], p.j[k]);
+        sum += x;
+        most = count++ == 0 ? x : fmax(most, x);
+    }
+    return count == 0 ? 0 : l->kind == MAX ? most : l->kind == SUM ? sum : sum / (double)count;
+}
+
+static double expected(const layer *l, int64_t b, int64_t c, int64_t i, int64_t j)
+{
+    if (!nodes_there(mask_of(l), b, i) || !nodes_there(mask_of(l), b, j))
+        return 0;
+    if (is_norm(l->kind))
+        return expected_norm(l, b, c, i, j);
+    return get(l, &l->src, b, c, i, 0) *
+           get(l, l->kind == OUTER ? &l->parameter[0] : &l->src, b, c, j, 0);
+}
+
+START_TEST(forward_is_the_definition)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
+        rng r = {seed};
+        const sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        layer l = layer_new(ctx, &r, (subject)_i, &s);
+        OK(forward(&l));
+        const double tolerance = seed % 2 ? 1e-12 : 2e-5;
+        for (int64_t k = 0; k < equinv_tensor_count(&l.dst); k++) {
+            double value;
+            if (is_pool(l.kind)) {
+                value = expected_pool(&l, k / (s.channels * s.order), k / s.channels % s.order,
+                                      k % s.channels);
+            } else {
+                const int64_t columns = dst_order(&l) == 2 ? s.nodes : 1;
+                const int64_t i = k / columns % s.nodes, bc = k / (columns * s.nodes);
+                value = expected(&l, bc / s.channels, bc % s.channels, i,
+                                 columns > 1 ? k % columns : i);
+            }
+            ck_assert_msg(fabs(tensor_get(&l.dst, k) - value) <= tolerance,
+                          "seed %d: %g, expected %g", (int)seed, tensor_get(&l.dst, k), value);
+        }
+        layer_free(&l);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* ---- permutations and masks ------------------------------------------------------------------ */
+
+START_TEST(commutes_with_permutations)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
+        rng r = {seed + 1000}, again;
+        sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        s.accumulate = false;
+        again = r;
+        layer l = layer_new(ctx, &r, (subject)_i, &s), moved = layer_new(ctx, &again, l.kind, &s);
+        int64_t place[MOST];
+        nodes_shuffle(&r, s.nodes, place);
+        equinv_tensor_destroy(ctx, &moved.src), equinv_tensor_destroy(ctx, &moved.mask);
+        moved.src = nodes_permuted(ctx, &l.src, l.order, place);
+        moved.mask = nodes_permuted(ctx, &l.mask, 0, place);
+        if (is_outer(l.kind)) {
+            equinv_tensor_destroy(ctx, &moved.parameter[0]);
+            moved.parameter[0] = nodes_permuted(ctx, &l.parameter[0], 1, place);
+        }
+        if (!is_pool(l.kind)) {
+            equinv_tensor_destroy(ctx, &moved.diff_dst);
+            moved.diff_dst = nodes_permuted(ctx, &l.diff_dst, dst_order(&l), place);
+        }
+        run(&l), run(&moved);
+        const double tolerance = seed % 2 ? 1e-12 : 2e-5;
+        equinv_tensor dst = is_pool(l.kind) ? tensor_copy(ctx, &l.dst)
+                                            : nodes_permuted(ctx, &l.dst, dst_order(&l), place);
+        equinv_tensor diff_src = nodes_permuted(ctx, &l.diff_src, l.order, place);
+        ASSERT_CLOSE(&moved.dst, &dst, tolerance);
+        ASSERT_CLOSE(&moved.diff_src, &diff_src, tolerance);
+        if (is_norm(l.kind)) {
+            ASSERT_CLOSE(&moved.diff_parameter[0], &l.diff_parameter[0], tolerance);
+            ASSERT_CLOSE(&moved.diff_parameter[1], &l.diff_parameter[1], tolerance);
+        }
+        equinv_tensor_destroy(ctx, &dst), equinv_tensor_destroy(ctx, &diff_src);
+        layer_free(&l), layer_free(&moved);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(absent_nodes_do_not_leak)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
+        rng r = {seed + 2000}, again;
+        sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        s.accumulate = false, s.masked = true;
+        again = r;
+        layer l = layer_new(ctx, &r, (subject)_i, &s), bad = layer_new(ctx, &again, l.kind, &s);
+        nodes_set_absent(&bad.src, l.order, &bad.mask, (double)NAN);
+        if (is_outer(l.kind))
+            nodes_set_absent(&bad.parameter[0], 1, &bad.mask, (double)NAN);
+        if (!is_pool(l.kind))
+            nodes_set_absent(&bad.diff_dst, dst_order(&l), &bad.mask, (double)NAN);
+        run(&l), run(&bad);
+        ASSERT_SAME(&bad.dst, &l.dst);
+        ASSERT_SAME(&bad.diff_src, &l.diff_src);
+        ck_assert(nodes_absent_are_zero(&l.diff_src, l.order, &l.mask));
+        ck_assert(is_pool(l.kind) || nodes_absent_are_zero(&l.dst, dst_order(&l), &l.mask));
+        for (int i = 0; i < 2; i++)
+            ASSERT_SAME(&bad.diff_parameter[i], &l.diff_parameter[i]);
+        layer_free(&l), layer_free(&bad);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* ---- gradients ------------------------------------------------------------------------------- */
+
+static double loss(void *arg)
+{
+    layer *const l = arg;
+    OK(forward(l));
+    return tensor_dot(&l->dst, &l->diff_dst);
+}
+
+START_TEST(gradient_by_differences)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < share_of(80); seed++) {
+        rng r = {seed + 3000};
+        sizes s = random_sizes(&r, EQUINV_F64);
+        s.accumulate = false, s.channels = (s.channels - 1) % 6 + 1;
+        layer l = layer_new(ctx, &r, (subject)_i, &s);
+        run(&l);
+        const double step = is_norm(l.kind) ? 1e-5 : 1e-4;
+        const double tolerance = is_norm(l.kind) ? 1e-6 : 1e-8;
+        ck_assert_msg(gradient_mismatch(&l.src, &l.diff_src, loss, &l, step, tolerance, 30) < 0,
+                      "src, seed %d", (int)seed);
+        const int parameters = is_norm(l.kind) ? 2 : l.kind == OUTER;
+        for (int i = 0; i < parameters; i++)
+            ck_assert_msg(gradient_mismatch(&l.parameter[i], &l.diff_parameter[i], loss, &l, step,
+                                            tolerance, 30) < 0,
+                          "parameter %d, seed %d", i, (int)seed);
+        layer_free(&l);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(accumulate_adds_to_gradients)
+{
+    equinv_context *const ctx = context_new();
+    for (int order = 1; order <= 2 && !is_outer((subject)_i); order++) {
+        rng r = {31}, again = r;
+        sizes s = {EQUINV_F64, order, 3, 4, 5, false, true, 0};
+        layer once = layer_new(ctx, &r, (subject)_i, &s);
+        s.accumulate = true;
+        layer sum = layer_new(ctx, &again, once.kind, &s);
+        run(&once);
+        equinv_tensor *const results[] = {&once.diff_src, &once.diff_parameter[0],
+                                          &once.diff_parameter[1]};
+        equinv_tensor *const sums[] = {&sum.diff_src, &sum.diff_parameter[0],
+                                       &sum.diff_parameter[1]};
+        for (int i = 0; i < 3; i++)
+            OK(equinv_tensor_convert(ctx, results[i], 1.0, 0.0, sums[i]));
+        run(&sum), run(&sum);
+        for (int i = is_norm(once.kind); i < (is_norm(once.kind) ? 3 : 1); i++) {
+            OK(equinv_tensor_convert(ctx, results[i], 3.0, 0.0, results[i]));
+            ASSERT_CLOSE(sums[i], results[i], 1e-14);
+        }
+        layer_free(&once), layer_free(&sum);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* ---- layouts, samples ------------------------------------------------------------------------ */
+
+START_TEST(any_layout)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
+        rng r = {seed + 4000}, again;
+        const sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        again = r;
+        layer plain = layer_new(ctx, &r, (subject)_i, &s);
+        layer l = layer_new(ctx, &again, plain.kind, &s);
+        equinv_tensor *all[TENSORS], kept[TENSORS];
+        tensors_of(&l, all);
+        laid other[TENSORS];
+        const int64_t which = rng_range(&r, 0, TENSORS); /* TENSORS: all of them */
+        for (int i = 0; i < TENSORS; i++) {
+            other[i] = laid_copy(ctx, &r, all[i]);
+            kept[i] = *all[i];
+            if (which == i || which == TENSORS)
+                *all[i] = other[i].view;
+        }
+        run(&plain), run(&l);
+        const double tolerance = seed % 2 ? 1e-12 : 2e-5;
+        ck_assert_msg(tensor_error(&l.dst, &plain.dst, NULL) <= tolerance, "dst, seed %d",
+                      (int)seed);
+        ck_assert_msg(tensor_error(&l.diff_src, &plain.diff_src, NULL) <= tolerance,
+                      "diff_src, seed %d", (int)seed);
+        for (int i = 0; i < 2; i++)
+            ck_assert_msg(tensor_error(&l.diff_parameter[i], &plain.diff_parameter[i], NULL) <=
+                              tolerance,
+                          "parameter %d, seed %d", i, (int)seed);
+        for (int i = 0; i < TENSORS; i++) {
+            ck_assert_msg(laid_gaps_kept(&other[i]), "gaps of %d, seed %d", i, (int)seed);
+            laid_free(ctx, &other[i]);
+            *all[i] = kept[i];
+        }
+        layer_free(&plain), layer_free(&l);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(nan_stays_in_its_sample)
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < share_of(60); seed++) {
+        rng r = {seed + 5000}, again;
+        sizes s = random_sizes(&r, EQUINV_F32);
+        s.batch = 4, s.masked = false, s.accumulate = false;
+        again = r;
+        layer l = layer_new(ctx, &r, (subject)_i, &s), good = layer_new(ctx, &again, l.kind, &s);
+        const int64_t size = equinv_tensor_count(&l.src) / 4;
+        tensor_set(&l.src, size + rng_range(&r, 0, size - 1), (double)NAN);
+        run(&l), run(&good);
+        const equinv_tensor *const pairs[2][2] = {{&l.dst, &good.dst},
+                                                  {&l.diff_src, &good.diff_src}};
+        for (int k = 0; k < 2; k++)
+            for (int64_t b = 0; b < 4; b++) {
+                equinv_tensor part[2];
+                OK(equinv_tensor_rows(pairs[k][0], b, 1, &part[0]));
+                OK(equinv_tensor_rows(pairs[k][1], b, 1, &part[1]));
+                if (b != 1)
+                    ASSERT_SAME(&part[0], &part[1]);
+            }
+        bool seen = false;
+        for (int64_t i = 0; i < equinv_tensor_count(&l.dst); i++)
+            seen |= isnan(tensor_get(&l.dst, i));
+        ck_assert_msg(seen, "seed %d", (int)seed);
+        layer_free(&l), layer_free(&good);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(ties_and_nothing_to_pool)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {9};
+    const sizes s = {EQUINV_F32, 2, 2, 3, 3, false, true, 0};
+    layer l = layer_new(ctx, &r, MAX, &s);
+    for (int64_t i = 0; i < equinv_tensor_count(&l.src); i++)
+        tensor_set(&l.src, i, -1);
+    for (int64_t i = 0; i < 6; i++)
+        tensor_set(&l.mask, i, i > 0 && i < 4); /* nodes 1 2 of sample 0, node 0 of sample 1 */
+    run(&l);
+    const int32_t *const winner = l.saved;
+    static const int32_t expected_winner[] = {4, 5, 0, -1};
+    for (int i = 0; i < 12; i++) {
+        ck_assert_int_eq(winner[i], expected_winner[i / 3]);
+        ck_assert(tensor_get(&l.dst, i) == (i / 3 == 3 ? 0 : -1));
+    }
+    layer_free(&l);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* ---- refusals -------------------------------------------------------------------------------- */
+
+START_TEST(wrong_descriptions)
+{
+    equinv_context *const ctx = context_new();
+    equinv_plan *plan = NULL;
+    const int64_t huge = (int64_t)1 << 40;
+    equinv_node_norm_desc norm = EQUINV_NODE_NORM_DESC_INIT;
+    norm.batch = 2, norm.nodes = 3, norm.channels = 4;
+    equinv_node_pool_desc pool = EQUINV_NODE_POOL_DESC_INIT;
+    pool.batch = 2, pool.nodes = 3, pool.channels = 4;
+    FAILS(EQUINV_ERR_ARG, "ctx is NULL", equinv_node_norm_plan_create(NULL, &norm, &plan));
+    FAILS(EQUINV_ERR_ARG, "desc is NULL", equinv_node_norm_plan_create(ctx, NULL, &plan));
+    FAILS(EQUINV_ERR_ARG, "plan is NULL", equinv_node_norm_plan_create(ctx, &norm, NULL));
+    FAILS(EQUINV_ERR_ARG, "ctx is NULL", equinv_node_pool_plan_create(NULL, &pool, &plan));
+    FAILS(EQUINV_ERR_ARG, "desc is NULL", equinv_node_pool_plan_create(ctx, NULL, &plan));
+    FAILS(EQUINV_ERR_ARG, "plan is NULL", equinv_node_pool_plan_create(ctx, &pool, NULL));
+#define REFUSED(what, status, word, ...)                                                           \
+    do {                                                                                           \
+        equinv_node_##what##_desc d = what;                                                        \
+        __VA_ARGS__;                                                                               \
+        FAILS(status, word, equinv_node_##what##_plan_create(ctx, &d, &plan));                     \
+    } while (0)
+#define BOTH(status, word, ...)                                                                    \
+    do {                                                                                           \
+        REFUSED(norm, status, word, __VA_ARGS__);                                                  \
+        REFUSED(pool, status, word, __VA_ARGS__);                                                  \
+    } while (0)
+    BOTH(EQUINV_ERR_ARG, "struct_size", d.struct_size = 3);
+    BOTH(EQUINV_ERR_ARG, "kind is 9", d.kind = 9);
+    BOTH(EQUINV_ERR_ARG, "kind is 0", d.kind = 0);
+    BOTH(EQUINV_ERR_DTYPE, "dtype is u8", d.dtype = EQUINV_U8);
+    BOTH(EQUINV_ERR_ARG, "order is 3", d.order = 3);
+    BOTH(EQUINV_ERR_SHAPE, "batch is -1", d.batch = -1);
+    BOTH(EQUINV_ERR_SHAPE, "nodes is 0", d.nodes = 0);
+    BOTH(EQUINV_ERR_SHAPE, "channels is 0", d.channels = 0);
+    BOTH(EQUINV_ERR_SHAPE, "src has more", d.channels = d.nodes = huge);
+    BOTH(EQUINV_ERR_ARG, "expected one of", d.impl = "blas");
+    REFUSED(norm, EQUINV_ERR_ARG, "epsilon is 0", d.epsilon = 0);
+    REFUSED(norm, EQUINV_ERR_ARG, "epsilon is nan", d.epsilon = (double)NAN);
+    REFUSED(pool, EQUINV_ERR_UNSUPPORTED, "2^31 - 1", d.kind = EQUINV_NODE_POOL_MAX,
+            d.nodes = 50000);
+#undef REFUSED
+#undef BOTH
+    ck_assert_ptr_null(plan);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* Each tensor of a call in turn with another device, type, shape, memory; and NULL. */
+static void spoil(layer *l, equinv_tensor *t, const char *name, equinv_status (*call)(layer *))
+{
+    const equinv_tensor good = *t;
+#define WITH(status, word, ...)                                                                    \
+    do {                                                                                           \
+        __VA_ARGS__;                                                                               \
+        FAILS(status, name, call(l));                                                              \
+        FAILS(status, word, call(l));                                                              \
+        *t = good;                                                                                 \
+    } while (0)
+    WITH(EQUINV_ERR_DEVICE, "device", t->device.kind = EQUINV_DEVICE_CUDA);
+    WITH(EQUINV_ERR_DTYPE, "expected",
+         t->dtype = t == &l->mask            ? EQUINV_F32
+                    : t->dtype == EQUINV_F32 ? EQUINV_U8
+                                             : EQUINV_F32);
+    WITH(EQUINV_ERR_SHAPE, "expected [", t->ndim--);
+    if (t != &l->src || l->plan)
+        WITH(EQUINV_ERR_SHAPE, "expected [", t->shape[t->ndim - 1]--);
+    WITH(EQUINV_ERR_SHAPE, "extent -1", t->shape[0] = -1);
+    WITH(EQUINV_ERR_ARG, "data NULL", t->data = NULL);
+#undef WITH
+}
+
+START_TEST(wrong_arguments)
+{
+    equinv_context *const ctx = context_new();
+    rng r = {71};
+    const sizes s = {EQUINV_F32, 2, 2, 3, 4, false, true, 0};
+    layer l = layer_new(ctx, &r, (subject)_i, &s);
+    run(&l);
+    spoil(&l, &l.src, is_outer(l.kind) ? "a" : "src", forward);
+    spoil(&l, &l.mask, "mask", forward);
+    spoil(&l, &l.dst, "dst", forward);
+    spoil(&l, &l.mask, "mask", backward);
+    spoil(&l, &l.diff_dst, "diff_dst", backward);
+    spoil(&l, &l.diff_src, is_outer(l.kind) ? "diff_a" : "diff_src", backward);
+    const equinv_tensor dst = l.dst, diff_src = l.diff_src;
+    l.dst.data = l.src.data, l.diff_src.data = l.diff_dst.data;
+    FAILS(EQUINV_ERR_ARG, "overlaps", forward(&l));
+    FAILS(EQUINV_ERR_ARG, "overlaps", backward(&l));
+    l.dst.data = l.mask.data, l.diff_src.data = l.mask.data;
+    FAILS(EQUINV_ERR_ARG, "overlaps", forward(&l));
+    FAILS(EQUINV_ERR_ARG, "overlaps", backward(&l));
+    l.dst = dst, l.diff_src = diff_src;
+    if (is_norm(l.kind)) {
+        spoil(&l, &l.parameter[0], "gamma", forward);
+        spoil(&l, &l.parameter[1], "beta", forward);
+        spoil(&l, &l.parameter[0], "gamma", backward);
+        spoil(&l, &l.diff_parameter[0], "diff_gamma", backward);
+        spoil(&l, &l.diff_parameter[1], "diff_beta", backward);
+        OK(equinv_node_norm_backward(l.plan, &l.src, NULL, &l.parameter[0], &l.diff_dst,
+                                     &l.diff_src, NULL, NULL, NULL, 0));
+        FAILS(EQUINV_ERR_ARG, "plan is of another",
+              equinv_node_pool_backward(l.plan, &l.diff_dst, NULL, NULL, 0, &l.diff_src, NULL, 0));
+    }
+    if (l.kind == OUTER) {
+        spoil(&l, &l.parameter[0], "b", forward);
+        spoil(&l, &l.diff_parameter[0], "diff_b", backward);
+        FAILS(EQUINV_ERR_ARG, "diff_b is given",
+              equinv_node_outer_backward(ctx, &l.src, NULL, NULL, &l.diff_dst, &l.diff_src,
+                                         &l.diff_parameter[0]));
+        FAILS(EQUINV_ERR_ARG, "diff_b",
+              equinv_node_outer_backward(ctx, &l.src, &l.parameter[0], NULL, &l.diff_dst,
+                                         &l.diff_src, NULL));
+        FAILS(EQUINV_ERR_ARG, "ctx is NULL",
+              equinv_node_outer_forward(NULL, &l.src, NULL, NULL, &l.dst));
+        FAILS(EQUINV_ERR_ARG, "a is NULL",
+              equinv_node_outer_forward(ctx, NULL, NULL, NULL, &l.dst));
+    }
+    if (l.kind == MAX)
+        FAILS(EQUINV_ERR_ARG, "saved is NULL",
+              equinv_node_pool_backward(l.plan, &l.diff_dst, NULL, NULL, 0, &l.diff_src, NULL, 0));
+    layer_free(&l);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(allocation_failures)
+{
+    fault_allocator f = {.until = -1};
+    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
+    desc.threads = 1;
+    desc.allocator = fault_allocator_of(&f);
+    const sizes s = {EQUINV_F32, 2, 4, 3, 5, false, true, 0};
+    for (int kind = LAYER; kind < SUBJECTS; kind++)
+        for (int64_t until = 0;; until++) {
+            equinv_context *ctx;
+            f.until = -1;
+            OK(equinv_context_create(&desc, &ctx));
+            equinv_plan *plan = NULL;
+            f.count = 0, f.until = until;
+            const equinv_status status = make_plan(ctx, (subject)kind, &s, &plan);
+            ck_assert(status == EQUINV_OK || (status == EQUINV_ERR_NOMEM && !plan));
+            equinv_plan_destroy(plan);
+            equinv_context_destroy(ctx);
+            ck_assert(f.live == 0 && f.wrong_size == 0);
+            if (status == EQUINV_OK) {
+                ck_assert(until > 0);
+                break;
+            }
+        }
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {forward_is_the_definition, SUBJECTS},
+        {commutes_with_permutations, SUBJECTS},
+        {absent_nodes_do_not_leak, SUBJECTS},
+        {gradient_by_differences, SUBJECTS},
+        {accumulate_adds_to_gradients, SUBJECTS},
+        {any_layout, SUBJECTS},
+        {nan_stays_in_its_sample, SUBJECTS},
+        {ties_and_nothing_to_pool, 1},
+        {wrong_descriptions, 1},
+        {wrong_arguments, SUBJECTS},
+        {allocation_failures, 1},
+    };
+    return run_tests("node layers", tests, sizeof tests / sizeof *tests);
+}
