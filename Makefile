@@ -60,7 +60,7 @@ all: lib program examples $(BUILT_PLUGIN)
 .PHONY: lib program examples
 lib: $(STATIC) $(SHARED)
 program: $(BUILD)/bin/equinv $(BUILD)/bin/equinv-bench
-examples: $(EXAMPLES)
+examples: $(EXAMPLES) $(EXPERIMENT_PROGRAMS)
 
 # Objects depend on this file, which changes only when the flags do.
 FLAGS_TEXT := $(CC) $(CFLAGS) $(CPPFLAGS) $(BASE_FLAGS) $(LDFLAGS) $(LINK_FLAGS) $(LIB_DEFINES) $(TEST_DEFINES) $(LIB_LIBS) $(BENCH_DEFINES) $(BENCH_LIBS) $(foreach level,$(ISA_LEVELS),$(ISA_FLAGS_$(level)))
@@ -105,11 +105,18 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(link) $< $(STATIC) $(LIB_LIBS)
 
-DEMO_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/demo/*.c)) tools/digits.c tools/mirror.c)
-$(BUILD)/bin/equinv-demo: $(DEMO_OBJECTS) $(STATIC)
-	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(link) $(DEMO_OBJECTS) $(STATIC) $(LIB_LIBS)
+# The demo and the paper's experiments: a folder each, and what they share.
+EXPERIMENTS := demo digits augmentation
+EXPERIMENT_COMMON := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/common/*.c)) \
+                     $(addprefix tools/,complain.c digits.c json.c mirror.c options.c))
+EXPERIMENT_PROGRAMS := $(EXPERIMENTS:%=$(BUILD)/bin/equinv-%)
+define experiment
+$(BUILD)/bin/equinv-$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/$(1)/*.c))) $(EXPERIMENT_COMMON) $(STATIC)
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(link) $$^ $(LIB_LIBS)
+endef
+$(foreach name,$(EXPERIMENTS),$(eval $(call experiment,$(name))))
 
 $(TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_UTIL_OBJECTS) $(STATIC)
 	$(call say,LD,$@)

@@ -237,17 +237,21 @@ static void shuffle(const trainer *t, int64_t epoch)
 }
 
 /* Images order[first .. first + count - 1] and their labels, on the device. */
-static equinv_status gather(const trainer *t, int64_t first, int64_t count, equinv_tensor *images,
-                            equinv_tensor *labels)
+static equinv_status gather(const trainer *t, int64_t epoch, int64_t first, int64_t count,
+                            equinv_tensor *images, equinv_tensor *labels)
 {
     const int64_t pixels = t->set->images.shape[1] * t->set->images.shape[2];
-    for (int64_t i = 0; i < count; i++) {
+    equinv_status status = EQUINV_OK;
+    for (int64_t i = 0; !status && i < count; i++) {
         const int64_t from = t->order[first + i];
-        memcpy((uint8_t *)t->images.here.data + i * pixels,
-               (const uint8_t *)t->set->images.data + from * pixels, (size_t)pixels);
+        uint8_t *const image = (uint8_t *)t->images.here.data + i * pixels;
+        memcpy(image, (const uint8_t *)t->set->images.data + from * pixels, (size_t)pixels);
         ((int32_t *)t->labels.here.data)[i] = ((const int32_t *)t->set->labels.data)[from];
+        if (t->how->augment)
+            status = t->how->augment(t->how->user, epoch, from, image);
     }
-    const equinv_status status = mirror_send(t->ctx, &t->images, count, images);
+    if (!status)
+        status = mirror_send(t->ctx, &t->images, count, images);
     return status ? status : mirror_send(t->ctx, &t->labels, count, labels);
 }
 
@@ -276,7 +280,7 @@ static equinv_status run_stretch(const trainer *t, int64_t epoch, int64_t first,
     const digits_training *const how = t->how;
     const int64_t total = how->epochs * t->count;
     equinv_tensor images, labels, losses;
-    equinv_status status = gather(t, first, count, &images, &labels);
+    equinv_status status = gather(t, epoch, first, count, &images, &labels);
     for (int64_t at = 0; !status && at < count; at += t->batch) {
         const int64_t done = epoch * t->count + first + at;
         const double share = (double)done / (double)total;
@@ -363,28 +367,44 @@ equinv_status digits_train(equinv_context *ctx, equinv_model *model, const digit
     return status;
 }
 
-equinv_status digits_accuracy(equinv_context *ctx, equinv_model *model, const digits *d,
-                              equinv_progress progress, double *accuracy)
+equinv_status digits_predict(equinv_context *ctx, equinv_model *model, const equinv_tensor *images,
+                             equinv_progress progress, int32_t *classes)
 {
     equinv_tensor logits = {0};
     equinv_extract_desc how = EQUINV_EXTRACT_DESC_INIT;
-    const int64_t total = d->test.images.shape[0], classes = d->classes;
-    int64_t right = 0;
+    int64_t shape[5];
+    const int64_t total = images->shape[0];
     error[0] = '\0';
     how.layer = "dense";
     how.progress = progress;
-    equinv_status status =
-        equinv_tensor_create_pinned(ctx, EQUINV_F32, 2, (int64_t[]){total, classes}, &logits);
+    equinv_status status = equinv_model_layer_shape(model, how.layer, shape);
     if (!status)
-        status = equinv_extract(model, &how, &d->test.images, NULL, &logits);
+        status =
+            equinv_tensor_create_pinned(ctx, EQUINV_F32, 2, (int64_t[]){total, shape[1]}, &logits);
+    if (!status)
+        status = equinv_extract(model, &how, images, NULL, &logits);
     for (int64_t n = 0; !status && n < total; n++) {
-        const float *const row = (const float *)logits.data + n * classes;
-        int64_t best = 0;
-        for (int64_t c = 1; c < classes; c++)
-            best = row[c] > row[best] ? c : best;
-        right += best == ((const int32_t *)d->test.labels.data)[n];
+        const float *const row = (const float *)logits.data + n * shape[1];
+        classes[n] = 0;
+        for (int32_t c = 1; c < shape[1]; c++)
+            classes[n] = row[c] > row[classes[n]] ? c : classes[n];
     }
     equinv_tensor_destroy(ctx, &logits);
+    return status;
+}
+
+equinv_status digits_accuracy(equinv_context *ctx, equinv_model *model, const digits_set *set,
+                              equinv_progress progress, double *accuracy)
+{
+    const int64_t total = set->images.shape[0];
+    int64_t right = 0;
+    int32_t *const classes = calloc((size_t)total, sizeof *classes);
+    if (!classes)
+        return fail(EQUINV_ERR_NOMEM, "out of memory");
+    const equinv_status status = digits_predict(ctx, model, &set->images, progress, classes);
+    for (int64_t n = 0; !status && n < total; n++)
+        right += classes[n] == ((const int32_t *)set->labels.data)[n];
+    free(classes);
     if (!status)
         *accuracy = (double)right / (double)total;
     return status;

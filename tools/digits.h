@@ -54,15 +54,21 @@ typedef struct digits_training {
     uint64_t seed;            /* order of the images */
     equinv_progress progress; /* images of all epochs; non-zero stops with CANCELLED */
     void (*epoch_done)(void *user, int64_t epoch, double loss); /* mean loss; may be NULL */
-    void *user;                                                 /* of both */
+    /* Changes an image [H, H] in place before a step sees it; NULL: images stay as they are. */
+    equinv_status (*augment)(void *user, int64_t epoch, int64_t image, uint8_t *pixels);
+    void *user; /* of all three */
 } digits_training;
 
 /* Cross-entropy. A loss that is no longer finite ends it with ARG. */
 equinv_status digits_train(equinv_context *ctx, equinv_model *model, const digits *d,
                            const digits_training *how);
 
-/* Share of the test images that the network names rightly; progress may be NULL. */
-equinv_status digits_accuracy(equinv_context *ctx, equinv_model *model, const digits *d,
+/* The class that the network names for each of any images, U8 [N, H, H]; progress may be NULL. */
+equinv_status digits_predict(equinv_context *ctx, equinv_model *model, const equinv_tensor *images,
+                             equinv_progress progress, int32_t *classes);
+
+/* Share of a set's images that the network names rightly; progress may be NULL. */
+equinv_status digits_accuracy(equinv_context *ctx, equinv_model *model, const digits_set *set,
                               equinv_progress progress, double *accuracy);
 
 #endif

@@ -243,8 +243,13 @@ static int work_through(work *w)
         return tool_fail("out of memory");
     if (!o->as_json)
         print_start(w, o);
-    const digits_training how = {o->epochs,  o->batch, o->learning_rate, o->seed, show_progress,
-                                 note_epoch, w};
+    const digits_training how = {.epochs = o->epochs,
+                                 .batch = o->batch,
+                                 .learning_rate = o->learning_rate,
+                                 .seed = o->seed,
+                                 .progress = show_progress,
+                                 .epoch_done = note_epoch,
+                                 .user = w};
     progress_start("images");
     w->epoch_start = tool_seconds();
     const equinv_status status = digits_train(w->ctx, w->model, &w->data, &how);
@@ -252,7 +257,7 @@ static int work_through(work *w)
     if (status)
         return refused();
     progress_start("test images");
-    if (digits_accuracy(w->ctx, w->model, &w->data, progress_step, &w->accuracy))
+    if (digits_accuracy(w->ctx, w->model, &w->data.test, progress_step, &w->accuracy))
         return refused();
     progress_clear();
     if (equinv_model_save(w->model, o->output))

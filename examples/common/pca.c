@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "demo.h"
+#include "common.h"
 
 /*
  * Components by orthogonal iteration on the n x n Gram matrix of the fitted rows: n is a hundred or so

@@ -1,0 +1,59 @@
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common.h"
+
+double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+bool make_folder(const char *path)
+{
+    char part[4096];
+    if (snprintf(part, sizeof part, "%s/", path) >= (int)sizeof part) {
+        errno = ENAMETOOLONG;
+        perror(path);
+        return false;
+    }
+    for (char *end = strchr(part + 1, '/'); end; end = strchr(end + 1, '/')) {
+        *end = '\0';
+        if (mkdir(part, 0777) && errno != EEXIST) {
+            perror(part);
+            return false;
+        }
+        *end = '/';
+    }
+    return true;
+}
+
+bool output_open(output *o, const char *folder, const char *name)
+{
+    o->file = NULL;
+    if (!make_folder(folder))
+        return false;
+    snprintf(o->path, sizeof o->path, "%s/%s", folder, name);
+    snprintf(o->part, sizeof o->part, "%s.part", o->path);
+    o->file = fopen(o->part, "w");
+    if (!o->file)
+        perror(o->part);
+    return o->file != NULL;
+}
+
+bool output_close(output *o, bool good)
+{
+    good = good && !ferror(o->file);
+    good = fclose(o->file) == 0 && good; /* a full disk may show here first */
+    good = good && rename(o->part, o->path) == 0;
+    if (!good) {
+        perror(o->path);
+        unlink(o->part);
+    }
+    o->file = NULL;
+    return good;
+}

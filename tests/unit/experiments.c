@@ -1,0 +1,131 @@
+/*
+ * The experiments of examples/ on a few digits, as their users run them: they end well, their reports
+ * are complete or absent, and what must hold for any network holds.
+ */
+#include <limits.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/util/program.h"
+
+/* A build without zlib cannot read the digits. */
+static bool can_run(void)
+{
+    return strstr(equinv_build_info(), "zlib: yes") != NULL;
+}
+
+#define NEEDS_DIGITS                                                                               \
+    do {                                                                                           \
+        if (!can_run()) {                                                                          \
+            SKIP("this build has no zlib, and the digits are gzipped");                            \
+            return;                                                                                \
+        }                                                                                          \
+    } while (0)
+
+/* Options for a run of a second. */
+static const char *few(const char *more)
+{
+    static char text[PATH_MAX + 256];
+    char here[PATH_MAX];
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    snprintf(text, sizeof text, "--data '%s/examples/data' --train 120 --test 24 --epochs 1 %s",
+             here, more);
+    return text;
+}
+
+static char *report_of(const temp_folder *folder, const char *name)
+{
+    size_t size;
+    char *const text = file_read(temp_path(folder, name), &size);
+    ck_assert_msg(size > 2 && text[size - 2] == '}' && text[size - 1] == '\n', "%s is not complete",
+                  name);
+    return text;
+}
+
+START_TEST(codes_of_an_equivariant_network)
+{
+    NEEDS_DIGITS;
+    temp_folder folder = temp_folder_new();
+    const outcome o = program_run(&folder, "equinv-digits", "", few("-o . --seed 3"));
+    GIVES(o, 0);
+    SAYS(o.out, "distance of orbits");
+    char *const report = report_of(&folder, "digits.json");
+    ck_assert_double_eq(json_value(report, "seed"), 3);
+    ck_assert_double_lt(json_value(report, "equivariance_error"), 1e-5);
+    ck_assert_double_lt(json_value(report, "invariance_error"), 1e-5);
+    for (const char *const *code = (const char *const[]){"linear", "max", "sorted", NULL}; *code;
+         code++) {
+        char upright[32], turned[32];
+        snprintf(upright, sizeof upright, "knn_%s_upright", *code);
+        snprintf(turned, sizeof turned, "knn_%s_90", *code);
+        ck_assert_double_eq(json_value(report, upright), json_value(report, turned));
+    }
+    ck_assert_int_eq(count_of(report, "\"name\": \"raw\""), 5); /* four layers and a probe */
+    free(report);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(codes_of_an_augmented_network)
+{
+    NEEDS_DIGITS;
+    temp_folder folder = temp_folder_new();
+    GIVES(program_run(&folder, "equinv-augmentation", "", few("-o .")), 0);
+    char *const report = report_of(&folder, "augmentation.json");
+    ck_assert_double_lt(json_value(report, "spread_mean"), 1e-5);
+    ck_assert_double_gt(json_value(report, "spread_raw"), 0.1);
+    ck_assert_double_eq(json_value(report, "own_mean"), 1);
+    ck_assert_int_eq(count_of(report, "\"name\": \"sorted\""), 3); /* networks */
+    free(report);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* A file size limit stands for a full disk: 512 bytes, less than any report. */
+START_TEST(a_full_disk_leaves_nothing)
+{
+    NEEDS_DIGITS;
+    temp_folder folder = temp_folder_new();
+    const outcome o = program_run(&folder, "equinv-augmentation",
+                                  "sh -c 'ulimit -f 1 && exec \"$@\"' sh", few("-o new/reports"));
+    GIVES(o, 1);
+    SAYS(o.err, "augmentation.json");
+    ck_assert_int_eq(rmdir(temp_path(&folder, "new/reports")), 0); /* it is empty */
+    ck_assert_int_eq(rmdir(temp_path(&folder, "new")), 0);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(wrong_options_are_named)
+{
+    static const struct {
+        const char *arguments, *sentence;
+        int code;
+    } table[] = {
+        {"--seed x", "--seed is \"x\"", 2},
+        {"--train 3", "--train is \"3\"", 2},
+        {"digits", "unexpected argument \"digits\"", 2},
+        {"--device gpu", "--device is \"gpu\"", 2},
+        {"--data nowhere", "nowhere has neither train-images-idx3-ubyte", 1},
+    };
+    temp_folder folder = temp_folder_new();
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const outcome o = program_run(&folder, "equinv-digits", "", table[i].arguments);
+        GIVES(o, table[i].code);
+        SAYS(o.err, table[i].sentence);
+    }
+    temp_folder_free(&folder);
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {codes_of_an_equivariant_network, 1},
+        {codes_of_an_augmented_network, 1},
+        {a_full_disk_leaves_nothing, 1},
+        {wrong_options_are_named, 1},
+    };
+    return run_tests("experiments", tests, sizeof tests / sizeof *tests);
+}
