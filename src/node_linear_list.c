@@ -6,4 +6,5 @@ static const eqi_node_linear_implementation ref = {
     eqi_ref_node_linear_backward_weights,
 };
 
-const eqi_implementation *const eqi_node_linear_list[] = {&ref.head, NULL};
+const eqi_implementation *const eqi_node_linear_list[] = {&eqi_node_linear_gemm.head, &ref.head,
+                                                          NULL};

@@ -70,5 +70,6 @@ typedef struct eqi_node_linear_implementation {
 } eqi_node_linear_implementation;
 
 extern const eqi_implementation *const eqi_node_linear_list[];
+extern const eqi_node_linear_implementation eqi_node_linear_gemm;
 
 #endif
