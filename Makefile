@@ -118,10 +118,11 @@ $(BUILD)/bin/equinv-$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard exam
 endef
 $(foreach name,$(EXPERIMENTS),$(eval $(call experiment,$(name))))
 
+$(BUILD)/tests/unit/molecules: $(BUILD)/obj/examples/molecules/graph.o
 $(TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_UTIL_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(link) $< $(TEST_UTIL_OBJECTS) $(STATIC) $(LIB_LIBS) $(TEST_LIBS)
+	$(link) $(filter %.o,$^) $(STATIC) $(LIB_LIBS) $(TEST_LIBS)
 
 GOLDEN_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/golden/*.c)))
 $(GOLDEN_PROGRAM): $(GOLDEN_OBJECTS) $(TEST_UTIL_OBJECTS) $(STATIC)
