@@ -36,7 +36,63 @@ static equinv_status cross_entropy(const equinv_context *ctx, const equinv_tenso
                                    const equinv_tensor *diff_logits)
 {
     (void)ctx;
-    return eqi_ref_cross_entropy(logits, labels, loss, diff_logits);
+    return eqi_ref_cross_entropy(logits, labels, NULL, loss, diff_logits);
+}
+
+static equinv_status cross_entropy_masked(const equinv_context *ctx, const equinv_tensor *logits,
+                                          const equinv_tensor *labels, const equinv_tensor *mask,
+                                          const equinv_tensor *loss,
+                                          const equinv_tensor *diff_logits)
+{
+    (void)ctx;
+    return eqi_ref_cross_entropy(logits, labels, mask, loss, diff_logits);
+}
+
+static equinv_status binary_cross_entropy(const equinv_context *ctx, const equinv_tensor *logits,
+                                          const equinv_tensor *labels, const equinv_tensor *mask,
+                                          const equinv_tensor *loss,
+                                          const equinv_tensor *diff_logits)
+{
+    (void)ctx;
+    return eqi_ref_binary_cross_entropy(logits, labels, mask, loss, diff_logits);
+}
+
+static equinv_status kl_gaussian(const equinv_context *ctx, const equinv_tensor *mean,
+                                 const equinv_tensor *log_variance, const equinv_tensor *mask,
+                                 const equinv_tensor *loss, const equinv_tensor *diff_mean,
+                                 const equinv_tensor *diff_log_variance)
+{
+    (void)ctx;
+    eqi_ref_kl_gaussian(mean, log_variance, mask, loss, diff_mean, diff_log_variance);
+    return EQUINV_OK;
+}
+
+static equinv_status reparameterise_forward(const equinv_context *ctx, uint64_t seed, uint64_t step,
+                                            const equinv_tensor *mean,
+                                            const equinv_tensor *log_variance,
+                                            const equinv_tensor *dst)
+{
+    (void)ctx;
+    eqi_ref_reparameterise_forward(seed, step, mean, log_variance, dst);
+    return EQUINV_OK;
+}
+
+static equinv_status reparameterise_backward(const equinv_context *ctx, uint64_t seed,
+                                             uint64_t step, const equinv_tensor *log_variance,
+                                             const equinv_tensor *diff_dst,
+                                             const equinv_tensor *diff_log_variance)
+{
+    (void)ctx;
+    eqi_ref_reparameterise_backward(seed, step, log_variance, diff_dst, diff_log_variance);
+    return EQUINV_OK;
+}
+
+static equinv_status gradient_norm(const equinv_context *ctx, const equinv_parameter *parameters,
+                                   size_t count, double *norm)
+{
+    (void)ctx;
+    *norm = eqi_ref_gradient_norm(parameters, count);
+    return EQUINV_OK;
 }
 
 static equinv_status dropout(const equinv_context *ctx, double p, uint64_t seed, uint64_t step,
@@ -110,9 +166,13 @@ const eqi_backend eqi_cpu_backend = {
     .node_pool = eqi_node_pool_list,
     .act = act,
     .add = add,
+    .binary_cross_entropy = binary_cross_entropy,
     .convert = convert,
     .cross_entropy = cross_entropy,
+    .cross_entropy_masked = cross_entropy_masked,
     .dropout = dropout,
+    .gradient_norm = gradient_norm,
+    .kl_gaussian = kl_gaussian,
     .mean_squared_error = mean_squared_error,
     .node_outer_forward = eqi_ref_node_outer_forward,
     .node_outer_backward = eqi_ref_node_outer_backward,
@@ -121,6 +181,8 @@ const eqi_backend eqi_cpu_backend = {
     .orbit_mean = orbit_mean,
     .relu_backward = relu_backward,
     .relu_forward = relu_forward,
+    .reparameterise_backward = reparameterise_backward,
+    .reparameterise_forward = reparameterise_forward,
     .sorted_distance = eqi_ref_sorted_distance,
     .templates = templates,
 };

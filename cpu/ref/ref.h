@@ -112,21 +112,53 @@ equinv_status eqi_ref_sorted_match(const equinv_context *ctx, const equinv_tenso
 void eqi_ref_assignment(const double *cost, int64_t n, int32_t *column, double *room,
                         int32_t *integers);
 
-/* The class of a sample: labels are I32 or U8. */
-static inline int64_t eqi_label(const equinv_tensor *labels, int64_t n)
+/* A class or a mask's entry: I32 or U8. */
+static inline int64_t eqi_label(const equinv_tensor *labels, int64_t offset)
 {
-    const int64_t offset = n * labels->strides[0];
     return labels->dtype == EQUINV_U8 ? ((const uint8_t *)labels->data)[offset]
                                       : ((const int32_t *)labels->data)[offset];
 }
 
-/* diff_logits and diff_src may be NULL. ARG names a label out of range. */
+/* Whether the element with row-major number i is there; without a mask all are. */
+static inline bool eqi_is_there(const equinv_tensor *mask, int64_t i)
+{
+    return !mask || eqi_label(mask, eqi_offset_of(mask, i)) != 0;
+}
+
+/* How many of `count` elements are. */
+static inline int64_t eqi_count_there(const equinv_tensor *mask, int64_t count)
+{
+    int64_t there = mask ? 0 : count;
+    for (int64_t i = 0; mask && i < count; i++)
+        there += eqi_is_there(mask, i);
+    return there;
+}
+
+/* Losses; mask and gradients may be NULL. ARG names a label out of range. */
 equinv_status eqi_ref_cross_entropy(const equinv_tensor *logits, const equinv_tensor *labels,
-                                    const equinv_tensor *loss, const equinv_tensor *diff_logits);
+                                    const equinv_tensor *mask, const equinv_tensor *loss,
+                                    const equinv_tensor *diff_logits);
+equinv_status eqi_ref_binary_cross_entropy(const equinv_tensor *logits, const equinv_tensor *labels,
+                                           const equinv_tensor *mask, const equinv_tensor *loss,
+                                           const equinv_tensor *diff_logits);
+
+void eqi_ref_kl_gaussian(const equinv_tensor *mean, const equinv_tensor *log_variance,
+                         const equinv_tensor *mask, const equinv_tensor *loss,
+                         const equinv_tensor *diff_mean, const equinv_tensor *diff_log_variance);
+
+void eqi_ref_reparameterise_forward(uint64_t seed, uint64_t step, const equinv_tensor *mean,
+                                    const equinv_tensor *log_variance, const equinv_tensor *dst);
+void eqi_ref_reparameterise_backward(uint64_t seed, uint64_t step,
+                                     const equinv_tensor *log_variance,
+                                     const equinv_tensor *diff_dst,
+                                     const equinv_tensor *diff_log_variance);
 
 void eqi_ref_mean_squared_error(const equinv_tensor *src, const equinv_tensor *target,
                                 const equinv_tensor *loss, const equinv_tensor *diff_src);
 
 void eqi_ref_optimizer_step(const eqi_update *u, const eqi_parameter_state *s);
+
+/* The norm of all gradients together. */
+double eqi_ref_gradient_norm(const equinv_parameter *parameters, size_t count);
 
 #endif

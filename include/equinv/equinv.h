@@ -1065,6 +1065,69 @@ EQUINV_API equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_
                                               const equinv_tensor *diff_logits);
 
 /*
+ * The same over any axes, and only over what is there: nodes or pairs of nodes of graphs of different
+ * size, for example. An element that the mask leaves out is not read (its label may be anything), and
+ * its gradient is 0.
+ *
+ * logits  [.., C] of 2 to 8 axes, F32 or F64; classes are the last axis, whatever the strides
+ * labels  [..], I32 or U8, in 0 .. C-1 (ARG names the first that is not)
+ * mask    [..], U8 or I32, non-zero = there; NULL: all are
+ * loss    [1], the mean over what is there, 0 if nothing is; diff_logits as above
+ * refused a CUDA context: UNSUPPORTED
+ */
+EQUINV_API equinv_status equinv_cross_entropy_masked(
+    equinv_context *ctx, const equinv_tensor *logits, const equinv_tensor *labels,
+    const equinv_tensor *mask, const equinv_tensor *loss, const equinv_tensor *diff_logits);
+
+/*
+ * Two classes with one logit: the mean over what is there of -log p for label 1 and -log (1 - p) for
+ * label 0, p = 1 / (1 + exp(-logit)); safe for large and infinite logits, a NaN stays at its place.
+ * logits, labels and mask (NULL: all are there) have one shape, up to 8 axes; labels 0 or 1; loss,
+ * diff_logits, dtypes and what is refused as above.
+ */
+EQUINV_API equinv_status equinv_binary_cross_entropy(
+    equinv_context *ctx, const equinv_tensor *logits, const equinv_tensor *labels,
+    const equinv_tensor *mask, const equinv_tensor *loss, const equinv_tensor *diff_logits);
+
+/*
+ * Divergence KL(N(mean, exp(log_variance)) | N(0, 1)) of a variational autoencoder's codes: the mean over
+ * what is there of (mean^2 + exp(log_variance) - 1 - log_variance) / 2.
+ *
+ * mean, log_variance  one shape and dtype, F32 or F64
+ * mask                the same shape, U8 or I32, non-zero = there; NULL: all are
+ * loss                [1], the same dtype; 0 if nothing is there
+ * diff_mean, diff_log_variance  gradients of loss (NULL: not wanted); overlap nothing else
+ * refused             a CUDA context: UNSUPPORTED
+ * source              Kingma, Welling 2014
+ */
+EQUINV_API equinv_status equinv_kl_gaussian(equinv_context *ctx, const equinv_tensor *mean,
+                                            const equinv_tensor *log_variance,
+                                            const equinv_tensor *mask, const equinv_tensor *loss,
+                                            const equinv_tensor *diff_mean,
+                                            const equinv_tensor *diff_log_variance);
+
+/*
+ * Drawing a code: dst = mean + exp(log_variance / 2) epsilon, where epsilon is Gaussian template number
+ * `step` of `seed` (section 11; coordinate = row-major index in dst), so that a step of training draws
+ * the same noise on every run and backward needs nothing saved. One shape and dtype, F32 or F64; in
+ * place on either input allowed. A CUDA context: UNSUPPORTED.
+ */
+EQUINV_API equinv_status equinv_reparameterise_forward(equinv_context *ctx, uint64_t seed,
+                                                       uint64_t step, const equinv_tensor *mean,
+                                                       const equinv_tensor *log_variance,
+                                                       const equinv_tensor *dst);
+
+/*
+ * diff_log_variance = diff_dst exp(log_variance / 2) epsilon / 2; the gradient of mean is diff_dst itself.
+ * In place on either input allowed.
+ */
+EQUINV_API equinv_status equinv_reparameterise_backward(equinv_context *ctx, uint64_t seed,
+                                                        uint64_t step,
+                                                        const equinv_tensor *log_variance,
+                                                        const equinv_tensor *diff_dst,
+                                                        const equinv_tensor *diff_log_variance);
+
+/*
  * loss [1] = mean over all elements of (src - target)^2, 0 if there are none; diff_src is its
  * gradient (NULL: not wanted; in place on src allowed). One shape, F32 or F64 throughout.
  */
@@ -1123,6 +1186,66 @@ EQUINV_API equinv_status equinv_optimizer_step(equinv_optimizer *optimizer);
 /* Changes the learning rate (>= 0) from the next step on. */
 EQUINV_API equinv_status equinv_optimizer_set_learning_rate(equinv_optimizer *optimizer,
                                                             double learning_rate);
+
+/*
+ * Scales all gradients by one number so that their norm together is at most max_norm (> 0); *norm (may be
+ * NULL) is what it was. Nothing is scaled if that is infinite or NaN. Values are not looked at; gradients
+ * must not share memory. A CUDA context: UNSUPPORTED.
+ */
+EQUINV_API equinv_status equinv_clip_gradients(equinv_context *ctx,
+                                               const equinv_parameter *parameters, size_t count,
+                                               double max_norm, double *norm);
+
+typedef enum equinv_schedule_kind {
+    EQUINV_SCHEDULE_CONSTANT = 1, /* peak */
+    EQUINV_SCHEDULE_COSINE = 2,   /* half a cosine from peak to last */
+    EQUINV_SCHEDULE_ONE_CYCLE = 3 /* one from first to peak, then one from peak to last */
+} equinv_schedule_kind;
+
+/* A learning rate for every step of a training whose length is known. */
+typedef struct equinv_schedule {
+    uint32_t struct_size;
+    equinv_schedule_kind kind;
+    int64_t steps;            /* of the whole training, >= 1; later steps get the last one's rate */
+    double first, peak, last; /* learning rates, >= 0 */
+    double warm_up;           /* ONE_CYCLE: where the peak is, as a share of the steps; [0, 1) */
+} equinv_schedule;
+
+#define EQUINV_SCHEDULE_INIT                                                                       \
+    {                                                                                              \
+        sizeof(equinv_schedule), EQUINV_SCHEDULE_ONE_CYCLE, 1, 4e-5, 1e-3, 4e-9, 0.3               \
+    }
+
+/*
+ * The rate of a step, 0 .. steps-1, for equinv_optimizer_set_learning_rate. source: Loshchilov, Hutter
+ * 2017 (cosine); Smith, Topin 2018 (one cycle).
+ */
+EQUINV_API equinv_status equinv_schedule_rate(const equinv_schedule *schedule, int64_t step,
+                                              double *learning_rate);
+
+/* Reduction of the learning rate when a loss no longer falls. The caller's; it may be copied or stored. */
+typedef struct equinv_plateau {
+    uint32_t struct_size;
+    double factor;    /* the rate is multiplied by it; 0 < factor < 1 */
+    double threshold; /* better means lower by more than this share of |best|; [0, 1) */
+    double least;     /* the rate does not fall below it */
+    int64_t patience; /* so many values in a row may be no better */
+    int64_t cooldown; /* so many values after a reduction are not counted */
+    double best;      /* what was seen: set by _INIT, then by equinv_plateau_update */
+    int64_t waited, resting;
+} equinv_plateau;
+
+#define EQUINV_PLATEAU_INIT                                                                        \
+    {                                                                                              \
+        sizeof(equinv_plateau), 0.1, 1e-4, 0.0, 10, 0, (double)INFINITY, 0, 0                      \
+    }
+
+/*
+ * Tells of the newest value of the loss (NaN is no better than anything) and lowers *learning_rate where
+ * it has stood still for too long.
+ */
+EQUINV_API equinv_status equinv_plateau_update(equinv_plateau *plateau, double value,
+                                               double *learning_rate);
 
 /* ---- 11 templates --------------------------------------------------------------------------- */
 

@@ -54,19 +54,37 @@ typedef struct eqi_backend {
                                                                         *const *node_norm,
                                                                             *const *node_pool;
 
-    /* The others; five-axis views where the header has feature maps. */
+    /* The others; five-axis views where the header has feature maps. CUDA has NULL for what is marked. */
     equinv_status (*act)(const equinv_context *ctx, equinv_group group, int32_t element,
                          const equinv_tensor *src, const equinv_tensor *dst);
     equinv_status (*add)(const equinv_context *ctx, const equinv_tensor *a, const equinv_tensor *b,
                          const equinv_tensor *dst);
+    /* CPU alone. */
+    equinv_status (*binary_cross_entropy)(const equinv_context *ctx, const equinv_tensor *logits,
+                                          const equinv_tensor *labels, const equinv_tensor *mask,
+                                          const equinv_tensor *loss,
+                                          const equinv_tensor *diff_logits);
     /* Any strides and dtypes, same shape. */
     equinv_status (*convert)(const equinv_context *ctx, const equinv_tensor *src, double scale,
                              double shift, const equinv_tensor *dst);
     equinv_status (*cross_entropy)(const equinv_context *ctx, const equinv_tensor *logits,
                                    const equinv_tensor *labels, const equinv_tensor *loss,
                                    const equinv_tensor *diff_logits);
+    /* CPU alone. */
+    equinv_status (*cross_entropy_masked)(const equinv_context *ctx, const equinv_tensor *logits,
+                                          const equinv_tensor *labels, const equinv_tensor *mask,
+                                          const equinv_tensor *loss,
+                                          const equinv_tensor *diff_logits);
     equinv_status (*dropout)(const equinv_context *ctx, double p, uint64_t seed, uint64_t step,
                              const equinv_tensor *src, const equinv_tensor *dst);
+    /* CPU alone: of all gradients together. */
+    equinv_status (*gradient_norm)(const equinv_context *ctx, const equinv_parameter *parameters,
+                                   size_t count, double *norm);
+    /* CPU alone. */
+    equinv_status (*kl_gaussian)(const equinv_context *ctx, const equinv_tensor *mean,
+                                 const equinv_tensor *log_variance, const equinv_tensor *mask,
+                                 const equinv_tensor *loss, const equinv_tensor *diff_mean,
+                                 const equinv_tensor *diff_log_variance);
     equinv_status (*mean_squared_error)(const equinv_context *ctx, const equinv_tensor *src,
                                         const equinv_tensor *target, const equinv_tensor *loss,
                                         const equinv_tensor *diff_src);
@@ -84,6 +102,15 @@ typedef struct eqi_backend {
                                    const equinv_tensor *diff_src);
     equinv_status (*relu_forward)(const equinv_context *ctx, double slope, const equinv_tensor *src,
                                   const equinv_tensor *dst);
+    /* CPU alone. */
+    equinv_status (*reparameterise_backward)(const equinv_context *ctx, uint64_t seed,
+                                             uint64_t step, const equinv_tensor *log_variance,
+                                             const equinv_tensor *diff_dst,
+                                             const equinv_tensor *diff_log_variance);
+    equinv_status (*reparameterise_forward)(const equinv_context *ctx, uint64_t seed, uint64_t step,
+                                            const equinv_tensor *mean,
+                                            const equinv_tensor *log_variance,
+                                            const equinv_tensor *dst);
     /* The orbit distance of S: rows [A, n, 1] and [B, n, 1]. */
     equinv_status (*sorted_distance)(const equinv_context *ctx, const equinv_tensor *x,
                                      const equinv_tensor *y, const equinv_tensor *distance);
@@ -92,6 +119,16 @@ typedef struct eqi_backend {
 } eqi_backend;
 
 extern const eqi_backend eqi_cpu_backend;
+
+/* For members that a backend may lack: UNSUPPORTED names what is asked for and the device. */
+static inline equinv_status eqi_check_offered(const equinv_context *ctx, bool offered,
+                                              const char *what)
+{
+    EQI_CHECK(offered, UNSUPPORTED,
+              "ctx is of device %s, which has no %s yet; expected a context of EQUINV_DEVICE_CPU",
+              ctx->backend->name, what);
+    return EQUINV_OK;
+}
 
 /* ---- the plugin ---------------------------------------------------------------------------- */
 

@@ -101,7 +101,7 @@ START_TEST(cross_entropy_equals_the_reference)
         const int classes = (int)rng_range(&r, 1, seed % 4 ? 12 : 80);
         classify(&p, &r, seed % 2 ? EQUINV_F64 : EQUINV_F32, batch, classes, 5);
         put(&p, &r);
-        OK(eqi_ref_cross_entropy(&p.x, &p.y, &p.loss, &p.diff));
+        OK(eqi_ref_cross_entropy(&p.x, &p.y, NULL, &p.loss, &p.diff));
         check(&p, equinv_cross_entropy, seed % 2 ? 1e-12 : 2e-7, seed);
         drop(&p);
     }
@@ -124,7 +124,7 @@ START_TEST(cross_entropy_of_huge_and_infinite_logits)
                 tensor_set(&p.x, c, rows[i][c]);
             tensor_set(&p.y, 0, label);
             put(&p, &r);
-            OK(eqi_ref_cross_entropy(&p.x, &p.y, &p.loss, &p.diff));
+            OK(eqi_ref_cross_entropy(&p.x, &p.y, NULL, &p.loss, &p.diff));
             check(&p, equinv_cross_entropy, label % 2 ? 1e-12 : 2e-7, 10 * i);
             drop(&p);
         }
@@ -151,7 +151,7 @@ START_TEST(what_is_wrong_stays_in_its_row)
         const int64_t bad = i % BATCH + 1;
         OK(equinv_tensor_create(p.cpu, p.x.dtype, 2, p.x.shape, &p.diff));
         p.loss = tensor_new(p.cpu, p.x.dtype, 1, 1);
-        OK(eqi_ref_cross_entropy(&p.x, &p.y, &p.loss, &p.diff));
+        OK(eqi_ref_cross_entropy(&p.x, &p.y, NULL, &p.loss, &p.diff));
         equinv_tensor good = p.diff;
         equinv_tensor_destroy(p.cpu, &p.loss);
         if (wrong_label)
