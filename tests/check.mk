@@ -1,5 +1,5 @@
 # Tests. `make check` is everything that runs in minutes; the other targets say what they add.
-.PHONY: check check-run check-golden golden-run check-symbols check-isa-leak check-header check-asan check-ubsan \
+.PHONY: check check-run check-golden golden-run check-symbols check-isa-leak check-header check-standin check-asan check-ubsan \
         check-compilers check-elsewhere check-minimal check-tsan tsan-run check-valgrind tidy fuzz
 
 check: ## run the whole test suite (installs what is missing first)
@@ -7,7 +7,7 @@ check: ## run the whole test suite (installs what is missing first)
 	@$(MAKE) --no-print-directory -j$(JOBS) check-run
 
 check-run: all $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS) $(CUDA_HOST_PLUGIN) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols \
-           check-isa-leak check-header check-curand
+           check-isa-leak check-header check-standin check-curand
 	$(if $(CUDA_HOST_SKIP),@echo "$(CUDA_HOST_SKIP)")
 	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS)
 
@@ -37,6 +37,13 @@ check-header: ## the public header as C11 and as C++17, pedantic; every declarat
 	@$(CC) -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude -c $(BUILD)/header.c -o $(BUILD)/header.o
 	@if command -v g++ >/dev/null; then g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude -c $(BUILD)/header.cpp -o $(BUILD)/header.o; fi
 	@echo "header: C11 and C++17"
+
+# What a build without Check lacks would else show in check-minimal alone.
+check-standin: ## the stand-in for Check has what the tests use
+	@lacks=$$(git grep -ohE '\<ck_(assert|abort)[a-z_]*' -- 'tests/*.c' 'tests/*.h' | sort -u | while read -r word; do \
+	    grep -qE "define $$word\>" tests/util/standin.h || echo "$$word"; done); \
+	if [ -n "$$lacks" ]; then echo "tests/util/standin.h has no" $$lacks; exit 1; fi; \
+	echo "stand-in for Check: as the tests need it"
 
 # Sanitizers and second compilers see the kernels in the host's plugin; nvcc's would be the same again.
 check-asan: ## the suite under the address sanitizer

@@ -37,12 +37,15 @@ void standin_fail(const char *file, int line, const char *expression) __attribut
         }                                                                                          \
     } while (0)
 #define ck_abort_msg(...) ck_assert_msg(0, __VA_ARGS__)
-#define ck_assert_int_eq(a, b)                                                                     \
-    ck_assert_msg((long long)(a) == (long long)(b), "%s is %lld, expected %lld", #a,               \
-                  (long long)(a), (long long)(b))
-#define ck_assert_uint_eq(a, b)                                                                    \
-    ck_assert_msg((unsigned long long)(a) == (unsigned long long)(b), "%s is %llu, expected %llu", \
-                  #a, (unsigned long long)(a), (unsigned long long)(b))
+#define STANDIN_COMPARE(type, format, a, is, b)                                                    \
+    ck_assert_msg((type)(a)is(type)(b), "%s is " format ", expected " #is " " format, #a,          \
+                  (type)(a), (type)(b))
+#define ck_assert_int_eq(a, b) STANDIN_COMPARE(long long, "%lld", a, ==, b)
+#define ck_assert_int_ge(a, b) STANDIN_COMPARE(long long, "%lld", a, >=, b)
+#define ck_assert_uint_eq(a, b) STANDIN_COMPARE(unsigned long long, "%llu", a, ==, b)
+#define ck_assert_double_eq(a, b) STANDIN_COMPARE(double, "%g", a, ==, b)
+#define ck_assert_double_lt(a, b) STANDIN_COMPARE(double, "%g", a, <, b)
+#define ck_assert_double_gt(a, b) STANDIN_COMPARE(double, "%g", a, >, b)
 #define ck_assert_str_eq(a, b)                                                                     \
     ck_assert_msg(strcmp((a), (b)) == 0, "%s is \"%s\", expected \"%s\"", #a, (a), (b))
 #define ck_assert_ptr_nonnull(a) ck_assert((a) != NULL)
