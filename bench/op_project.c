@@ -22,6 +22,7 @@ static equinv_status latents(problem *p)
 
 static equinv_status create_projection(problem *p, equinv_projection_kind kind, bool rows)
 {
+    static const double zero = 0; /* the threshold of peer_reduce too */
     const bench_case *const c = &p->what;
     equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
     d.kind = kind;
@@ -32,6 +33,8 @@ static equinv_status create_projection(problem *p, equinv_projection_kind kind, 
     d.k = c->k;
     d.seed = c->seed;
     d.impl = p->impl;
+    if (kind == EQUINV_PROJECT_CDF)
+        d.thresholds = &zero, d.threshold_count = 1;
     const equinv_status status = equinv_projection_create(p->ctx, &d, &p->projection);
     if (!status)
         p->impl_name = equinv_projection_impl_name(p->projection);

@@ -30,6 +30,21 @@ static inline __attribute__((always_inline)) float add_square(float a, float b)
     return a + b * b;
 }
 
+static inline __attribute__((always_inline)) float add_cube(float a, float b)
+{
+    return a + b * b * b;
+}
+
+static inline __attribute__((always_inline)) float smaller(float a, float b)
+{
+    return a < b ? a : b;
+}
+
+static inline __attribute__((always_inline)) float count_below(float a, float b)
+{
+    return a + (b <= 0 ? 1.0f : 0.0f);
+}
+
 /* dst [k] = scale times what `step` makes of start and the values of all elements. */
 static inline __attribute__((always_inline)) void
 over_elements(combine *step, float start, float scale, int64_t order, int64_t k,
@@ -76,6 +91,9 @@ static inline __attribute__((always_inline)) void reduce(equinv_projection_kind 
     const float mean = 1 / (float)order;
     switch (kind) {
     case EQUINV_PROJECT_MAX: over_elements(larger, -INFINITY, 1, order, k, values, dst); break;
+    case EQUINV_PROJECT_MIN: over_elements(smaller, INFINITY, 1, order, k, values, dst); break;
+    case EQUINV_PROJECT_MOMENT3: over_elements(add_cube, 0, mean, order, k, values, dst); break;
+    case EQUINV_PROJECT_CDF: over_elements(count_below, 0, mean, order, k, values, dst); break;
     case EQUINV_PROJECT_MEAN_RELU: over_elements(add_relu, 0, mean, order, k, values, dst); break;
     case EQUINV_PROJECT_MEAN_ABS: over_elements(add_abs, 0, mean, order, k, values, dst); break;
     case EQUINV_PROJECT_MEAN_SQUARE:

@@ -8,7 +8,7 @@
 
 static const struct {
     const char *name;
-    bool symmetric, per_element; /* dst has a third axis over the group */
+    bool symmetric, many; /* an orbit becomes several numbers: dst has a third axis */
     eqi_saved_kind saved;
 } kinds[] = {
     [EQUINV_PROJECT_LINEAR] = {"LINEAR", false, false, EQI_SAVED_NONE},
@@ -21,6 +21,9 @@ static const struct {
     [EQUINV_PROJECT_ORBIT] = {"ORBIT", false, true, EQI_SAVED_NONE},
     [EQUINV_PROJECT_SORT] = {"SORT", true, false, EQI_SAVED_INDEX},
     [EQUINV_PROJECT_PROJECT_SORT] = {"PROJECT_SORT", true, false, EQI_SAVED_INDEX},
+    [EQUINV_PROJECT_MIN] = {"MIN", false, false, EQI_SAVED_INDEX},
+    [EQUINV_PROJECT_MOMENT3] = {"MOMENT3", false, false, EQI_SAVED_VALUE},
+    [EQUINV_PROJECT_CDF] = {"CDF", false, true, EQI_SAVED_NONE},
 };
 
 eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind)
@@ -85,13 +88,45 @@ static equinv_status check_templates(const equinv_context *ctx, const equinv_pro
     return EQUINV_OK;
 }
 
+/* What CDF and SORTED want of an orbit, and how many numbers that are. */
+static equinv_status check_lists(const equinv_projection_desc *d, equinv_projection *p)
+{
+    const bool cdf = d->kind == EQUINV_PROJECT_CDF, sorted = d->kind == EQUINV_PROJECT_SORTED;
+    const int64_t places = sorted ? p->order : 0;
+    EQI_CHECK((d->thresholds != NULL) == cdf, ARG,
+              "thresholds is %s, expected a list for CDF and only there",
+              d->thresholds ? "given" : "NULL");
+    EQI_CHECK(cdf ? d->threshold_count >= 1 && d->threshold_count <= EQUINV_THRESHOLDS_MAX
+                  : d->threshold_count == 0,
+              ARG, "threshold_count is %" PRId64 ", expected %s", d->threshold_count,
+              cdf ? "1 to 4096" : "0 where there are no thresholds");
+    for (int64_t i = 0; i < d->threshold_count; i++)
+        EQI_CHECK(!isnan(d->thresholds[i]), ARG,
+                  "thresholds has NaN at place %" PRId64 ", expected numbers", i);
+    EQI_CHECK(!d->ranks || sorted, ARG, "ranks is given, expected NULL: only SORTED has places");
+    EQI_CHECK(d->ranks ? d->rank_count >= 1 && d->rank_count <= places : d->rank_count == 0, ARG,
+              "rank_count is %" PRId64 ", expected %s%" PRId64, d->rank_count,
+              d->ranks ? "1 to the group's order " : "no ranks to be ",
+              places * (d->ranks != NULL));
+    for (int64_t i = 0; i < d->rank_count; i++)
+        EQI_CHECK(d->ranks[i] >= (i ? d->ranks[i - 1] + 1 : 0) && d->ranks[i] < places, ARG,
+                  "ranks has %" PRId32 " at place %" PRId64
+                  ", expected ascending numbers from 0 to %" PRId64,
+                  d->ranks[i], i, places - 1);
+    p->outputs = cdf                   ? d->threshold_count
+                 : d->ranks            ? d->rank_count
+                 : kinds[d->kind].many ? p->order
+                                       : 1;
+    return EQUINV_OK;
+}
+
 /* Everything about the description; sets what follows from it. */
 static equinv_status check_desc(const equinv_context *ctx, const equinv_projection_desc *d,
                                 equinv_projection *p)
 {
     EQI_TRY(eqi_check_desc(d->struct_size, sizeof *d, "equinv_projection_desc"));
-    EQI_CHECK(d->kind >= EQUINV_PROJECT_LINEAR && d->kind <= EQUINV_PROJECT_PROJECT_SORT, ARG,
-              "kind is %d, expected EQUINV_PROJECT_LINEAR (1) to _PROJECT_SORT (10)", (int)d->kind);
+    EQI_CHECK(d->kind >= EQUINV_PROJECT_LINEAR && d->kind <= EQUINV_PROJECT_CDF, ARG,
+              "kind is %d, expected EQUINV_PROJECT_LINEAR (1) to _CDF (13)", (int)d->kind);
     p->symmetric = kinds[d->kind].symmetric;
     EQI_TRY(p->symmetric ? check_symmetric(d, kinds[d->kind].name) : check_finite(d));
     EQI_CHECK(d->dtype == EQUINV_F32 || d->dtype == EQUINV_F64, DTYPE,
@@ -101,6 +136,7 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
     p->desc.impl = NULL;
     p->order = p->symmetric ? 1 : eqi_order(d->group);
     p->rank = p->symmetric ? 0 : d->fields * d->height * d->width;
+    EQI_TRY(check_lists(d, p));
     const int64_t factors[2] = {p->symmetric ? d->rows : p->rank,
                                 p->symmetric ? d->channels : p->order};
     EQI_TRY(eqi_product_of("a latent", 2, factors, &p->dimension));
@@ -159,6 +195,23 @@ static equinv_status make_templates(equinv_projection *p, const equinv_tensor *u
     return d->templates == EQUINV_TEMPLATE_ORTHONORMAL ? make_orthonormal(p) : EQUINV_OK;
 }
 
+static equinv_status copy_lists(equinv_projection *p, const equinv_projection_desc *from)
+{
+    equinv_projection_desc *const d = &p->desc;
+    void *memory;
+    if (from->thresholds) {
+        EQI_TRY(eqi_alloc_zeroed(p->ctx, d->threshold_count, sizeof *d->thresholds, "thresholds",
+                                 &memory));
+        d->thresholds =
+            memcpy(memory, from->thresholds, (size_t)d->threshold_count * sizeof *d->thresholds);
+    }
+    if (from->ranks) {
+        EQI_TRY(eqi_alloc_zeroed(p->ctx, d->rank_count, sizeof *d->ranks, "ranks", &memory));
+        d->ranks = memcpy(memory, from->ranks, (size_t)d->rank_count * sizeof *d->ranks);
+    }
+    return EQUINV_OK;
+}
+
 static equinv_status size_scratch(equinv_projection *p)
 {
     size_t all;
@@ -185,7 +238,10 @@ equinv_status equinv_projection_create(equinv_context *ctx, const equinv_project
     EQI_TRY(eqi_alloc_zeroed(ctx, 1, sizeof checked, "a projection", &memory));
     equinv_projection *const p = memory;
     *p = checked;
+    p->desc.thresholds = NULL;
+    p->desc.ranks = NULL;
     equinv_status status;
+    EQI_TRY_GOTO(status, fail, copy_lists(p, desc));
     EQI_TRY_GOTO(status, fail, make_templates(p, desc->user_templates));
     if (p->implementation->prepare)
         EQI_TRY_GOTO(status, fail, p->implementation->prepare(p));
@@ -205,6 +261,11 @@ void equinv_projection_destroy(equinv_projection *projection)
     if (projection->prepared)
         projection->implementation->release(projection);
     equinv_tensor_destroy(ctx, &projection->templates);
+    const equinv_projection_desc *const d = &projection->desc;
+    if (d->thresholds)
+        eqi_free(ctx, (void *)d->thresholds, (size_t)d->threshold_count * sizeof *d->thresholds);
+    if (d->ranks)
+        eqi_free(ctx, (void *)d->ranks, (size_t)d->rank_count * sizeof *d->ranks);
     eqi_free(ctx, projection, sizeof *projection);
 }
 
@@ -219,8 +280,8 @@ int32_t eqi_projection_shape(const equinv_projection *p, int64_t batch, int64_t 
         return 3;
     }
     shape[1] = p->k;
-    shape[2] = p->symmetric ? p->desc.rows : p->order;
-    return p->symmetric || kinds[p->desc.kind].per_element ? 3 : 2;
+    shape[2] = p->symmetric ? p->desc.rows : p->outputs;
+    return p->symmetric || kinds[p->desc.kind].many ? 3 : 2;
 }
 
 equinv_status equinv_projection_output_shape(const equinv_projection *projection, int64_t batch,

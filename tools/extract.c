@@ -60,8 +60,8 @@ static const struct argp argp = {
             {"batch", KEY_BATCH, "N", 0,
              "images at a time; default: as the CPU's cache likes it, or a GPU", 0},
             {"project", KEY_PROJECT, "KIND", 0,
-             "write invariant codes instead: linear, max, mean, mean-relu, mean-abs, mean-square, "
-             "sorted or orbit",
+             "write invariant codes instead: linear, max, min, mean, mean-relu, mean-abs, "
+             "mean-square, moment3, sorted or orbit",
              2},
             {0},
         },

@@ -65,6 +65,9 @@ const word kind_words[] = {
     {"mean-square", EQUINV_PROJECT_MEAN_SQUARE},
     {"sorted", EQUINV_PROJECT_SORTED},
     {"orbit", EQUINV_PROJECT_ORBIT},
+    {"min", EQUINV_PROJECT_MIN},
+    {"moment3", EQUINV_PROJECT_MOMENT3},
+    {"cdf", EQUINV_PROJECT_CDF},
     {"sort", EQUINV_PROJECT_SORT},
     {"project-sort", EQUINV_PROJECT_PROJECT_SORT},
     {NULL, 0},
@@ -84,7 +87,7 @@ static const word devices[] = {
 
 bool option_word(const char *option, const char *text, const word *words, int *value)
 {
-    char all[160] = "";
+    char all[256] = "";
     for (const word *w = words; w->name; w++) {
         if (strcmp(text, w->name) == 0) {
             *value = w->value;
@@ -165,7 +168,7 @@ const struct argp device_argp = {
 
 /* ---- projection ----------------------------------------------------------------------------- */
 
-enum { KEY_GROUP = 1, KEY_KIND, KEY_SEED, KEY_TEMPLATES, KEY_SCALED, KEY_IMPL };
+enum { KEY_GROUP = 1, KEY_KIND, KEY_SEED, KEY_TEMPLATES, KEY_SCALED, KEY_IMPL, KEY_CDF, KEY_RANKS };
 
 /* Templates are counted as the library counts extents. */
 #define MOST_TEMPLATES (INT64_C(1) << 40)
@@ -190,6 +193,47 @@ static error_t parse_templates(int key, char *argument, struct argp_state *state
     }
     options->templates_given = true;
     return good ? 0 : EINVAL;
+}
+
+/* Reads the next number of a list that commas separate; *text is NULL behind the last one. */
+static bool next_number(const char *option, const char **text, double *value)
+{
+    char number[64];
+    const size_t length = strcspn(*text, ",");
+    snprintf(number, sizeof number, "%.*s", (int)(length < 63 ? length : 63), *text);
+    *text = (*text)[length] ? *text + length + 1 : NULL;
+    return option_number(option, number, value);
+}
+
+static bool read_thresholds(const char *text, projection_options *o)
+{
+    equinv_projection_desc *const desc = &o->desc;
+    desc->thresholds = o->thresholds;
+    for (desc->threshold_count = 0; text && desc->threshold_count < LIST_MOST;)
+        if (!next_number("--thresholds", &text, &o->thresholds[desc->threshold_count++]))
+            return false;
+    if (text)
+        tool_misused("--thresholds has more than %d numbers", LIST_MOST);
+    return !text;
+}
+
+static bool read_ranks(const char *text, projection_options *o)
+{
+    equinv_projection_desc *const desc = &o->desc;
+    desc->ranks = o->ranks;
+    for (desc->rank_count = 0; text && desc->rank_count < LIST_MOST;) {
+        double value;
+        if (!next_number("--ranks", &text, &value))
+            return false;
+        if (!(value >= 0 && value < INT32_MAX) || value != (double)(int32_t)value) {
+            tool_misused("--ranks has %g, expected whole numbers from 0", value);
+            return false;
+        }
+        o->ranks[desc->rank_count++] = (int32_t)value;
+    }
+    if (text)
+        tool_misused("--ranks has more than %d numbers", LIST_MOST);
+    return !text;
 }
 
 const struct argp templates_argp = {
@@ -221,6 +265,8 @@ static error_t parse_projection(int key, char *argument, struct argp_state *stat
         options->group_given = true;
         break;
     case KEY_KIND: good = option_kind("--kind", argument, &desc->kind); break;
+    case KEY_CDF: good = read_thresholds(argument, options); break;
+    case KEY_RANKS: good = read_ranks(argument, options); break;
     default: return ARGP_ERR_UNKNOWN;
     }
     return good ? 0 : EINVAL;
@@ -232,9 +278,14 @@ const struct argp projection_argp = {
             {"group", KEY_GROUP, "GROUP", 0,
              "C1, C2, .. (turns), D1, D2, .. (turns and mirrors), S (permutations of rows)", 1},
             {"kind", KEY_KIND, "KIND", 0,
-             "linear (the default), max, mean, mean-relu, mean-abs, mean-square, sorted, orbit "
-             "(not invariant); for S: sort, project-sort",
+             "linear (the default), max, min, mean, mean-relu, mean-abs, mean-square, moment3, "
+             "cdf, "
+             "sorted, orbit (not invariant); for S: sort, project-sort",
              1},
+            {"thresholds", KEY_CDF, "X,..", 0,
+             "for cdf: what the numbers of an orbit are compared with", 1},
+            {"ranks", KEY_RANKS, "N,..", 0,
+             "for sorted: the places that are wanted, 0 the smallest; default all", 1},
             {0},
         },
     .parser = parse_projection,

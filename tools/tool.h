@@ -67,14 +67,21 @@ extern const word kind_words[]; /* kinds of projections */
 /* --device, --threads into an equinv_context_desc. */
 extern const struct argp device_argp;
 
+enum { LIST_MOST = 256 }; /* numbers in a list */
+
 /* A projection as options describe it. */
 typedef struct projection_options {
     equinv_projection_desc desc;
     bool group_given, templates_given;
+    double thresholds[LIST_MOST]; /* what the lists of desc point at */
+    int32_t ranks[LIST_MOST];
 } projection_options;
 #define PROJECTION_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        EQUINV_PROJECTION_DESC_INIT, false, false                                                  \
+        EQUINV_PROJECTION_DESC_INIT, false, false, {0},                                            \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
     }
 extern const struct argp projection_argp; /* --group, --kind and the next */
 extern const struct argp templates_argp;  /* --k, --seed, --templates, --scaled, --impl */

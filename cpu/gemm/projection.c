@@ -204,7 +204,8 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
         const size_t order = (size_t)p->order;
         offsets = (size_t)p->dimension;
         tiles = ((size_t)p->k * order + (size_t)t.depth) * element + sizeof(int64_t);
-        bytes += order * (4 * sizeof(double) + 2 * sizeof(eqi_item));
+        bytes += order * (2 * sizeof(double) + 2 * sizeof(eqi_item)) +
+                 (size_t)eqi_orbit_numbers(p) * sizeof(double);
         if (!keeps_matrix(p))
             bytes += (size_t)(t.depth * t.templates) * order * element;
     }
@@ -359,7 +360,7 @@ static parts parts_of(const job *j, void *slice)
     parts s;
     s.workspace = eqi_take(&rest, EQI_GEMM_WORKSPACE);
     s.v = eqi_take(&rest, 2 * order * sizeof(double)); /* and coefficients */
-    s.out = eqi_take(&rest, 2 * order * sizeof(double));
+    s.out = eqi_take(&rest, (size_t)eqi_orbit_numbers(j->p) * sizeof(double));
     s.room = eqi_take(&rest, 2 * order * sizeof(eqi_item));
     s.row_offsets = eqi_take(&rest, rows * sizeof(int64_t));
     s.orbits = eqi_take(&rest, rows * (size_t)j->p->k * order * j->t.element);

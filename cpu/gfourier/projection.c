@@ -63,6 +63,7 @@ typedef struct shape {
     int64_t width;        /* templates in whole vectors */
     int64_t products;     /* a template and orbit */
     int64_t rows;         /* of a tile */
+    int64_t numbers;      /* of eqi_orbit_reduce */
 } shape;
 
 static int64_t whole(int64_t count, int64_t lanes)
@@ -84,7 +85,8 @@ static shape shape_of(const equinv_projection *p, const eqi_hardware *hardware)
                .fields = d->fields,
                .pixels = d->height * d->width,
                .halves = d->group.kind == EQUINV_GROUP_DIHEDRAL ? 2 : 1,
-               .rank = p->rank};
+               .rank = p->rank,
+               .numbers = eqi_orbit_numbers(p)};
     s.folded = is_folded(p);
     if (s.folded)
         s.halves = 1;
@@ -311,7 +313,7 @@ static parts parts_of(const shape *s, void *slice)
     t.staged = eqi_take(&rest, (size_t)s->pitch * row);
     t.room = eqi_take(&rest, 2 * (size_t)s->lanes * row);
     t.v = eqi_take(&rest, 2 * (size_t)s->order * sizeof(double));
-    t.out = eqi_take(&rest, 2 * (size_t)s->order * sizeof(double));
+    t.out = eqi_take(&rest, (size_t)s->numbers * sizeof(double));
     t.items = (eqi_item *)rest;
     return t;
 }
@@ -322,9 +324,10 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
     const shape s = shape_of(p, &p->ctx->hardware);
     const size_t tile = (size_t)(s.rows * (s.pitch + BLOCK) * s.coefficients) * sizeof(float);
     const size_t floats = (size_t)(s.pitch + 2 * s.lanes);
-    const size_t orbit = 4 * sizeof(double) + 2 * sizeof(eqi_item);
-    *slice = eqi_aligned(EQI_GEMM_WORKSPACE + tile +
-                         (size_t)s.order * (floats * sizeof(float) + orbit) + 8 * EQI_ALIGNMENT);
+    const size_t orbit = 2 * sizeof(double) + 2 * sizeof(eqi_item);
+    *slice =
+        eqi_aligned(EQI_GEMM_WORKSPACE + tile + (size_t)s.order * (floats * sizeof(float) + orbit) +
+                    (size_t)s.numbers * sizeof(double) + 8 * EQI_ALIGNMENT);
     *shared = eqi_aligned((size_t)(s.order * s.pixels) * sizeof(int64_t)) +
               eqi_aligned((size_t)((1 + s.halves) * s.rows) * sizeof(int64_t)) +
               eqi_aligned((size_t)(2 * s.rank) * sizeof(int64_t));
@@ -444,7 +447,10 @@ static void put_codes(const job *j, const parts *t, int64_t b, int64_t first, in
                              .dst =
                                  (float *)dst->data + b * dst->strides[0] + first * dst->strides[1],
                              .dst_step = dst->strides[1],
-                             .dst_element = dst->ndim == 3 ? dst->strides[2] : 0};
+                             .dst_element = dst->ndim == 3 ? dst->strides[2] : 0,
+                             .ranks = p->desc.ranks,
+                             .thresholds = p->desc.thresholds,
+                             .numbers = p->outputs};
     if (j->call->saved && saved != EQI_SAVED_NONE) /* I32 and f32 are of one size */
         codes.saved = (float *)j->call->saved + (b * p->k + first) * numbers;
     j->own->kernels->reduce(&codes);

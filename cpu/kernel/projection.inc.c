@@ -9,6 +9,7 @@
  */
 #include "cpu/gfourier/projection.h"
 
+#include <math.h>
 #include <string.h>
 
 #define PASTE_(a, b) a##b
@@ -264,7 +265,7 @@ INLINE void put_runs(const vf32 *v, const int order, float *to)
 INLINE bool in_runs(const orbits *o, int64_t step, int64_t element)
 {
     const int32_t order = o->c->order;
-    return o->count == LANES && element == 1 && step == order &&
+    return o->count == LANES && element == 1 && step == order && !o->c->ranks &&
            (order == 4 || order == 8 || order == 16);
 }
 
@@ -320,22 +321,36 @@ static void put(const orbits *o, vf32 v)
         to[i * step] = all[i];
 }
 
+/* All members, or those at the wanted places. */
 static void put_all(const orbits *o)
 {
-    put_members(o, o->c->dst + o->i * o->c->dst_step, o->c->dst_step, o->c->dst_element);
+    const int32_t *const ranks = o->c->ranks;
+    float *const to = o->c->dst + o->i * o->c->dst_step;
+    for (int64_t r = 0; ranks && r < o->c->numbers; r++)
+        for (int64_t i = 0; i < o->count; i++)
+            to[i * o->c->dst_step + r * o->c->dst_element] = o->values[ranks[r] * o->c->step + i];
+    if (ranks)
+        return;
+    put_members(o, to, o->c->dst_step, o->c->dst_element);
 }
 
-/* As eqi_orbit_exceeds; with the lowest element that attains the maximum where it is wanted. */
-static void take_max(const orbits *o)
+/* A minimum is the maximum of what is negated, which is exact. */
+INLINE vf32 toward(const bool least, vf32 x)
 {
-    vf32 most = member(o, 0), at = vf32_broadcast(0);
+    return least ? vf32_mul(vf32_broadcast(-1), x) : x;
+}
+
+/* As eqi_orbit_exceeds; with the lowest element that attains the extreme where it is wanted. */
+INLINE void take_extreme(const orbits *o, const bool least)
+{
+    vf32 most = toward(least, member(o, 0)), at = vf32_broadcast(0);
     for (int32_t g = 1; g < o->c->order; g++) {
-        const vf32 v = member(o, g);
+        const vf32 v = toward(least, member(o, g));
         const vmask takes = vf32_takes(most, v);
         most = vf32_choose(takes, v, most);
         at = vf32_choose(takes, vf32_broadcast((float)g), at);
     }
-    put(o, most);
+    put(o, toward(least, most));
     if (o->c->saved) {
         int32_t all[LANES];
         vf32_store_i32(all, at);
@@ -343,17 +358,69 @@ static void take_max(const orbits *o)
     }
 }
 
-static void reduce_max(const orbits *o)
+INLINE void reduce_extreme(const orbits *o, const bool least)
 {
     vf32 most = member(o, 0), sum = most;
     for (int32_t g = 1; g < o->c->order && !o->c->saved; g++) {
-        most = vf32_max(most, member(o, g));
+        most = least ? vf32_min(most, member(o, g)) : vf32_max(most, member(o, g));
         sum = vf32_add(sum, member(o, g));
     }
     if (o->c->saved || vf32_any_nan(sum))
-        take_max(o);
+        take_extreme(o, least);
     else
         put(o, most);
+}
+
+static void reduce_max(const orbits *o)
+{
+    reduce_extreme(o, false);
+}
+
+static void reduce_min(const orbits *o)
+{
+    reduce_extreme(o, true);
+}
+
+/* The largest float that is not above a threshold: v <= t says the same of both for a float v. */
+static float float_below(double t)
+{
+    const float near = (float)t;
+    return (double)near > t ? nextafterf(near, -INFINITY) : near;
+}
+
+/* NaN makes NaN of all; rare. */
+static bool has_nan(const orbits *o, int64_t i, float *nan)
+{
+    for (int32_t g = 0; g < o->c->order; g++) {
+        *nan = o->values[g * o->c->step + i];
+        if (*nan != *nan)
+            return true;
+    }
+    return false;
+}
+
+static void reduce_cdf(const orbits *o)
+{
+    const int32_t order = o->c->order;
+    float nan, *const to = o->c->dst + o->i * o->c->dst_step;
+    vf32 sum = member(o, 0);
+    for (int32_t g = 1; g < order; g++)
+        sum = vf32_add(sum, member(o, g));
+    for (int64_t n = 0; n < o->c->numbers; n++) {
+        const vf32 t = vf32_broadcast(float_below(o->c->thresholds[n])), one = vf32_broadcast(1);
+        vf32 above = vf32_broadcast(0);
+        for (int32_t g = 0; g < order; g++)
+            above =
+                vf32_add(above, vf32_choose(vf32_takes(t, member(o, g)), one, vf32_broadcast(0)));
+        float all[LANES];
+        vf32_store(all, above);
+        for (int64_t i = 0; i < o->count; i++)
+            to[i * o->c->dst_step + n * o->c->dst_element] =
+                (float)(((double)order - (double)all[i]) / order);
+    }
+    for (int64_t i = 0; vf32_any_nan(sum) && i < o->count; i++)
+        for (int64_t n = 0; n < o->c->numbers && has_nan(o, i, &nan); n++)
+            to[i * o->c->dst_step + n * o->c->dst_element] = nan;
 }
 
 typedef vf32 term(vf32 x);
@@ -401,6 +468,16 @@ static void reduce_mean_relu(const orbits *o)
 static void reduce_mean_abs(const orbits *o)
 {
     reduce_mean(o, magnitude);
+}
+
+INLINE vf32 cube(vf32 x)
+{
+    return vf32_mul(vf32_mul(x, x), x);
+}
+
+static void reduce_moment3(const orbits *o)
+{
+    reduce_mean(o, cube);
 }
 
 static void reduce_mean_square(const orbits *o)
@@ -522,6 +599,9 @@ static void reduce(const eqi_orbit_codes *c)
         [EQUINV_PROJECT_MEAN_SQUARE] = reduce_mean_square,
         [EQUINV_PROJECT_SORTED] = reduce_sorted,
         [EQUINV_PROJECT_ORBIT] = put_all,
+        [EQUINV_PROJECT_MIN] = reduce_min,
+        [EQUINV_PROJECT_MOMENT3] = reduce_moment3,
+        [EQUINV_PROJECT_CDF] = reduce_cdf,
     };
     for (int64_t i = 0; i < c->count; i += LANES) {
         const int64_t left = c->count - i;

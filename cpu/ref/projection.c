@@ -2,9 +2,10 @@
  * Invariant projections. For latents z [F, G, H, W] of one row and template w_k of the same shape
  *     v[k, g] = s <w_k, g z> = s sum_{f,a,q} w_k[f, g a, g q] z[f, a, q],   s = 1 or 1 / sqrt(K)
  * (element a, pixel q), and then over g
- *     MAX          max, saved: the lowest g that attains it; NaN wins
- *     MEAN         1/|G| sum v       MEAN_RELU  max(0, v)    MEAN_ABS |v|    MEAN_SQUARE v^2
- *     SORTED       v ascending, saved: the g at each place       ORBIT   v
+ *     MAX, MIN     the extreme, saved: the lowest g that attains it; NaN wins
+ *     MEAN         1/|G| sum v       MEAN_RELU  max(0, v)    MEAN_ABS |v|    MEAN_SQUARE v^2    MOMENT3 v^3
+ *     SORTED       v ascending, or the wanted places of it, saved: the g at each place
+ *     ORBIT        v            CDF        1/|G| the number of v <= threshold; NaN if there is one in v
  * LINEAR is s <w_k, m> with the orbit mean m[f, a, q] = 1/|G| sum_g z[f, g^-1 a, g^-1 q].
  * Backward: c[k, g] = the derivative by <w_k, g z>, then
  *     diff_z[f, a, q] = sum_{k,g} c[k, g] w_k[f, g a, g q]
@@ -18,19 +19,31 @@
 
 /* ---- the reduction over the orbit, which all implementations share ------------------------- */
 
-static void reduce(equinv_projection_kind kind, const double *v, int32_t order, eqi_item *room,
-                   double *dst, int32_t *element)
+static double share_below(const double *v, int32_t order, double threshold)
 {
+    int32_t count = 0;
+    for (int32_t g = 0; g < order; g++) {
+        if (v[g] != v[g])
+            return v[g];
+        count += v[g] <= threshold;
+    }
+    return (double)count / order;
+}
+
+static void reduce(const equinv_projection *p, const double *v, eqi_item *room, double *dst,
+                   int32_t *element)
+{
+    const equinv_projection_kind kind = p->desc.kind;
+    const int32_t order = p->order;
     switch (kind) {
-    case EQUINV_PROJECT_MAX: {
-        double most = v[0];
+    case EQUINV_PROJECT_MAX:
+    case EQUINV_PROJECT_MIN: {
+        const double sign = kind == EQUINV_PROJECT_MAX ? 1 : -1;
         int32_t at = 0;
         for (int32_t g = 1; g < order; g++)
-            if (eqi_orbit_exceeds(v[g], most)) {
-                most = v[g];
+            if (eqi_orbit_exceeds(sign * v[g], sign * v[at]))
                 at = g;
-            }
-        dst[0] = most;
+        dst[0] = v[at];
         element[0] = at;
         return;
     }
@@ -38,10 +51,15 @@ static void reduce(equinv_projection_kind kind, const double *v, int32_t order, 
         for (int32_t g = 0; g < order; g++)
             room[g] = (eqi_item){v[g], g};
         eqi_sort(room, order, room + order);
-        for (int32_t g = 0; g < order; g++) {
-            dst[g] = room[g].value;
-            element[g] = room[g].index;
+        for (int64_t i = 0; i < p->outputs; i++) {
+            const eqi_item *const at = room + (p->desc.ranks ? p->desc.ranks[i] : i);
+            dst[i] = at->value;
+            element[i] = at->index;
         }
+        return;
+    case EQUINV_PROJECT_CDF:
+        for (int64_t i = 0; i < p->outputs; i++)
+            dst[i] = share_below(v, order, p->desc.thresholds[i]);
         return;
     case EQUINV_PROJECT_ORBIT:
         for (int32_t g = 0; g < order; g++)
@@ -55,37 +73,34 @@ static void reduce(equinv_projection_kind kind, const double *v, int32_t order, 
     dst[0] = sum / order;
 }
 
-static void reduce_backward(equinv_projection_kind kind, const double *diff_dst,
-                            const int32_t *element, const double *v, int32_t order, double *c)
+static void reduce_backward(const equinv_projection *p, const double *diff_dst,
+                            const int32_t *element, const double *v, double *c)
 {
+    const equinv_projection_kind kind = p->desc.kind;
+    const int32_t order = p->order;
     const double d = diff_dst[0], mean = d / order;
     for (int32_t g = 0; g < order; g++)
         switch (eqi_projection_saved_kind(kind)) {
         case EQI_SAVED_INDEX: c[g] = 0; break;
         case EQI_SAVED_VALUE: c[g] = eqi_orbit_slope(kind, v[g], mean); break;
-        default: c[g] = kind == EQUINV_PROJECT_ORBIT ? diff_dst[g] : mean; break;
+        default:
+            c[g] = kind == EQUINV_PROJECT_ORBIT ? diff_dst[g]
+                   : kind == EQUINV_PROJECT_CDF ? 0
+                                                : mean;
+            break;
         }
-    if (kind == EQUINV_PROJECT_MAX && element[0] >= 0 && element[0] < order)
-        c[element[0]] = d;
-    if (kind == EQUINV_PROJECT_SORTED)
-        for (int32_t place = 0; place < order; place++)
-            if (element[place] >= 0 && element[place] < order)
-                c[element[place]] = diff_dst[place];
-}
-
-static int64_t outputs_of(const equinv_projection *p)
-{
-    return p->desc.kind == EQUINV_PROJECT_SORTED || p->desc.kind == EQUINV_PROJECT_ORBIT ? p->order
-                                                                                         : 1;
+    for (int64_t place = 0; element && place < p->outputs; place++)
+        if (element[place] >= 0 && element[place] < order)
+            c[element[place]] = diff_dst[place];
 }
 
 void eqi_orbit_reduce(const equinv_projection *p, const eqi_projection_call *call, int64_t b,
                       int64_t k, const double *v, eqi_item *room, double *out)
 {
-    const int64_t outputs = outputs_of(p), at = b * p->k + k;
+    const int64_t outputs = p->outputs, at = b * p->k + k;
     const eqi_saved_kind saved = eqi_projection_saved_kind(p->desc.kind);
     int32_t *const element = (int32_t *)(out + outputs);
-    reduce(p->desc.kind, v, p->order, room, out, element);
+    reduce(p, v, room, out, element);
     for (int64_t i = 0; i < outputs; i++)
         eqi_store(&call->dst,
                   b * call->dst.strides[0] + k * call->dst.strides[1] +
@@ -106,7 +121,7 @@ void eqi_orbit_reduce(const equinv_projection *p, const eqi_projection_call *cal
 void eqi_orbit_reduce_backward(const equinv_projection *p, const eqi_projection_call *call,
                                int64_t b, int64_t k, double *v, double *out, double *c)
 {
-    const int64_t outputs = outputs_of(p), at = b * p->k + k;
+    const int64_t outputs = p->outputs, at = b * p->k + k;
     const eqi_saved_kind saved = eqi_projection_saved_kind(p->desc.kind);
     for (int64_t i = 0; i < outputs; i++)
         out[i] = eqi_load(&call->dst, b * call->dst.strides[0] + k * call->dst.strides[1] +
@@ -118,7 +133,7 @@ void eqi_orbit_reduce_backward(const equinv_projection *p, const eqi_projection_
     }
     const int32_t *const element =
         saved == EQI_SAVED_INDEX ? (const int32_t *)call->saved + at * outputs : NULL;
-    reduce_backward(p->desc.kind, out, element, v, p->order, c);
+    reduce_backward(p, out, element, v, c);
     for (int32_t g = 0; g < p->order; g++)
         c[g] *= p->scale;
 }
@@ -326,7 +341,8 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
             return false;
         bytes = bytes > items ? bytes : items;
     } else {
-        const size_t reduction = order * (3 * sizeof(double) + 2 * sizeof(eqi_item));
+        const size_t reduction =
+            (order + (size_t)eqi_orbit_numbers(p)) * sizeof(double) + 2 * order * sizeof(eqi_item);
         if (__builtin_mul_overflow((size_t)p->k, order * sizeof(double), &bytes) ||
             __builtin_add_overflow(bytes, reduction + 3 * EQI_ALIGNMENT, &bytes))
             return false;
@@ -349,7 +365,7 @@ static void forward_rows(const void *arg, int64_t first, int64_t count, void *sl
         } else {
             char *rest = slice;
             double *const v = eqi_take(&rest, (size_t)p->order * sizeof *v);
-            double *const out = eqi_take(&rest, 2 * (size_t)p->order * sizeof *out);
+            double *const out = eqi_take(&rest, (size_t)eqi_orbit_numbers(p) * sizeof *out);
             for (int64_t k = 0; k < p->k; k++) {
                 for (int32_t g = 0; g < p->order; g++)
                     v[g] = inner(p, &j->call->src, b, k, g) * p->scale;
@@ -371,7 +387,7 @@ static void backward_rows(const void *arg, int64_t first, int64_t count, void *s
         } else {
             char *rest = slice;
             double *const v = eqi_take(&rest, (size_t)p->order * sizeof *v);
-            double *const out = eqi_take(&rest, 2 * (size_t)p->order * sizeof *out);
+            double *const out = eqi_take(&rest, (size_t)eqi_orbit_numbers(p) * sizeof *out);
             double *const c = (double *)rest;
             for (int64_t k = 0; k < p->k; k++)
                 eqi_orbit_reduce_backward(p, j->call, b, k, v, out, c + k * p->order);

@@ -1295,7 +1295,10 @@ typedef enum equinv_projection_kind {
     EQUINV_PROJECT_SORTED = 7, /* <w_k, g z> ascending over g  [B, k, |G|], coorbit embedding */
     EQUINV_PROJECT_ORBIT = 8,  /* <w_k, g z> for every g       [B, k, |G|], not invariant */
     EQUINV_PROJECT_SORT = 9,   /* S: every channel sorted over rows    as input [B, n, c] */
-    EQUINV_PROJECT_PROJECT_SORT = 10 /* S: <w_k, row> sorted over rows      [B, k, n] */
+    EQUINV_PROJECT_PROJECT_SORT = 10, /* S: <w_k, row> sorted over rows      [B, k, n] */
+    EQUINV_PROJECT_MIN = 11,          /* min_g <w_k, g z>             [B, k] */
+    EQUINV_PROJECT_MOMENT3 = 12,      /* mean_g <w_k, g z>^3          [B, k], raw third moment */
+    EQUINV_PROJECT_CDF = 13           /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
 } equinv_projection_kind;
 
 typedef struct equinv_projection_desc {
@@ -1316,13 +1319,19 @@ typedef struct equinv_projection_desc {
         *user_templates; /* USER: [k, fields, |G|, height, width] or [k, channels]; copied */
     double fill;         /* S with a mask: what stands at the end for absent rows */
     const char *impl;
+    const double *thresholds; /* CDF: in any order, none NaN; copied */
+    int64_t threshold_count;  /* CDF: 1 .. EQUINV_THRESHOLDS_MAX */
+    const int32_t *ranks;     /* SORTED: the places of the sorted orbit that are wanted, ascending, */
+    int64_t rank_count;       /* 0 the smallest; copied. dst is [B, k, rank_count]. NULL, 0: all */
 } equinv_projection_desc;
+
+#define EQUINV_THRESHOLDS_MAX 4096
 
 #define EQUINV_PROJECTION_DESC_INIT                                                                \
     {                                                                                              \
         sizeof(equinv_projection_desc), EQUINV_PROJECT_LINEAR, {EQUINV_GROUP_CYCLIC, 4},           \
             EQUINV_F32, 0, 1, 1, 0, 0, 64, 0, EQUINV_TEMPLATE_GAUSSIAN, false, false, NULL,        \
-            (double)INFINITY, NULL                                                                 \
+            (double)INFINITY, NULL, NULL, 0, NULL, 0                                               \
     }
 
 typedef struct equinv_projection equinv_projection;
@@ -1366,10 +1375,10 @@ EQUINV_API const char *equinv_projection_impl_name(const equinv_projection *proj
 EQUINV_API size_t equinv_projection_scratch_size(const equinv_projection *projection);
 
 /*
- * Bytes of the buffer that forward fills for backward. MAX: I32 [batch, k], the element that
- * attains the maximum (lowest index on ties). SORTED: I32 [batch, k, |G|], the element at each
- * place. SORT: I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place (-1
- * where no row is left). LINEAR, MEAN, ORBIT: 0. Other kinds: the orbit's inner products, [batch,
+ * Bytes of the buffer that forward fills for backward. MAX, MIN: I32 [batch, k], the element that
+ * attains the extreme (lowest index on ties). SORTED: I32 [batch, k, |G| or rank_count], the element
+ * at each place. SORT: I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place (-1
+ * where no row is left). LINEAR, MEAN, ORBIT, CDF: 0. Other kinds: the orbit's inner products, [batch,
  * k, |G|] in the projection's dtype. -1 only for a negative or overflowing batch.
  */
 EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *projection, int64_t batch);
@@ -1384,6 +1393,7 @@ EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *project
  * dst    equinv_projection_output_shape; SORT of one channel also [B, n]
  * saved  equinv_projection_saved_size bytes, or NULL, 0 if no backward follows
  * order  -0 and +0 sort as equal (the lower index first), NaN after +inf and before the fill values
+ * NaN    in an orbit makes NaN of its codes, but for SORTED and ORBIT, which show where it is
  * An infinity in a latent makes its codes infinite or NaN, depending on the implementation.
  */
 EQUINV_API equinv_status equinv_project_forward(const equinv_projection *projection,
@@ -1393,8 +1403,8 @@ EQUINV_API equinv_status equinv_project_forward(const equinv_projection *project
                                                 size_t scratch_size);
 
 /*
- * diff_src from diff_dst. Subgradients: MAX and the sorting kinds follow the elements or rows that
- * forward saved; MEAN_ABS and MEAN_RELU are 0 at their kinks. Gradient entries of absent rows are
+ * diff_src from diff_dst. Subgradients: MAX, MIN and the sorting kinds follow the elements or rows that
+ * forward saved; MEAN_ABS and MEAN_RELU are 0 at their kinks. CDF moves in steps: its gradient is 0. Gradient entries of absent rows are
  * ignored and theirs are 0. saved as forward left it.
  */
 EQUINV_API equinv_status equinv_project_backward(const equinv_projection *projection,

@@ -32,12 +32,13 @@ extern const eqi_projection_implementation eqi_ref_projection, eqi_gemm_projecti
 
 struct equinv_projection {
     equinv_context *ctx;
-    equinv_projection_desc desc; /* user_templates and impl are NULL */
+    equinv_projection_desc desc; /* user_templates and impl are NULL; lists are copies */
     bool symmetric;              /* S: SORT, PROJECT_SORT */
     int32_t order;               /* |G|; 1 for S */
     int64_t dimension;           /* numbers per latent */
     int64_t rank;                /* orbits of coordinates; 0 for S */
     int64_t k;                   /* templates; SORT: 0 */
+    int64_t outputs;             /* numbers that an orbit becomes; 1 for S */
     double scale;                /* of inner products: 1 or 1 / sqrt(k) */
     equinv_tensor templates;     /* row-major; data NULL for SORT */
     const eqi_projection_implementation *implementation;
@@ -63,6 +64,7 @@ EQI_INLINE double eqi_orbit_term(equinv_projection_kind kind, double x)
     case EQUINV_PROJECT_MEAN_RELU: return x <= 0 ? 0 : x;
     case EQUINV_PROJECT_MEAN_ABS: return x < 0 ? -x : x;
     case EQUINV_PROJECT_MEAN_SQUARE: return x * x;
+    case EQUINV_PROJECT_MOMENT3: return x * x * x;
     default: return x;
     }
 }
@@ -73,6 +75,7 @@ EQI_INLINE double eqi_orbit_slope(equinv_projection_kind kind, double x, double 
     case EQUINV_PROJECT_MEAN_RELU: return x > 0 ? mean : 0;
     case EQUINV_PROJECT_MEAN_ABS: return x > 0 ? mean : x < 0 ? -mean : 0;
     case EQUINV_PROJECT_MEAN_SQUARE: return 2 * mean * x;
+    case EQUINV_PROJECT_MOMENT3: return 3 * mean * x * x;
     default: return mean;
     }
 }
@@ -86,9 +89,14 @@ equinv_status eqi_projection_latents(const equinv_projection *p, const equinv_te
 
 /*
  * The reduction over the orbit, the same for every implementation. v holds the |G| inner products of
- * row b and template k; `out` and `room` have space for 2 |G| doubles and 2 |G| items. The first
+ * row b and template k; `room` has space for 2 |G| items, `out` for eqi_orbit_numbers doubles. The first
  * stores into dst and saved; the second gives the derivatives by the unscaled inner products.
  */
+EQI_INLINE int64_t eqi_orbit_numbers(const equinv_projection *p)
+{
+    return 2 * (p->outputs > p->order ? p->outputs : p->order);
+}
+
 void eqi_orbit_reduce(const equinv_projection *p, const eqi_projection_call *call, int64_t b,
                       int64_t k, const double *v, eqi_item *room, double *out);
 void eqi_orbit_reduce_backward(const equinv_projection *p, const eqi_projection_call *call,

@@ -14,6 +14,8 @@ static void answers_free(equinv_context *ctx, answers *a)
     equinv_tensor_destroy(ctx, &a->diff);
 }
 
+enum { CUDA_KINDS = 8 }; /* the first of orbit_kinds; the plugin declines the others */
+
 /* What a call is given: latents, the gradient of codes, and what diff_src holds before. */
 typedef struct inputs {
     equinv_tensor z, diff_codes, diff;
@@ -160,7 +162,7 @@ START_TEST(many_group_orders)
         for (int dihedral = 0; dihedral < 2; dihedral++) {
             const group_case c = {dihedral ? equinv_dihedral(n[i]) : equinv_cyclic(n[i]), 1, 1};
             compare_random(&s,
-                           desc_of(orbit_kinds[(2 * i + dihedral) % ORBIT_KINDS], c,
+                           desc_of(orbit_kinds[(2 * i + dihedral) % CUDA_KINDS], c,
                                    i % 2 ? EQUINV_F32 : EQUINV_F64, 1, 3, rng_next(&s.r)),
                            2, i % 4 == 0);
         }
@@ -402,6 +404,24 @@ START_TEST(fields_that_are_too_large_are_declined)
 }
 END_TEST
 
+START_TEST(what_is_missing_is_declined)
+{
+    static const int32_t rank = 0;
+    equinv_context *const ctx = cuda_context_new();
+    equinv_projection *p = NULL;
+    for (int kind = CUDA_KINDS; kind < ORBIT_KINDS; kind++) {
+        const equinv_projection_desc d =
+            desc_of(orbit_kinds[kind], group_cases[3], EQUINV_F32, 2, 3, 1);
+        FAILS(EQUINV_ERR_UNSUPPORTED, "on the CPU only", equinv_projection_create(ctx, &d, &p));
+    }
+    equinv_projection_desc d = desc_of(EQUINV_PROJECT_SORTED, group_cases[3], EQUINV_F32, 2, 3, 1);
+    d.ranks = &rank;
+    d.rank_count = 1;
+    FAILS(EQUINV_ERR_UNSUPPORTED, "on the CPU only", equinv_projection_create(ctx, &d, &p));
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 /*
  * The leak checker (GCC 12) crashes when it looks through thread-local memory in a child that Check forks
  * after some sixty tests. Nothing here keeps its only pointer to memory there.
@@ -415,17 +435,18 @@ const char *__lsan_default_options(void)
 int main(void)
 {
     const test_entry tests[] = {
-        {equals_ref_on_random_shapes, ORBIT_KINDS},
+        {equals_ref_on_random_shapes, CUDA_KINDS},
         {many_group_orders, 1},
-        {orbits_larger_than_a_tile, ORBIT_KINDS},
+        {orbits_larger_than_a_tile, CUDA_KINDS},
         {shapes_of_several_tiles, 2},
-        {ties_go_to_the_lowest_element, ORBIT_KINDS},
-        {nan_and_infinity_stay_in_their_row, ORBIT_KINDS},
-        {a_row_has_the_same_bits_in_every_batch, ORBIT_KINDS},
-        {invariant, ORBIT_KINDS},
-        {empty_batches_and_other_templates, ORBIT_KINDS},
+        {ties_go_to_the_lowest_element, CUDA_KINDS},
+        {nan_and_infinity_stay_in_their_row, CUDA_KINDS},
+        {a_row_has_the_same_bits_in_every_batch, CUDA_KINDS},
+        {invariant, CUDA_KINDS},
+        {empty_batches_and_other_templates, CUDA_KINDS},
         {callers_scratch_is_not_exceeded, 1},
         {fields_that_are_too_large_are_declined, 1},
+        {what_is_missing_is_declined, 1},
     };
     return run_cuda_tests("cuda/projection", tests, sizeof tests / sizeof *tests);
 }

@@ -86,6 +86,8 @@ static const struct {
     {"mean_abs", EQUINV_PROJECT_MEAN_ABS, NULL},
     {"mean_square", EQUINV_PROJECT_MEAN_SQUARE, NULL},
     {"sorted", EQUINV_PROJECT_SORTED, NULL},
+    {"moment3", EQUINV_PROJECT_MOMENT3, NULL},
+    {"cdf", EQUINV_PROJECT_CDF, NULL},
 };
 
 void run_projection(golden_case *c)
@@ -111,6 +113,13 @@ void run_projection(golden_case *c)
             desc.templates = EQUINV_TEMPLATE_USER;
             desc.user_templates = &templates;
             desc.k = templates.shape[0];
+            desc.thresholds = NULL, desc.threshold_count = 0;
+            if (desc.kind == EQUINV_PROJECT_CDF) {
+                want_axes(c, "cdf_thresholds", 1);
+                const equinv_tensor thresholds = want_as(c, "cdf_thresholds", EQUINV_F64);
+                desc.thresholds = thresholds.data;
+                desc.threshold_count = thresholds.shape[0];
+            }
             run_projection_kind(c, &desc, kinds[i].array, kinds[i].argument, &z, NULL);
         }
         if (has_array(c, "argmax") && !has_array(c, "max"))

@@ -175,7 +175,8 @@ START_TEST(gradients_equal_finite_differences)
         OK(equinv_project_backward(p, &weights, NULL, saved.data, size_of(&saved), &gradient, NULL,
                                    0));
         /* Inner products of random data stay further than the step from every kink. */
-        const double step = kind == EQUINV_PROJECT_MEAN_SQUARE ? 1e-4 : 1e-6;
+        const bool curved = kind == EQUINV_PROJECT_MEAN_SQUARE || kind == EQUINV_PROJECT_MOMENT3;
+        const double step = kind == EQUINV_PROJECT_MOMENT3 ? 1e-5 : curved ? 1e-4 : 1e-6;
         for (int64_t i = 0; i < equinv_tensor_count(&z); i++) {
             const double at = tensor_get(&z, i);
             tensor_set(&z, i, at + step);
@@ -319,6 +320,120 @@ START_TEST(ties_go_to_the_lowest_element)
 }
 END_TEST
 
+START_TEST(smallest_takes_the_lowest_element_and_nan)
+{
+    equinv_context *ctx = context_new();
+    equinv_projection *min =
+        reading(ctx, EQUINV_PROJECT_MIN, equinv_cyclic(5), implementations[_i]);
+    /* z[g^-1] for g = 0 .. 4 is z[0], z[4], z[3], z[2], z[1]. */
+    static const double rows[4][5] = {
+        {3, 3, 3, 3, 3}, {1, 0.5, 2, 0.5, 1}, {1, -0.0, 0.0, -0.0, 2}, {(double)NAN, 0, 0, 0, 0}};
+    static const int32_t argmin[4] = {0, 2, 2, 0};
+    static const double least[4] = {3, 0.5, 0, (double)NAN};
+    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 4, 1, 5);
+    for (int64_t i = 0; i < 20; i++)
+        tensor_set(&z, i, rows[i / 5][i % 5]);
+    equinv_tensor codes = tensor_new(ctx, EQUINV_F32, 2, 4, 1);
+    _Alignas(64) int32_t element[4];
+    OK(equinv_project_forward(min, &z, NULL, &codes, element, sizeof element, NULL, 0));
+    for (int b = 0; b < 4; b++) {
+        const double v = tensor_get(&codes, b);
+        ck_assert_int_eq(element[b], argmin[b]);
+        ck_assert(v == least[b] || (isnan(v) && isnan(least[b])));
+    }
+    equinv_tensor_destroy(ctx, &z);
+    equinv_tensor_destroy(ctx, &codes);
+    equinv_projection_destroy(min);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(thresholds_count_what_equals_them)
+{
+    equinv_context *ctx = context_new();
+    static const double thresholds[] = {2, -3, -(double)INFINITY, 1.9999999, 2e300, -0.0};
+    static const double expected[] = {0.75, 0.25, 0, 0.5, 1, 0.5};
+    equinv_projection_desc d =
+        desc_of(EQUINV_PROJECT_CDF, (group_case){equinv_cyclic(4), 1, 1}, EQUINV_F32, 1, 1, 0);
+    equinv_tensor w = tensor_new(ctx, EQUINV_F32, 5, 1, 1, 4, 1, 1);
+    tensor_set(&w, 0, 1);
+    d.templates = EQUINV_TEMPLATE_USER;
+    d.user_templates = &w;
+    d.thresholds = thresholds;
+    d.threshold_count = 6;
+    d.impl = implementations[_i];
+    equinv_projection *p = create(ctx, &d);
+    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 1, 1, 4), codes = codes_of(ctx, p, d.dtype, 1);
+    static const double orbit[4] = {5, 2, -3, 0};
+    for (int i = 0; i < 4; i++)
+        tensor_set(&z, i, orbit[i]);
+    OK(equinv_project_forward(p, &z, NULL, &codes, NULL, 0, NULL, 0));
+    for (int t = 0; t < 6; t++)
+        ck_assert_msg(tensor_get(&codes, t) == expected[t], "threshold %d: %g", t,
+                      tensor_get(&codes, t));
+    equinv_tensor_destroy(ctx, &w);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_tensor_destroy(ctx, &codes);
+    equinv_projection_destroy(p);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* Places 0, 2, |G| - 1 of what all places have: codes, elements, and the gradient of their sum. */
+START_TEST(chosen_ranks_are_places_of_all)
+{
+    rng r = {UINT64_C(710) + (uint64_t)_i};
+    equinv_context *ctx = context_new();
+    for (int trial = 0; trial < 2 * GROUP_CASES; trial++) {
+        equinv_projection_desc d =
+            desc_of(EQUINV_PROJECT_SORTED, group_cases[trial % GROUP_CASES],
+                    trial % 2 ? EQUINV_F32 : EQUINV_F64, 2, rng_range(&r, 1, 9), rng_next(&r));
+        const int32_t order = order_of(d.group);
+        int32_t ranks[3] = {0, 2, order - 1};
+        d.impl = implementations[_i];
+        equinv_projection *all = create(ctx, &d), *some;
+        d.ranks = ranks;
+        d.rank_count = order > 3 ? 3 : 1;
+        some = create(ctx, &d);
+        const int64_t count = d.rank_count;
+        memset(ranks, 255, sizeof ranks); /* it has its own */
+        ranks[0] = 0, ranks[1] = 2, ranks[2] = order - 1;
+        equinv_tensor z = latents_of(ctx, &r, &d, 3),
+                      diff[2] = {tensor_like(ctx, &z), tensor_like(ctx, &z)};
+        equinv_tensor whole = codes_of(ctx, all, d.dtype, 3), whole_saved = saved_of(ctx, all, 3);
+        equinv_tensor part = codes_of(ctx, some, d.dtype, 3), saved = saved_of(ctx, some, 3);
+        equinv_tensor plain = project(ctx, some, &z, NULL);
+        OK(equinv_project_forward(all, &z, NULL, &whole, whole_saved.data, size_of(&whole_saved),
+                                  NULL, 0));
+        OK(equinv_project_forward(some, &z, NULL, &part, saved.data, size_of(&saved), NULL, 0));
+        ASSERT_SAME(&part, &plain);
+        ck_assert_int_eq(part.shape[2], count);
+        for (int64_t i = 0; i < equinv_tensor_count(&part); i++) {
+            const int64_t at = i / count * order + ranks[i % count];
+            ck_assert(tensor_get(&part, i) == tensor_get(&whole, at));
+            ck_assert(((int32_t *)saved.data)[i] == ((int32_t *)whole_saved.data)[at]);
+        }
+        tensor_fill_random(&r, &part);
+        for (int64_t i = 0; i < equinv_tensor_count(&whole); i++)
+            tensor_set(&whole, i, 0);
+        for (int64_t i = 0; i < equinv_tensor_count(&part); i++)
+            tensor_set(&whole, i / count * order + ranks[i % count], tensor_get(&part, i));
+        OK(equinv_project_backward(all, &whole, NULL, whole_saved.data, size_of(&whole_saved),
+                                   &diff[0], NULL, 0));
+        OK(equinv_project_backward(some, &part, NULL, saved.data, size_of(&saved), &diff[1], NULL,
+                                   0));
+        ASSERT_SAME(&diff[0], &diff[1]);
+        equinv_tensor *const owned[] = {&z,    &diff[0], &diff[1],     &whole,
+                                        &part, &saved,   &whole_saved, &plain};
+        for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+            equinv_tensor_destroy(ctx, owned[i]);
+        equinv_projection_destroy(all);
+        equinv_projection_destroy(some);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(no_gradient_at_kinks)
 {
     equinv_context *ctx = context_new();
@@ -415,7 +530,8 @@ START_TEST(nan_and_infinity_stay_in_their_row)
             if (row == 1)
                 ck_assert(isnan(tensor_get(&codes, i)));
             else if (row == 3)
-                ck_assert(!isfinite(tensor_get(&codes, i)) || kind == 3);
+                ck_assert(!isfinite(tensor_get(&codes, i)) || d.kind == EQUINV_PROJECT_MEAN_RELU ||
+                          d.kind == EQUINV_PROJECT_CDF);
             else
                 ck_assert(tensor_get(&codes, i) == tensor_get(&clean, i));
         }
@@ -803,6 +919,9 @@ int main(void)
         {backward_of_linear_kinds_is_the_adjoint, 2},
         {accumulate_adds_to_the_gradient, 2},
         {ties_go_to_the_lowest_element, 2},
+        {smallest_takes_the_lowest_element_and_nan, 2},
+        {thresholds_count_what_equals_them, 2},
+        {chosen_ranks_are_places_of_all, 2},
         {no_gradient_at_kinks, 4},
         {nan_wins_in_max, 2},
         {nan_sorts_last, 2},

@@ -40,7 +40,32 @@ START_TEST(create_refuses)
     const int64_t large = INT64_C(1) << 40;
     REFUSED(ARG, "struct_size", good, d.struct_size = 8);
     REFUSED(ARG, "kind is 0", good, d.kind = (equinv_projection_kind)0);
-    REFUSED(ARG, "kind is 11", good, d.kind = (equinv_projection_kind)11);
+    REFUSED(ARG, "kind is 14", good, d.kind = (equinv_projection_kind)14);
+    static const double thresholds[] = {0, 1, (double)NAN};
+    static const int32_t ranks[] = {0, 3, 3, 4, -1};
+    REFUSED(ARG, "thresholds is NULL", good, (d.kind = EQUINV_PROJECT_CDF, d.threshold_count = 2));
+    REFUSED(ARG, "thresholds is given", good, d.thresholds = thresholds);
+    REFUSED(ARG, "thresholds is given", good_rows, d.thresholds = thresholds);
+    REFUSED(ARG, "threshold_count is 1, expected 0", good, d.threshold_count = 1);
+    REFUSED(ARG, "threshold_count is 0, expected 1 to 4096", good,
+            (d.kind = EQUINV_PROJECT_CDF, d.thresholds = thresholds));
+    REFUSED(ARG, "threshold_count is 4097", good,
+            (d.kind = EQUINV_PROJECT_CDF, d.thresholds = thresholds, d.threshold_count = 4097));
+    REFUSED(ARG, "NaN at place 2", good,
+            (d.kind = EQUINV_PROJECT_CDF, d.thresholds = thresholds, d.threshold_count = 3));
+    REFUSED(ARG, "ranks is given", good, (d.ranks = ranks, d.rank_count = 1));
+    REFUSED(ARG, "ranks is given", good_rows, (d.ranks = ranks, d.rank_count = 1));
+    REFUSED(ARG, "rank_count is 1, expected no ranks", good, d.rank_count = 1);
+    REFUSED(ARG, "rank_count is 0, expected 1 to", good,
+            (d.kind = EQUINV_PROJECT_SORTED, d.ranks = ranks));
+    REFUSED(ARG, "rank_count is 5", good,
+            (d.kind = EQUINV_PROJECT_SORTED, d.ranks = ranks, d.rank_count = 5));
+    REFUSED(ARG, "3 at place 2", good,
+            (d.kind = EQUINV_PROJECT_SORTED, d.ranks = ranks, d.rank_count = 3));
+    REFUSED(ARG, "4 at place 0", good,
+            (d.kind = EQUINV_PROJECT_SORTED, d.ranks = ranks + 3, d.rank_count = 1));
+    REFUSED(ARG, "-1 at place 0", good,
+            (d.kind = EQUINV_PROJECT_SORTED, d.ranks = ranks + 4, d.rank_count = 1));
     REFUSED(ARG, "kind is -1", good, d.kind = (equinv_projection_kind)-1);
     REFUSED(ARG, "C0", good, d.group.n = 0);
     REFUSED(ARG, "C1025", good, d.group.n = 1025);
@@ -128,16 +153,23 @@ START_TEST(questions)
         {EQUINV_PROJECT_ORBIT, 3, {3, 5, 4}, 0},
         {EQUINV_PROJECT_SORT, 3, {3, 4, 3}, 144},
         {EQUINV_PROJECT_PROJECT_SORT, 3, {3, 5, 4}, 240},
+        {EQUINV_PROJECT_MIN, 2, {3, 5, 0}, 60},
+        {EQUINV_PROJECT_MOMENT3, 2, {3, 5, 0}, 240},
+        {EQUINV_PROJECT_CDF, 3, {3, 5, 2}, 0},
     };
+    static const double thresholds[] = {0, 1};
     equinv_context *ctx = context_new();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const bool rows = cases[i].kind >= EQUINV_PROJECT_SORT;
+        const bool rows =
+            cases[i].kind == EQUINV_PROJECT_SORT || cases[i].kind == EQUINV_PROJECT_PROJECT_SORT;
         equinv_projection_desc d = rows ? good_rows() : good();
         equinv_projection *p;
         int32_t ndim;
         int64_t shape[3] = {0}, rank = -1;
         equinv_tensor templates;
         d.kind = cases[i].kind;
+        if (d.kind == EQUINV_PROJECT_CDF)
+            d.thresholds = thresholds, d.threshold_count = 2;
         OK(equinv_projection_create(ctx, &d, &p));
         OK(equinv_projection_output_shape(p, 3, &ndim, shape));
         ck_assert(ndim == cases[i].ndim && memcmp(shape, cases[i].shape, sizeof shape) == 0);

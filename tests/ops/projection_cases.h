@@ -28,8 +28,13 @@ enum { GROUP_CASES = sizeof group_cases / sizeof *group_cases };
 static const equinv_projection_kind orbit_kinds[] = {
     EQUINV_PROJECT_LINEAR,    EQUINV_PROJECT_MAX,      EQUINV_PROJECT_MEAN,
     EQUINV_PROJECT_MEAN_RELU, EQUINV_PROJECT_MEAN_ABS, EQUINV_PROJECT_MEAN_SQUARE,
-    EQUINV_PROJECT_SORTED,    EQUINV_PROJECT_ORBIT,
+    EQUINV_PROJECT_SORTED,    EQUINV_PROJECT_ORBIT,    EQUINV_PROJECT_MIN,
+    EQUINV_PROJECT_MOMENT3,   EQUINV_PROJECT_CDF,
 };
+
+/* What CDF counts. */
+static const double some_thresholds[] = {0.3, -0.7, (double)INFINITY, 1.9, -0.1};
+enum { SOME_THRESHOLDS = sizeof some_thresholds / sizeof *some_thresholds };
 enum { ORBIT_KINDS = sizeof orbit_kinds / sizeof *orbit_kinds };
 
 static const char *const implementations[] = {"ref", "gemm", "gfourier"};
@@ -55,6 +60,10 @@ static inline equinv_projection_desc desc_of(equinv_projection_kind kind, group_
     d.width = c.width;
     d.k = k;
     d.seed = seed;
+    if (kind == EQUINV_PROJECT_CDF) {
+        d.thresholds = some_thresholds;
+        d.threshold_count = SOME_THRESHOLDS;
+    }
     return d;
 }
 
@@ -145,13 +154,16 @@ static inline int ascending(const void *a, const void *b)
 }
 
 /* What a kind makes of an orbit of numbers. */
-static inline void reduce_orbit(equinv_projection_kind kind, const double *v, int32_t order,
+static inline void reduce_orbit(const equinv_projection_desc *d, const double *v, int32_t order,
                                 double *out)
 {
-    double sum = 0, largest = v[0];
+    const equinv_projection_kind kind = d->kind;
+    double sum = 0, largest = v[0], least = v[0];
     for (int32_t g = 0; g < order; g++) {
         largest = fmax(largest, v[g]);
+        least = fmin(least, v[g]);
         switch (kind) {
+        case EQUINV_PROJECT_MOMENT3: sum += pow(v[g], 3); break;
         case EQUINV_PROJECT_MEAN_RELU: sum += fmax(0, v[g]); break;
         case EQUINV_PROJECT_MEAN_ABS: sum += fabs(v[g]); break;
         case EQUINV_PROJECT_MEAN_SQUARE: sum += v[g] * v[g]; break;
@@ -159,11 +171,23 @@ static inline void reduce_orbit(equinv_projection_kind kind, const double *v, in
         }
     }
     if (kind == EQUINV_PROJECT_SORTED || kind == EQUINV_PROJECT_ORBIT) {
-        memcpy(out, v, (size_t)order * sizeof *v);
+        double all[2 * EQUINV_GROUP_MAX_N];
+        memcpy(all, v, (size_t)order * sizeof *v);
         if (kind == EQUINV_PROJECT_SORTED)
-            qsort(out, (size_t)order, sizeof *out, ascending);
+            qsort(all, (size_t)order, sizeof *all, ascending);
+        for (int64_t i = 0; i < (d->ranks ? d->rank_count : order); i++)
+            out[i] = all[d->ranks ? d->ranks[i] : i];
+    } else if (kind == EQUINV_PROJECT_CDF) {
+        for (int64_t t = 0; t < d->threshold_count; t++) {
+            int32_t count = 0;
+            for (int32_t g = 0; g < order; g++)
+                count += v[g] <= d->thresholds[t];
+            out[t] = (double)count / order;
+        }
     } else {
-        out[0] = kind == EQUINV_PROJECT_MAX ? largest : sum / order;
+        out[0] = kind == EQUINV_PROJECT_MAX   ? largest
+                 : kind == EQUINV_PROJECT_MIN ? least
+                                              : sum / order;
     }
 }
 
@@ -175,9 +199,9 @@ static inline equinv_tensor project_by_action(equinv_context *ctx, const equinv_
     const int32_t order = order_of(d->group);
     equinv_tensor orbit = orbit_by_action(ctx, p, d, z);
     equinv_tensor codes = codes_of(ctx, p, EQUINV_F64, z->shape[0]);
-    const int64_t width = codes.ndim == 3 ? order : 1;
+    const int64_t width = codes.ndim == 3 ? codes.shape[2] : 1;
     for (int64_t i = 0; i < z->shape[0] * d->k; i++)
-        reduce_orbit(d->kind, (const double *)orbit.data + i * order, order,
+        reduce_orbit(d, (const double *)orbit.data + i * order, order,
                      (double *)codes.data + i * width);
     equinv_tensor_destroy(ctx, &orbit);
     return codes;

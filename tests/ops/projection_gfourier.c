@@ -21,9 +21,10 @@ static equinv_context *context_of_level(int level)
 static const equinv_projection_kind fourier_kinds[] = {
     EQUINV_PROJECT_MAX,         EQUINV_PROJECT_MEAN_RELU, EQUINV_PROJECT_MEAN_ABS,
     EQUINV_PROJECT_MEAN_SQUARE, EQUINV_PROJECT_SORTED,    EQUINV_PROJECT_ORBIT,
+    EQUINV_PROJECT_MIN,         EQUINV_PROJECT_MOMENT3,   EQUINV_PROJECT_CDF,
     EQUINV_PROJECT_LINEAR,      EQUINV_PROJECT_MEAN,
 };
-enum { FOURIER_KINDS = sizeof fourier_kinds / sizeof *fourier_kinds, REDUCTIONS = 6 };
+enum { FOURIER_KINDS = sizeof fourier_kinds / sizeof *fourier_kinds, REDUCTIONS = 9 };
 
 /* NULL where the implementation declines: too few templates. */
 static equinv_projection *create(equinv_context *ctx, equinv_projection_desc d, const char *impl)
@@ -74,7 +75,8 @@ static bool compare(equinv_context *ctx, rng *r, equinv_projection_desc d, int64
     equinv_tensor plain = codes_of(ctx, p, d.dtype, batch);
     OK(equinv_project_forward(p, &z, NULL, &plain, own.data, size_of(&own), NULL, 0));
     ASSERT_SAME(&codes, &plain); /* whatever the strides, and whether saved is wanted */
-    if (d.kind == EQUINV_PROJECT_MAX || d.kind == EQUINV_PROJECT_SORTED) {
+    if (d.kind == EQUINV_PROJECT_MAX || d.kind == EQUINV_PROJECT_MIN ||
+        d.kind == EQUINV_PROJECT_SORTED) {
         equinv_projection_desc all = d;
         all.kind = EQUINV_PROJECT_ORBIT;
         equinv_projection *const q = create(ctx, all, "ref");
@@ -260,7 +262,10 @@ START_TEST(reductions_by_definition)
         for (int64_t i = 0; i < (int64_t)order * STEP; i++)
             kept[i] = values[i] = odd_number(&r, special);
         const int64_t element = gaps ? 2 : 1, step = many ? order * element : element;
-        const bool saved = kind == EQUINV_PROJECT_MAX && rng_range(&r, 0, 1) == 1;
+        const bool extreme = kind == EQUINV_PROJECT_MAX || kind == EQUINV_PROJECT_MIN;
+        const double sign = kind == EQUINV_PROJECT_MIN ? -1 : 1;
+        const bool saved = extreme && rng_range(&r, 0, 1) == 1;
+        const double threshold = rng_uniform(&r);
         kernels->reduce(&(eqi_orbit_codes){.kind = kind,
                                            .order = order,
                                            .count = count,
@@ -269,18 +274,24 @@ START_TEST(reductions_by_definition)
                                            .dst = dst,
                                            .dst_step = step,
                                            .dst_element = element,
+                                           .thresholds = &threshold,
+                                           .numbers = 1,
                                            .saved = saved ? elements : NULL});
         for (int64_t i = 0; i < count; i++) {
-            double v[MOST], want[MOST], most = (double)kept[i];
+            double v[MOST], want[MOST], most = sign * (double)kept[i];
             int32_t at = 0, present = 0;
-            double sum = 0;
+            double sum = 0, cubes = 1; /* fp32's error is of their size */
             for (int32_t g = 0; g < order; g++) {
                 const double x = (double)kept[g * STEP + i];
-                if (eqi_orbit_exceeds(x, most)) {
-                    most = x;
+                if (eqi_orbit_exceeds(sign * x, most)) {
+                    most = sign * x;
                     at = g;
                 }
-                sum += eqi_orbit_term(kind, x);
+                sum += kind != EQUINV_PROJECT_CDF ? eqi_orbit_term(kind, x)
+                       : x != x                   ? x
+                                                  : x <= threshold;
+                if (kind == EQUINV_PROJECT_MOMENT3)
+                    cubes += fabs(x * x * x) / order;
                 if (x == x)
                     v[present++] = x;
                 want[g] = kind == EQUINV_PROJECT_ORBIT ? x : (double)NAN;
@@ -290,11 +301,11 @@ START_TEST(reductions_by_definition)
                 memcpy(want, v, (size_t)present * sizeof *v);
             }
             if (!many)
-                want[0] = kind == EQUINV_PROJECT_MAX ? most : sum / order;
+                want[0] = extreme ? sign * most : sum / order;
             for (int32_t g = 0; g < (many ? order : 1); g++) {
                 const float got = dst[i * step + g * element];
                 ck_assert_msg(same_number(got, (float)want[g]) ||
-                                  (!many && fabsf(got - (float)want[g]) < 1e-5f),
+                                  (!many && fabs((double)got - want[g]) < 1e-5 * cubes),
                               "kind %d order %d orbit %lld of %lld element %d: %g, expected %g",
                               (int)kind, order, (long long)i, (long long)count, g, (double)got,
                               want[g]);

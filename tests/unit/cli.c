@@ -414,9 +414,10 @@ static const kind_case kinds[] = {
     {EQUINV_PROJECT_MEAN, "mean"},         {EQUINV_PROJECT_MEAN_RELU, "mean-relu"},
     {EQUINV_PROJECT_MEAN_ABS, "mean-abs"}, {EQUINV_PROJECT_MEAN_SQUARE, "mean-square"},
     {EQUINV_PROJECT_SORTED, "sorted"},     {EQUINV_PROJECT_ORBIT, "orbit"},
+    {EQUINV_PROJECT_MIN, "min"},           {EQUINV_PROJECT_MOMENT3, "moment3"},
     {EQUINV_PROJECT_SORT, "sort"},         {EQUINV_PROJECT_PROJECT_SORT, "project-sort"},
 };
-enum { KINDS = sizeof kinds / sizeof *kinds, FINITE_KINDS = 8 };
+enum { KINDS = sizeof kinds / sizeof *kinds, FINITE_KINDS = 10 };
 
 /* What the library makes of latents with a description whose shape is filled in. */
 static equinv_tensor projected(equinv_context *ctx, const equinv_projection_desc *desc,
@@ -470,6 +471,35 @@ START_TEST(project_kinds_of_finite_groups_equal_the_library)
                  "--scaled"));
     assert_file_is(ctx, at(folder, "c.npy"), &codes);
     ck_assert_int_eq(files_in(folder), 2);
+    equinv_tensor_destroy(ctx, &codes), equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_takes_lists)
+{
+    static const double thresholds[] = {-0.5, 1e-3, 2};
+    static const int32_t ranks[] = {0, 3};
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    rng r = {91};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F32, 3, 6, 2, 4), codes;
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
+    desc.fields = 2, desc.k = 3;
+    desc.kind = EQUINV_PROJECT_CDF, desc.thresholds = thresholds, desc.threshold_count = 3;
+    codes = projected(ctx, &desc, &z, NULL);
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--group", "C4", "--kind", "cdf", "-k",
+                 "3", "--thresholds", "-0.5,1e-3,2"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
+    equinv_tensor_destroy(ctx, &codes);
+    desc.thresholds = NULL, desc.threshold_count = 0;
+    desc.kind = EQUINV_PROJECT_SORTED, desc.ranks = ranks, desc.rank_count = 2;
+    codes = projected(ctx, &desc, &z, NULL);
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--group", "C4", "--kind", "sorted",
+                 "-k", "3", "--ranks", "0,3"));
+    assert_file_is(ctx, at(folder, "c.npy"), &codes);
     equinv_tensor_destroy(ctx, &codes), equinv_tensor_destroy(ctx, &z);
     equinv_context_destroy(ctx);
     folder_remove(folder);
@@ -655,7 +685,11 @@ static const struct {
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "c4"), "\"c4\""},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "Linear"),
      "--kind is \"Linear\", expected one of: linear, max, mean, mean-relu, mean-abs, "
-     "mean-square, sorted, orbit, sort, project-sort"},
+     "mean-square, sorted, orbit, min, moment3, cdf, sort, project-sort"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "cdf", "--thresholds", "1,x"),
+     "--thresholds is \"x\", expected a number"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "sorted", "--ranks", "0,1.5"),
+     "--ranks has 1.5, expected whole numbers from 0"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", "0"),
      "--k is \"0\", expected a whole number from 1 to 1099511627776"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--k", "64x"), "--k is \"64x\""},
@@ -1762,6 +1796,7 @@ int main(void)
         {info_as_json, 1},
         {project_kinds_of_finite_groups_equal_the_library, 2 * FINITE_KINDS},
         {project_accepts_every_shape_of_latents, 1},
+        {project_takes_lists, 1},
         {project_rows_under_permutations, 1},
         {project_of_an_empty_batch, 1},
         {project_in_chunks_through_files_and_pipes, 1},
