@@ -5,7 +5,7 @@
 #include "internal/rows.h"
 
 enum {
-    VECTORS = 28, /* of a row at most: sums stay in registers for so long */
+    VECTORS = 56, /* of a row at most: sums stay in registers for so long */
     PARTS = 16,
     PART_BYTES = 32 << 20 /* of all parts together */
 };

@@ -480,16 +480,19 @@ INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float
             }
         }
     }
+    /* Four columns of a row at a time, and two such groups. */
+    const int fours = columns / 4, groups = rows * fours;
+    UNROLL for (int g = 0; g + 2 <= groups; g += 2)
+    {
+        const int i = g / fours, j = 4 * (g % fours), k = (g + 1) / fours, l = 4 * ((g + 1) % fours);
+        vf32_add_sums(to + i * s->columns + j, acc[i] + j, to + k * s->columns + l, acc[k] + l);
+    }
     UNROLL for (int i = 0; i < rows; i++)
     {
-        float *const row = to + i * s->columns;
-        UNROLL for (int j = 0; j + 4 <= columns; j += 4)
+        const bool single = groups % 2 && i == rows - 1; /* the last group has no other beside it */
+        UNROLL for (int j = single ? 4 * (fours - 1) : 4 * fours; j < columns; j++)
         {
-            vf32_add_sums(row + j, acc[i] + j);
-        }
-        UNROLL for (int j = columns & ~3; j < columns; j++)
-        {
-            row[j] += vf32_sum(acc[i][j]);
+            to[i * s->columns + j] += vf32_sum(acc[i][j]);
         }
     }
 }
@@ -516,16 +519,17 @@ INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float
 
 EACH_SUM(SUM_FUNCTION)
 
+/* A block of columns stays in L1 while all rows pass. */
 static void sums(const eqi_gf_sums *s)
 {
     static void (*const sizes[])(const eqi_gf_sums *, const float *, const float *,
                                  float *) = {EACH_SUM(SUM_ADDRESS)};
     const int64_t most = s->columns < SUM_COLUMNS ? s->columns : SUM_COLUMNS;
     const int64_t fit = SUM_TILE / most < SUM_ROWS ? SUM_TILE / most : SUM_ROWS;
-    for (int64_t i = 0; i < s->rows; i += fit) {
-        const int64_t rows = s->rows - i < fit ? s->rows - i : fit;
-        for (int64_t j = 0; j < s->columns; j += SUM_COLUMNS) {
-            const int64_t columns = s->columns - j < SUM_COLUMNS ? s->columns - j : SUM_COLUMNS;
+    for (int64_t j = 0; j < s->columns; j += SUM_COLUMNS) {
+        const int64_t columns = s->columns - j < SUM_COLUMNS ? s->columns - j : SUM_COLUMNS;
+        for (int64_t i = 0; i < s->rows; i += fit) {
+            const int64_t rows = s->rows - i < fit ? s->rows - i : fit;
             sizes[6 * (columns - 1) + rows - 1](s, s->a + i * s->pitch, s->b + j * s->pitch,
                                                 s->sums + i * s->columns + j);
         }

@@ -366,14 +366,20 @@ static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
     return _mm256_blendv_ps(b, a, mask);
 }
 
-/* to[i] += the sum of all lanes of v[i], i < 4. */
-static inline void vf32_add_sums(float *to, const vf32 *v)
+static inline void vf32_add_four(float *to, const vf32 *v)
 {
     __m128 s[4];
     for (int i = 0; i < 4; i++)
         s[i] = _mm_add_ps(_mm256_castps256_ps128(v[i]), _mm256_extractf128_ps(v[i], 1));
     const __m128 all = _mm_hadd_ps(_mm_hadd_ps(s[0], s[1]), _mm_hadd_ps(s[2], s[3]));
     _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), all));
+}
+
+/* to[i] += the sum of all lanes of v[i], i < 4; the same of w for `more`. */
+static inline void vf32_add_sums(float *to, const vf32 *v, float *more, const vf32 *w)
+{
+    vf32_add_four(to, v);
+    vf32_add_four(more, w);
 }
 
 /* v, in a register: the compiler must not read it again from memory for each use. */

@@ -366,17 +366,29 @@ static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
     return _mm512_mask_blend_ps(mask, b, a);
 }
 
-/* to[i] += the sum of all lanes of v[i], i < 4. */
-static inline void vf32_add_sums(float *to, const vf32 *v)
+/* to[i] += the sum of all lanes of v[i], i < 4; the same of w for `more`. */
+static inline void vf32_add_sums(float *to, const vf32 *v, float *more, const vf32 *w)
 {
-    __m128 s[4];
-    for (int i = 0; i < 4; i++) {
-        const __m256 half =
-            _mm256_add_ps(_mm512_castps512_ps256(v[i]), _mm512_extractf32x8_ps(v[i], 1));
-        s[i] = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+    __m512 s[4]; /* halves of v[0], v[1] | v[2], v[3] | w[0], w[1] | w[2], w[3] */
+    for (int i = 0; i < 2; i++) {
+        const vf32 *const v2 = v + 2 * i, *const w2 = w + 2 * i;
+        s[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v2[0], v2[1], 0x44),
+                             _mm512_shuffle_f32x4(v2[0], v2[1], 0xee));
+        s[2 + i] = _mm512_add_ps(_mm512_shuffle_f32x4(w2[0], w2[1], 0x44),
+                                 _mm512_shuffle_f32x4(w2[0], w2[1], 0xee));
     }
-    const __m128 all = _mm_hadd_ps(_mm_hadd_ps(s[0], s[1]), _mm_hadd_ps(s[2], s[3]));
-    _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), all));
+    /* A quarter of each vector in each quarter. */
+    const __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[1], 0x88),
+                                   _mm512_shuffle_f32x4(s[0], s[1], 0xdd));
+    const __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(s[2], s[3], 0x88),
+                                   _mm512_shuffle_f32x4(s[2], s[3], 0xdd));
+    const __m512 pairs = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const __m512 sums = _mm512_add_ps(pairs, _mm512_shuffle_ps(pairs, pairs, 0x4e));
+    /* In every quarter: the sum of a v, then of a w. */
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+    const __m256 all = _mm512_castps512_ps256(_mm512_permutexvar_ps(order, sums));
+    _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), _mm256_castps256_ps128(all)));
+    _mm_storeu_ps(more, _mm_add_ps(_mm_loadu_ps(more), _mm256_extractf128_ps(all, 1)));
 }
 
 /* v, in a register: the compiler must not read it again from memory for each use. */

@@ -301,11 +301,13 @@ static inline vf32 vf32_choose(vmask mask, vf32 a, vf32 b)
     return (vf32)((mask & (vmask)a) | (~mask & (vmask)b));
 }
 
-/* to[i] += the sum of all lanes of v[i], i < 4. */
-static inline void vf32_add_sums(float *to, const vf32 *v)
+/* to[i] += the sum of all lanes of v[i], i < 4; the same of w for `more`. */
+static inline void vf32_add_sums(float *to, const vf32 *v, float *more, const vf32 *w)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         to[i] += vf32_sum(v[i]);
+        more[i] += vf32_sum(w[i]);
+    }
 }
 
 /* v; other levels keep it in a register. */
