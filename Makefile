@@ -106,7 +106,7 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	$(link) $< $(STATIC) $(LIB_LIBS)
 
 # The demo and the paper's experiments: a folder each, and what they share.
-EXPERIMENTS := demo digits augmentation
+EXPERIMENTS := demo digits augmentation $(if $(findstring EQI_HAVE_CJSON,$(LIB_DEFINES)),paper)
 EXPERIMENT_COMMON := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/common/*.c)) \
                      $(addprefix tools/,complain.c digits.c json.c mirror.c options.c))
 EXPERIMENT_PROGRAMS := $(EXPERIMENTS:%=$(BUILD)/bin/equinv-%)
@@ -146,12 +146,24 @@ include install.mk
 
 # ---- the rest ------------------------------------------------------------------------------------
 
-.PHONY: demo setup config clean format format-check help
+.PHONY: demo paper setup config clean format format-check help
 demo: ## train on digits, compare codes before and after projection: table, picture, report
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bin/equinv-demo
 	@mkdir -p build/demo
 	@$(BUILD)/bin/equinv-demo
+
+# SEED=2 another run of all that is random; DEVICE=cuda where the plugin is; PAPER=dir.
+PAPER ?= build/paper
+SEED ?= 1
+DEVICE ?= cpu
+paper: ## the paper's experiments with the digits that are here: build/paper/report.html, report.json
+	@tools/setup.sh --quiet
+	@$(MAKE) --no-print-directory -j$(JOBS) $(EXPERIMENT_PROGRAMS)
+	@rm -f $(PAPER)/*.json $(PAPER)/*.png $(PAPER)/*.svg
+	@for name in digits augmentation; do \
+	    $(BUILD)/bin/equinv-$$name --seed $(SEED) --device $(DEVICE) --output $(PAPER) || exit 1; done
+	@$(BUILD)/bin/equinv-paper $(PAPER)
 
 setup: ## install what is missing from Debian's packages (root or sudo without password)
 	@tools/setup.sh

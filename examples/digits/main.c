@@ -76,10 +76,10 @@ typedef enum layer { LAST, LAST_MEAN, THIRD, SECOND, LAYERS } layer;
 static const struct {
     const char *name, *title, *layer;
 } layers[LAYERS] = {
-    [LAST] = {"last", "last layer", DIGITS_CODE_LAYER},
-    [LAST_MEAN] = {"last_mean", "last layer, mean over space", NULL}, /* of LAST */
-    [THIRD] = {"third", "third layer", "relu3"},
-    [SECOND] = {"second", "second layer", "pool2"},
+    [LAST] = {"last", "Last layer", DIGITS_CODE_LAYER},
+    [LAST_MEAN] = {"last_mean", "Last layer, mean over space", NULL}, /* of LAST */
+    [THIRD] = {"third", "Third layer", "relu3"},
+    [SECOND] = {"second", "Second layer", "pool2"},
 };
 
 typedef struct layer_figures {
@@ -99,7 +99,6 @@ typedef struct figures {
     layer_figures layers[LAYERS];
     double by_count[COUNT(template_counts)][COUNT(varied)][QUERY_SETS];
     probe_figures probes[COUNT(probed)];
-    bool pictures;
 } figures;
 
 /* ---- measuring ------------------------------------------------------------------------------ */
@@ -267,8 +266,8 @@ static equinv_status draw(const extraction *network, const experiment *e, const 
     TRY(coder_create(network->place, &codes[LINEAR], equinv_cyclic(TURNS), &latents->gallery,
                      e->seed, NULL, &c));
     TRY(find_planes(network, &c, d, &planes));
-    f->pictures = draw_planes(&planes, 0, 1, titles, "", e->folder, "digits-raw") &&
-                  draw_planes(&planes, 1, 2, titles, "", e->folder, "digits-linear");
+    draw_planes(&planes, 0, 1, titles, "", e->folder, "digits-raw");
+    draw_planes(&planes, 1, 2, titles, "", e->folder, "digits-linear");
 done:
     coder_destroy(&c);
     return status;
@@ -371,12 +370,6 @@ static bool write_report(const experiment *e, const digits *d, const place *p, c
     json_close(j);
     write_counts(j, f);
     write_probes(j, f);
-    json_open(j, "pictures", '[');
-    if (f->pictures) {
-        json_text(j, NULL, "digits-raw.png");
-        json_text(j, NULL, "digits-linear.png");
-    }
-    json_close(j);
     return report_end(&file);
 }
 

@@ -23,6 +23,9 @@ static bool can_run(void)
         }                                                                                          \
     } while (0)
 
+/* A file size limit: 512 bytes, less than any report. */
+#define DISK_IS_FULL "sh -c 'ulimit -f 1 && exec \"$@\"' sh"
+
 /* Options for a run of a second. */
 static const char *few(const char *more)
 {
@@ -43,14 +46,9 @@ static char *report_of(const temp_folder *folder, const char *name)
     return text;
 }
 
-START_TEST(codes_of_an_equivariant_network)
+static void check_digits(const temp_folder *folder)
 {
-    NEEDS_DIGITS;
-    temp_folder folder = temp_folder_new();
-    const outcome o = program_run(&folder, "equinv-digits", "", few("-o . --seed 3"));
-    GIVES(o, 0);
-    SAYS(o.out, "distance of orbits");
-    char *const report = report_of(&folder, "digits.json");
+    char *const report = report_of(folder, "digits.json");
     ck_assert_double_eq(json_value(report, "seed"), 3);
     ck_assert_double_lt(json_value(report, "equivariance_error"), 1e-5);
     ck_assert_double_lt(json_value(report, "invariance_error"), 1e-5);
@@ -63,32 +61,71 @@ START_TEST(codes_of_an_equivariant_network)
     }
     ck_assert_int_eq(count_of(report, "\"name\": \"raw\""), 5); /* four layers and a probe */
     free(report);
-    temp_folder_free(&folder);
 }
-END_TEST
 
-START_TEST(codes_of_an_augmented_network)
+static void check_augmentation(const temp_folder *folder)
 {
-    NEEDS_DIGITS;
-    temp_folder folder = temp_folder_new();
-    GIVES(program_run(&folder, "equinv-augmentation", "", few("-o .")), 0);
-    char *const report = report_of(&folder, "augmentation.json");
+    char *const report = report_of(folder, "augmentation.json");
     ck_assert_double_lt(json_value(report, "spread_mean"), 1e-5);
     ck_assert_double_gt(json_value(report, "spread_raw"), 0.1);
     ck_assert_double_eq(json_value(report, "own_mean"), 1);
     ck_assert_int_eq(count_of(report, "\"name\": \"sorted\""), 3); /* networks */
     free(report);
+}
+
+/* Two reports and no third: the page has both, nothing is beside it, and it says what is missing. */
+static void check_page(const temp_folder *folder)
+{
+    size_t size;
+    const outcome o = program_run(folder, "equinv-paper", "", ".");
+    GIVES(o, 0);
+    SAYS(o.err, "there is no ./molecules.json");
+    char *const report = report_of(folder, "report.json");
+    ck_assert_int_eq(count_of(report, "\"test_accuracy\":"), 1);
+    ck_assert_int_eq(count_of(report, "\"spread_mean\":"), 1);
+    ck_assert_int_eq(count_of(report, "\"seconds\":"), 3);
+    free(report);
+    char *const page = file_read(temp_path(folder, "report.html"), &size);
+    ck_assert(strstr(page, "This experiment was not run: there is no molecules.json") != NULL);
+    ck_assert(strstr(page, "</html>") != NULL);
+    ck_assert_int_eq(count_of(page, "<h2"), 4);
+    ck_assert_int_eq(count_of(page, "src="), count_of(page, "src=\"data:"));
+    ck_assert_int_eq(count_of(page, "href="), 0);
+    ck_assert_int_eq(count_of(page, "{"), count_of(page, "}"));
+    free(page);
+    GIVES(program_run(folder, "equinv-paper", DISK_IS_FULL, "."), 1);
+    ck_assert_int_ne(access(temp_path(folder, "report.json.part"), F_OK), 0);
+    free(report_of(folder, "report.json")); /* the old one */
+    file_write(temp_path(folder, "digits.json"), "{\"seconds\": ", 12);
+    const outcome cut = program_run(folder, "equinv-paper", "", ".");
+    GIVES(cut, 1);
+    SAYS(cut.err, "digits.json is no JSON object");
+}
+
+START_TEST(experiments_and_their_page)
+{
+    NEEDS_DIGITS;
+    temp_folder folder = temp_folder_new();
+    const outcome o = program_run(&folder, "equinv-digits", "", few("-o . --seed 3"));
+    GIVES(o, 0);
+    SAYS(o.out, "distance of orbits");
+    check_digits(&folder);
+    GIVES(program_run(&folder, "equinv-augmentation", "", few("-o .")), 0);
+    check_augmentation(&folder);
+    if (strstr(equinv_build_info(), "cjson: yes"))
+        check_page(&folder);
+    else
+        SKIP("page: this build has no cJSON");
     temp_folder_free(&folder);
 }
 END_TEST
 
-/* A file size limit stands for a full disk: 512 bytes, less than any report. */
 START_TEST(a_full_disk_leaves_nothing)
 {
     NEEDS_DIGITS;
     temp_folder folder = temp_folder_new();
-    const outcome o = program_run(&folder, "equinv-augmentation",
-                                  "sh -c 'ulimit -f 1 && exec \"$@\"' sh", few("-o new/reports"));
+    const outcome o =
+        program_run(&folder, "equinv-augmentation", DISK_IS_FULL, few("-o new/reports --train 20"));
     GIVES(o, 1);
     SAYS(o.err, "augmentation.json");
     ck_assert_int_eq(rmdir(temp_path(&folder, "new/reports")), 0); /* it is empty */
@@ -122,8 +159,7 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {codes_of_an_equivariant_network, 1},
-        {codes_of_an_augmented_network, 1},
+        {experiments_and_their_page, 1},
         {a_full_disk_leaves_nothing, 1},
         {wrong_options_are_named, 1},
     };
