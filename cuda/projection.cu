@@ -439,7 +439,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 static const eqi_projection_implementation tiles = {
-    {"projection/tiles", supports}, prepare, release, scratch, forward, backward,
+    {"projection/tiles", supports}, prepare, release, scratch, forward, backward, NULL,
 };
 
 const eqi_implementation *const eqi_cuda_projection_list[] = {

@@ -362,5 +362,5 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_cuda_rows = {
-    {"projection/rank", supports}, prepare, release, scratch, forward, backward,
+    {"projection/rank", supports}, prepare, release, scratch, forward, backward, NULL,
 };

@@ -60,10 +60,13 @@ static equinv_status check_symmetric(const equinv_projection_desc *d, const char
 static equinv_status check_templates(const equinv_context *ctx, const equinv_projection *p,
                                      const equinv_projection_desc *d)
 {
-    EQI_CHECK(d->templates >= EQUINV_TEMPLATE_GAUSSIAN && d->templates <= EQUINV_TEMPLATE_USER, ARG,
-              "templates is %d, expected EQUINV_TEMPLATE_GAUSSIAN, _RADEMACHER, _ORTHONORMAL or "
-              "_USER",
+    EQI_CHECK(d->templates >= EQUINV_TEMPLATE_GAUSSIAN && d->templates <= EQUINV_TEMPLATE_HADAMARD,
+              ARG,
+              "templates is %d, expected EQUINV_TEMPLATE_GAUSSIAN, _RADEMACHER, _ORTHONORMAL, "
+              "_USER, _SPARSE or _HADAMARD",
               (int)d->templates);
+    EQI_CHECK(d->templates != EQUINV_TEMPLATE_SPARSE || (d->density >= 0x1p-20 && d->density <= 1),
+              ARG, "density is %g, expected 2^-20 to 1", d->density);
     const bool folded = d->kind == EQUINV_PROJECT_LINEAR;
     const int64_t most = folded ? p->rank : p->symmetric ? d->channels : p->dimension;
     EQI_CHECK(d->templates != EQUINV_TEMPLATE_ORTHONORMAL || d->k <= most, ARG,
@@ -153,19 +156,27 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
     return check_templates(ctx, p, d);
 }
 
-/* On the CPU, whatever the device: it is done once. */
-static equinv_status make_orthonormal(equinv_projection *p)
+static equinv_status make_here(const equinv_projection *p, const equinv_tensor *templates)
 {
-    const bool folded = p->desc.kind == EQUINV_PROJECT_LINEAR;
+    if (p->desc.templates == EQUINV_TEMPLATE_ORTHONORMAL)
+        return eqi_make_orthonormal(p->ctx, p->desc.group, p->desc.kind == EQUINV_PROJECT_LINEAR,
+                                    templates);
+    eqi_make_structured(p->ctx, &p->desc, templates);
+    return EQUINV_OK;
+}
+
+/* On the CPU, whatever the device: it is done once. */
+static equinv_status make_on_cpu(equinv_projection *p)
+{
     const equinv_tensor *const t = &p->templates;
     if (!p->ctx->backend->device)
-        return eqi_make_orthonormal(p->ctx, p->desc.group, folded, t);
+        return make_here(p, t);
     equinv_tensor here;
     equinv_status status;
     EQI_TRY(equinv_tensor_create_pinned(p->ctx, t->dtype, t->ndim, t->shape, &here));
     EQI_TRY_GOTO(status, done, equinv_tensor_copy(p->ctx, t, &here));
     EQI_TRY_GOTO(status, done, equinv_context_synchronize(p->ctx));
-    EQI_TRY_GOTO(status, done, eqi_make_orthonormal(p->ctx, p->desc.group, folded, &here));
+    EQI_TRY_GOTO(status, done, make_here(p, &here));
     EQI_TRY_GOTO(status, done, equinv_tensor_copy(p->ctx, &here, t));
     status = equinv_context_synchronize(p->ctx);
 done:
@@ -188,11 +199,13 @@ static equinv_status make_templates(equinv_projection *p, const equinv_tensor *u
             EQI_TRY(equinv_tensor_as_fields(user, p->order, &view));
         return equinv_tensor_convert(p->ctx, &view, 1, 0, &p->templates);
     }
+    if (d->templates == EQUINV_TEMPLATE_SPARSE || d->templates == EQUINV_TEMPLATE_HADAMARD)
+        return make_on_cpu(p);
     const equinv_template_kind kind = d->templates == EQUINV_TEMPLATE_RADEMACHER
                                           ? EQUINV_TEMPLATE_RADEMACHER
                                           : EQUINV_TEMPLATE_GAUSSIAN;
     EQI_TRY(p->ctx->backend->templates(p->ctx, kind, d->seed, 0, &p->templates));
-    return d->templates == EQUINV_TEMPLATE_ORTHONORMAL ? make_orthonormal(p) : EQUINV_OK;
+    return d->templates == EQUINV_TEMPLATE_ORTHONORMAL ? make_on_cpu(p) : EQUINV_OK;
 }
 
 static equinv_status copy_lists(equinv_projection *p, const equinv_projection_desc *from)
@@ -433,6 +446,40 @@ equinv_status equinv_project_forward(const equinv_projection *projection, const 
     EQI_TRY(eqi_scratch(projection->ctx, equinv_projection_scratch_size(projection), scratch,
                         scratch_size, &call.scratch));
     return projection->implementation->forward(projection, &call);
+}
+
+equinv_status equinv_project_backward_templates(const equinv_projection *projection,
+                                                const equinv_tensor *src, const equinv_tensor *mask,
+                                                const equinv_tensor *diff_dst, const void *saved,
+                                                size_t saved_size,
+                                                const equinv_tensor *diff_templates, void *scratch,
+                                                size_t scratch_size)
+{
+    EQI_CHECK(projection, ARG, "projection is NULL, expected a projection");
+    EQI_CHECK(projection->desc.kind != EQUINV_PROJECT_SORT, UNSUPPORTED,
+              "projection is of kind SORT, which has no templates");
+    EQI_CHECK(projection->implementation->backward_templates, UNSUPPORTED,
+              "%s has no gradient of templates, expected a projection of a CPU context",
+              projection->implementation->base.name);
+    eqi_projection_call call = {.saved = (void *)saved}; /* only read */
+    EQI_TRY(eqi_projection_latents(projection, src, "src", false, &call.src));
+    const int64_t batch = call.src.shape[0];
+    EQI_TRY(check_mask(projection, mask, batch, &call));
+    EQI_TRY(check_dst(projection, diff_dst, "diff_dst", false, batch, &call.dst));
+    const int64_t needed = equinv_projection_saved_size(projection, batch);
+    EQI_CHECK(needed >= 0, SHAPE, "saved for a batch of %" PRId64 " exceeds the address space",
+              batch);
+    EQI_TRY(eqi_check_saved(projection->ctx, saved, saved_size, (size_t)needed, true));
+    EQI_TRY(eqi_check_output(projection->ctx, diff_templates, "diff_templates", EQI_FLOAT));
+    EQI_TRY(eqi_check_dtype(diff_templates, "diff_templates", projection->desc.dtype));
+    EQI_TRY(eqi_check_shape(diff_templates, "diff_templates", projection->templates.ndim,
+                            projection->templates.shape));
+    call.templates = *diff_templates;
+    EQI_TRY(eqi_check_disjoint(diff_templates, "diff_templates", src, "src"));
+    EQI_TRY(eqi_check_disjoint(diff_templates, "diff_templates", diff_dst, "diff_dst"));
+    EQI_TRY(eqi_scratch(projection->ctx, equinv_projection_scratch_size(projection), scratch,
+                        scratch_size, &call.scratch));
+    return projection->implementation->backward_templates(projection, &call);
 }
 
 equinv_status equinv_project_backward(const equinv_projection *projection,

@@ -73,10 +73,9 @@ const word kind_words[] = {
     {NULL, 0},
 };
 static const word templates[] = {
-    {"gaussian", EQUINV_TEMPLATE_GAUSSIAN},
-    {"rademacher", EQUINV_TEMPLATE_RADEMACHER},
-    {"orthonormal", EQUINV_TEMPLATE_ORTHONORMAL},
-    {NULL, 0},
+    {"gaussian", EQUINV_TEMPLATE_GAUSSIAN},       {"rademacher", EQUINV_TEMPLATE_RADEMACHER},
+    {"orthonormal", EQUINV_TEMPLATE_ORTHONORMAL}, {"sparse", EQUINV_TEMPLATE_SPARSE},
+    {"hadamard", EQUINV_TEMPLATE_HADAMARD},       {NULL, 0},
 };
 static const word devices[] = {
     {"auto", EQUINV_DEVICE_AUTO},
@@ -168,7 +167,17 @@ const struct argp device_argp = {
 
 /* ---- projection ----------------------------------------------------------------------------- */
 
-enum { KEY_GROUP = 1, KEY_KIND, KEY_SEED, KEY_TEMPLATES, KEY_SCALED, KEY_IMPL, KEY_CDF, KEY_RANKS };
+enum {
+    KEY_GROUP = 1,
+    KEY_KIND,
+    KEY_SEED,
+    KEY_TEMPLATES,
+    KEY_SCALED,
+    KEY_IMPL,
+    KEY_CDF,
+    KEY_RANKS,
+    KEY_DENSITY
+};
 
 /* Templates are counted as the library counts extents. */
 #define MOST_TEMPLATES (INT64_C(1) << 40)
@@ -188,6 +197,7 @@ static error_t parse_templates(int key, char *argument, struct argp_state *state
             desc->templates = (equinv_template_kind)value;
         break;
     case KEY_SCALED: desc->scaled = true; break;
+    case KEY_DENSITY: good = option_number("--density", argument, &desc->density); break;
     case KEY_IMPL: desc->impl = argument; break;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -242,7 +252,9 @@ const struct argp templates_argp = {
             {"k", 'k', "K", 0, "number of templates; default 64", 2},
             {"seed", KEY_SEED, "SEED", 0, "seed of the templates; default 0", 2},
             {"templates", KEY_TEMPLATES, "WORD", 0,
-             "gaussian (the default), rademacher or orthonormal", 2},
+             "gaussian (the default), rademacher, orthonormal, sparse or hadamard", 2},
+            {"density", KEY_DENSITY, "S", 0,
+             "of sparse templates: the share of numbers that are not 0; default 1/3", 2},
             {"scaled", KEY_SCALED, NULL, 0, "divide inner products by sqrt(k)", 2},
             {"impl", KEY_IMPL, "NAME", 0,
              "force an implementation of the projection by name, e.g. ref", 2},

@@ -20,6 +20,7 @@
 #include "cpu/ref/ref.h"
 #include "internal/projection.h"
 #include "internal/rows.h"
+#include "projection_templates.h"
 
 enum {
     TILE_ROWS = 192,         /* latents that share one packing of the templates: more leave L2 */
@@ -214,7 +215,8 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
         __builtin_mul_overflow(offsets, sizeof(int64_t), shared))
         return false;
     *shared = eqi_aligned(*shared);
-    *slice = eqi_aligned(bytes);
+    const size_t templates = eqi_gemm_templates_slice(p);
+    *slice = eqi_aligned(bytes > templates ? bytes : templates);
     return *slice < SIZE_MAX && *shared < SIZE_MAX;
 }
 
@@ -526,5 +528,5 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_gemm_projection = {
-    {"projection/gemm", supports}, prepare, release, scratch, forward, backward,
+    {"projection/gemm", supports}, prepare, release, scratch, forward, backward, eqi_gemm_templates_backward,
 };

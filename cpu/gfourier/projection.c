@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "cpu/gemm/gemm.h"
+#include "cpu/gemm/projection_templates.h"
 #include "cpu/gfourier/projection.h"
 #include "internal/arithmetic.h"
 #include "internal/rows.h"
@@ -325,9 +326,11 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
     const size_t tile = (size_t)(s.rows * (s.pitch + BLOCK) * s.coefficients) * sizeof(float);
     const size_t floats = (size_t)(s.pitch + 2 * s.lanes);
     const size_t orbit = 2 * sizeof(double) + 2 * sizeof(eqi_item);
+    const size_t templates = eqi_aligned(eqi_gemm_templates_slice(p));
     *slice =
         eqi_aligned(EQI_GEMM_WORKSPACE + tile + (size_t)s.order * (floats * sizeof(float) + orbit) +
                     (size_t)s.numbers * sizeof(double) + 8 * EQI_ALIGNMENT);
+    *slice = *slice > templates ? *slice : templates;
     *shared = eqi_aligned((size_t)(s.order * s.pixels) * sizeof(int64_t)) +
               eqi_aligned((size_t)((1 + s.halves) * s.rows) * sizeof(int64_t)) +
               eqi_aligned((size_t)(2 * s.rank) * sizeof(int64_t));
@@ -673,5 +676,5 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_gfourier_projection = {
-    {"projection/gfourier", supports}, prepare, release, scratch, forward, backward,
+    {"projection/gfourier", supports}, prepare, release, scratch, forward, backward, eqi_gemm_templates_backward,
 };

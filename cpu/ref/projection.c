@@ -9,10 +9,13 @@
  * LINEAR is s <w_k, m> with the orbit mean m[f, a, q] = 1/|G| sum_g z[f, g^-1 a, g^-1 q].
  * Backward: c[k, g] = the derivative by <w_k, g z>, then
  *     diff_z[f, a, q] = sum_{k,g} c[k, g] w_k[f, g a, g q]
+ *     diff_w_k[f, g a, g q] = sum_{b,g} c[b, k, g] z_b[f, a, q]
  * S, rows z [n, c]: SORT sorts every channel over the rows that are there; PROJECT_SORT sorts
  * s <w_k, z[row]>. saved: the row at each place, -1 at the places of rows that are not there.
  */
 #include "ref.h"
+
+#include <string.h>
 
 #include "internal/projection.h"
 #include "internal/rows.h"
@@ -321,6 +324,86 @@ static void rows_backward(const equinv_projection *p, const eqi_projection_call 
                     p->desc.accumulate);
 }
 
+/* ---- gradients of templates ------------------------------------------------------------------ */
+
+/* A slice: the gradient of one template, and an orbit with its reduction. */
+size_t eqi_ref_templates_slice(const equinv_projection *p)
+{
+    const size_t numbers = (size_t)(p->symmetric ? p->desc.channels : p->dimension);
+    return (numbers + 2 * (size_t)p->order + (size_t)eqi_orbit_numbers(p)) * sizeof(double) +
+           4 * EQI_ALIGNMENT;
+}
+
+static void add_orbit(const equinv_projection *p, const equinv_tensor *z, int64_t b,
+                      const double *c, double *sum)
+{
+    FOR_EACH_COORDINATE(p, f, a, y, x)
+    {
+        const double value = eqi_load(z, eqi_offset5(z, b, f, a, y, x));
+        for (int32_t g = 0; g < p->order; g++) {
+            const turned t = turn(p, g, a, y, x);
+            sum[((f * p->order + t.a) * p->desc.height + t.q.y) * p->desc.width + t.q.x] +=
+                c[g] * value;
+        }
+    }
+}
+
+static void add_rows(const equinv_projection *p, const eqi_projection_call *call, int64_t b,
+                     int64_t k, double *sum)
+{
+    const int64_t n = p->desc.rows;
+    const int64_t *const s = call->src.strides;
+    const column from = column_of(p, call, b, k);
+    for (int64_t place = 0; place < n; place++) {
+        const int64_t row = ((const int32_t *)call->saved)[from.saved + place * from.saved_step];
+        if (row < 0 || row >= n || !is_there(call, b, row))
+            continue;
+        const double d = eqi_load(&call->dst, from.dst + place * from.dst_step) * p->scale;
+        for (int64_t i = 0; i < p->desc.channels; i++)
+            sum[i] += d * eqi_load(&call->src, b * s[0] + row * s[1] + i * s[2]);
+    }
+}
+
+typedef struct templates_job {
+    const equinv_projection *p;
+    const eqi_projection_call *call;
+} templates_job;
+
+static void backward_of_templates(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const templates_job *const j = arg;
+    const equinv_projection *const p = j->p;
+    const int64_t numbers = p->symmetric ? p->desc.channels : p->dimension;
+    char *rest = slice;
+    double *const sum = eqi_take(&rest, (size_t)numbers * sizeof *sum);
+    double *const v = eqi_take(&rest, (size_t)p->order * sizeof *v);
+    double *const c = eqi_take(&rest, (size_t)p->order * sizeof *c);
+    for (int64_t k = first; k < first + count; k++) {
+        memset(sum, 0, (size_t)numbers * sizeof *sum);
+        for (int64_t b = 0; b < j->call->src.shape[0]; b++) {
+            if (p->symmetric) {
+                add_rows(p, j->call, b, k, sum);
+                continue;
+            }
+            eqi_orbit_reduce_backward(p, j->call, b, k, v, (double *)rest, c);
+            add_orbit(p, &j->call->src, b, c, sum);
+        }
+        for (int64_t i = 0; i < numbers; i++)
+            eqi_put(&j->call->templates, eqi_offset_of(&j->call->templates, k * numbers + i),
+                    sum[i], p->desc.accumulate);
+    }
+}
+
+equinv_status eqi_ref_templates_backward(const equinv_projection *p,
+                                         const eqi_projection_call *call)
+{
+    const templates_job j = {p, call};
+    const double work = (double)p->dimension * (double)call->src.shape[0] * p->order;
+    eqi_parallel_rows(p->ctx, p->k, work, 1, backward_of_templates, &j,
+                      (char *)call->scratch + p->shared_size, p->slice_size);
+    return EQUINV_OK;
+}
+
 /* ---- rows of the batch ---------------------------------------------------------------------- */
 
 typedef struct job {
@@ -347,7 +430,8 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
             __builtin_add_overflow(bytes, reduction + 3 * EQI_ALIGNMENT, &bytes))
             return false;
     }
-    *slice = eqi_aligned(bytes);
+    const size_t templates = eqi_ref_templates_slice(p);
+    *slice = eqi_aligned(bytes > templates ? bytes : templates);
     return *slice < SIZE_MAX;
 }
 
@@ -422,4 +506,5 @@ static equinv_status backward(const equinv_projection *p, const eqi_projection_c
 
 const eqi_projection_implementation eqi_ref_projection = {
     {"projection/ref", eqi_supports_all}, NULL, NULL, scratch, forward, backward,
+    eqi_ref_templates_backward,
 };

@@ -307,6 +307,8 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
         __builtin_add_overflow(by_row, diff, &back) ||
         __builtin_add_overflow(back, EQI_GEMM_WORKSPACE + 2 * EQI_ALIGNMENT, &back))
         return false;
+    const size_t templates = eqi_ref_templates_slice(p);
+    back = back > templates ? back : templates;
     *slice = eqi_aligned(back > sizeof(room) ? back : sizeof(room));
     return *slice < SIZE_MAX;
 }
@@ -321,5 +323,5 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_network_projection = {
-    {"projection/network", supports}, prepare, release, scratch, forward, backward,
+    {"projection/network", supports}, prepare, release, scratch, forward, backward, eqi_ref_templates_backward,
 };

@@ -1257,13 +1257,26 @@ EQUINV_API void equinv_philox(const uint32_t counter[4], const uint32_t key[2], 
 
 /*
  * Where templates come from. ORTHONORMAL rows are made so after the orbit mean for LINEAR, hence
- * k <= rank there; for the other kinds k <= D.
+ * k <= rank there; for the other kinds k <= D. All but ORTHONORMAL and USER have numbers of mean 0 and
+ * variance 1. GAUSSIAN and RADEMACHER: see equinv_templates, whose words and lanes the next two share.
+ *
+ * SPARSE    the top bit of a coordinate's word is its sign (0: -1), as for RADEMACHER; the number is
+ *           there if the word's other 31 bits are below density 2^31 (rounded down), else 0; its size
+ *           is fp32's 1 / sqrt(density). Density 1 is RADEMACHER, 1/3 what Achlioptas 2003 proposes.
+ * HADAMARD  rows of the +-1 matrix (-1)^(number of common bits of row and coordinate) of order N, the
+ *           smallest power of two that holds a template, with the signs of RADEMACHER template t / N on
+ *           the coordinates, for template number t. Its row is a shuffle of i = t mod N: of the words w
+ *           for counter 2^64 - 1, t / N:  x = i (w0 | 1) + w1,  x ^= x >> ceil(log2(N) / 2),
+ *           row = x (w2 | 1) + w3, all modulo N. N templates in a row are orthogonal if they have N
+ *           coordinates.
  */
 typedef enum equinv_template_kind {
     EQUINV_TEMPLATE_GAUSSIAN = 1,    /* N(0, 1) */
     EQUINV_TEMPLATE_RADEMACHER = 2,  /* +1 or -1, equally likely */
     EQUINV_TEMPLATE_ORTHONORMAL = 3, /* Gaussian rows made orthonormal */
-    EQUINV_TEMPLATE_USER = 4         /* the caller's own */
+    EQUINV_TEMPLATE_USER = 4,        /* the caller's own */
+    EQUINV_TEMPLATE_SPARSE = 5,      /* +-1 / sqrt(density) or 0 */
+    EQUINV_TEMPLATE_HADAMARD = 6     /* +1 or -1, rows of a Hadamard matrix with random signs */
 } equinv_template_kind;
 
 /*
@@ -1298,7 +1311,7 @@ typedef enum equinv_projection_kind {
     EQUINV_PROJECT_PROJECT_SORT = 10, /* S: <w_k, row> sorted over rows      [B, k, n] */
     EQUINV_PROJECT_MIN = 11,          /* min_g <w_k, g z>             [B, k] */
     EQUINV_PROJECT_MOMENT3 = 12,      /* mean_g <w_k, g z>^3          [B, k], raw third moment */
-    EQUINV_PROJECT_CDF = 13           /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
+    EQUINV_PROJECT_CDF = 13 /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
 } equinv_projection_kind;
 
 typedef struct equinv_projection_desc {
@@ -1314,15 +1327,16 @@ typedef struct equinv_projection_desc {
     uint64_t seed;
     equinv_template_kind templates;
     bool scaled;     /* divide inner products by sqrt(k) */
-    bool accumulate; /* diff_src is added to (dst never is) */
+    bool accumulate; /* diff_src and diff_templates are added to (dst never is) */
     const equinv_tensor
         *user_templates; /* USER: [k, fields, |G|, height, width] or [k, channels]; copied */
     double fill;         /* S with a mask: what stands at the end for absent rows */
     const char *impl;
     const double *thresholds; /* CDF: in any order, none NaN; copied */
     int64_t threshold_count;  /* CDF: 1 .. EQUINV_THRESHOLDS_MAX */
-    const int32_t *ranks;     /* SORTED: the places of the sorted orbit that are wanted, ascending, */
-    int64_t rank_count;       /* 0 the smallest; copied. dst is [B, k, rank_count]. NULL, 0: all */
+    const int32_t *ranks; /* SORTED: the places of the sorted orbit that are wanted, ascending, */
+    int64_t rank_count;   /* 0 the smallest; copied. dst is [B, k, rank_count]. NULL, 0: all */
+    double density;       /* SPARSE: share of numbers that are not 0, 2^-20 .. 1 */
 } equinv_projection_desc;
 
 #define EQUINV_THRESHOLDS_MAX 4096
@@ -1331,7 +1345,7 @@ typedef struct equinv_projection_desc {
     {                                                                                              \
         sizeof(equinv_projection_desc), EQUINV_PROJECT_LINEAR, {EQUINV_GROUP_CYCLIC, 4},           \
             EQUINV_F32, 0, 1, 1, 0, 0, 64, 0, EQUINV_TEMPLATE_GAUSSIAN, false, false, NULL,        \
-            (double)INFINITY, NULL, NULL, 0, NULL, 0                                               \
+            (double)INFINITY, NULL, NULL, 0, NULL, 0, 1.0 / 3                                      \
     }
 
 typedef struct equinv_projection equinv_projection;
@@ -1412,6 +1426,36 @@ EQUINV_API equinv_status equinv_project_backward(const equinv_projection *projec
                                                  const equinv_tensor *mask, const void *saved,
                                                  size_t saved_size, const equinv_tensor *diff_src,
                                                  void *scratch, size_t scratch_size);
+
+/*
+ * diff_templates from the latents and diff_dst, of the templates as equinv_projection_templates shows
+ * them: for ORTHONORMAL each number by itself, as if it were free. Subgradients and saved as for
+ * equinv_project_backward; a description with `accumulate` adds.
+ *
+ * src, mask       as forward had them
+ * diff_templates  [k, fields, |G|, height, width]; PROJECT_SORT: [k, channels]
+ * refused         SORT has no templates, and projections of a CUDA context no such gradient: UNSUPPORTED
+ */
+EQUINV_API equinv_status equinv_project_backward_templates(
+    const equinv_projection *projection, const equinv_tensor *src, const equinv_tensor *mask,
+    const equinv_tensor *diff_dst, const void *saved, size_t saved_size,
+    const equinv_tensor *diff_templates, void *scratch, size_t scratch_size);
+
+/*
+ * How many random templates keep all squared distances between the orbit means of so many latents
+ * within 1 - distortion .. 1 + distortion, but for a chance of `failure` at most: the smallest k with
+ * k >= 2 log(points (points - 1) / failure) / (distortion^2 / 2 - distortion^3 / 3).
+ *
+ * It holds for LINEAR and MEAN with `scaled` and GAUSSIAN, RADEMACHER or (density 1/3 and more) SPARSE
+ * templates. Orbit means are never farther apart than their orbits, so what it bounds from below are not
+ * orbit distances: latents of different orbits may have one mean. It does not know the rank: where that
+ * is smaller, `rank` ORTHONORMAL templates keep the distances exactly.
+ *
+ * points >= 2, 0 < distortion < 1, 0 < failure <= 1: ARG
+ * source: Johnson, Lindenstrauss 1984; the constants of Dasgupta, Gupta 2003 and Achlioptas 2003
+ */
+EQUINV_API equinv_status equinv_templates_for_distortion(int64_t points, double distortion,
+                                                         double failure, int64_t *k);
 
 /* ---- 13 orbits ------------------------------------------------------------------------------ */
 

@@ -10,8 +10,9 @@ typedef struct eqi_projection_call {
     equinv_tensor src;  /* [B, F, G, H, W]; S: [B, n, c] */
     equinv_tensor mask; /* [B, n]; data NULL: all rows are there */
     bool masked;
-    equinv_tensor dst; /* [B, k] or [B, k, ..]; SORT: [B, n, c] */
-    void *saved;       /* NULL in forward: not wanted */
+    equinv_tensor dst;       /* [B, k] or [B, k, ..]; SORT: [B, n, c] */
+    void *saved;             /* NULL in forward: not wanted */
+    equinv_tensor templates; /* gradient of the templates, in their shape */
     void *scratch;
 } eqi_projection_call;
 
@@ -24,6 +25,9 @@ typedef struct eqi_projection_implementation {
     bool (*scratch)(const equinv_projection *projection, size_t *slice, size_t *shared);
     equinv_status (*forward)(const equinv_projection *projection, const eqi_projection_call *call);
     equinv_status (*backward)(const equinv_projection *projection, const eqi_projection_call *call);
+    /* Gradient of the templates from src and dst's gradient; NULL: there is none. */
+    equinv_status (*backward_templates)(const equinv_projection *projection,
+                                        const eqi_projection_call *call);
 } eqi_projection_implementation;
 
 extern const eqi_implementation *const eqi_projection_list[];
@@ -102,12 +106,21 @@ void eqi_orbit_reduce(const equinv_projection *p, const eqi_projection_call *cal
 void eqi_orbit_reduce_backward(const equinv_projection *p, const eqi_projection_call *call,
                                int64_t b, int64_t k, double *v, double *out, double *c);
 
+/* The reference's gradient of templates, for any kind and S, and its bytes in a slice of scratch. */
+size_t eqi_ref_templates_slice(const equinv_projection *p);
+equinv_status eqi_ref_templates_backward(const equinv_projection *p,
+                                         const eqi_projection_call *call);
+
 /*
  * Makes Gaussian templates [k, F, G, H, W] or [k, c], row-major, orthonormal; `folded` after their
  * orbit mean (then k <= F H W).
  */
 equinv_status eqi_make_orthonormal(equinv_context *ctx, equinv_group group, bool folded,
                                    const equinv_tensor *templates);
+
+/* SPARSE and HADAMARD templates [k, ..], row-major and in CPU memory. */
+void eqi_make_structured(const equinv_context *ctx, const equinv_projection_desc *desc,
+                         const equinv_tensor *dst);
 
 /* The k <= n rows of a matrix made orthonormal; dependent ones are replaced. Deterministic. */
 void eqi_orthonormalise(double *rows, int64_t k, int64_t n);

@@ -705,7 +705,7 @@ static const struct {
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--seed", "18446744073709551616"),
      "--seed is \"18446744073709551616\""},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--templates", "user"),
-     "expected one of: gaussian, rademacher, orthonormal"},
+     "expected one of: gaussian, rademacher, orthonormal, sparse, hadamard"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "S", "--fill", "1,5"),
      "--fill is \"1,5\", expected a number"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "S", "--fill", "1e999"), "--fill is"},
