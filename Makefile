@@ -33,7 +33,7 @@ include deps.mk
 # ---- what is built -------------------------------------------------------------------------------
 
 INCLUDES := -Iinclude -Isrc -I.
-LIB_SOURCES := $(sort $(wildcard src/*.c cpu/*.c cpu/ref/*.c cpu/gemm/*.c cpu/gfourier/*.c cpu/rows/*.c cpu/templates/*.c))
+LIB_SOURCES := $(sort $(wildcard src/*.c cpu/*.c cpu/ref/*.c cpu/gemm/*.c cpu/gfourier/*.c cpu/node/*.c cpu/rows/*.c cpu/templates/*.c))
 ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 ISA_LEVELS := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)
 -include $(foreach level,$(ISA_LEVELS),$(wildcard cpu/isa/$(level)/flags.mk))

@@ -3,6 +3,7 @@
 
 #include "cpu/gemm/gemm.h"
 #include "cpu/isa/scalar/scalar.h"
+#include "cpu/node/map.h"
 #include "cpu/ref/ref.h"
 #include "cpu/templates/templates.h"
 #include "internal/projection.h"
@@ -174,8 +175,8 @@ const eqi_backend eqi_cpu_backend = {
     .gradient_norm = gradient_norm,
     .kl_gaussian = kl_gaussian,
     .mean_squared_error = mean_squared_error,
-    .node_outer_forward = eqi_ref_node_outer_forward,
-    .node_outer_backward = eqi_ref_node_outer_backward,
+    .node_outer_forward = eqi_fast_node_outer_forward,
+    .node_outer_backward = eqi_fast_node_outer_backward,
     .optimizer_step = optimizer_step,
     .orbit_distance = eqi_gemm_orbit_distance,
     .orbit_mean = orbit_mean,

@@ -20,12 +20,14 @@ static equinv_status describe(const equinv_node_norm_desc *d, eqi_node_norm_prob
     EQI_TRY(eqi_check_extent(d->nodes, "nodes", 1));
     EQI_TRY(eqi_check_extent(d->channels, "channels", 1));
     EQI_CHECK(d->epsilon > 0, ARG, "epsilon is %g, expected more than 0", d->epsilon);
+    EQI_CHECK(d->slope >= 0 && d->slope <= 1, ARG, "slope is %g, expected 0 to 1 (1: no ReLU)",
+              d->slope);
     int64_t count;
     EQI_TRY(eqi_product_of(
         "src", 4, (int64_t[]){d->batch, d->channels, d->nodes, d->order == 2 ? d->nodes : 1},
         &count));
-    *p = (eqi_node_norm_problem){d->kind,  d->dtype,    d->order,   d->batch,
-                                 d->nodes, d->channels, d->epsilon, d->accumulate};
+    *p = (eqi_node_norm_problem){d->kind,     d->dtype,   d->order, d->batch,     d->nodes,
+                                 d->channels, d->epsilon, d->slope, d->accumulate};
     return EQUINV_OK;
 }
 
@@ -106,7 +108,7 @@ equinv_status equinv_node_norm_forward(const equinv_plan *plan, const equinv_ten
 
 equinv_status equinv_node_norm_backward(const equinv_plan *plan, const equinv_tensor *src,
                                         const equinv_tensor *mask, const equinv_tensor *gamma,
-                                        const equinv_tensor *diff_dst,
+                                        const equinv_tensor *beta, const equinv_tensor *diff_dst,
                                         const equinv_tensor *diff_src,
                                         const equinv_tensor *diff_gamma,
                                         const equinv_tensor *diff_beta, void *scratch,
@@ -115,18 +117,22 @@ equinv_status equinv_node_norm_backward(const equinv_plan *plan, const equinv_te
     EQI_TRY(eqi_check_plan(plan, EQI_OP_NODE_NORM, "equinv_node_norm_backward"));
     const node_norm_plan *const norm = (const node_norm_plan *)plan;
     const eqi_node_norm_problem *const p = &norm->problem;
-    eqi_node_norm_args a = {
-        .mask = mask, .gamma = gamma, .diff_gamma = diff_gamma, .diff_beta = diff_beta};
+    eqi_node_norm_args a = {.mask = mask,
+                            .gamma = gamma,
+                            .beta = beta,
+                            .diff_gamma = diff_gamma,
+                            .diff_beta = diff_beta};
     const eqi_node_argument arguments[] = {
         map_of(p, src, "src", INPUT, &a.src),
         mask_of(p, mask),
         vector_of(p, gamma, "gamma", INPUT, NEEDED),
+        vector_of(p, beta, "beta", INPUT, NEEDED),
         map_of(p, diff_dst, "diff_dst", INPUT, &a.dst),
         map_of(p, diff_src, "diff_src", OUTPUT, &a.diff_src),
         vector_of(p, diff_gamma, "diff_gamma", OUTPUT, OPTIONAL),
         vector_of(p, diff_beta, "diff_beta", OUTPUT, OPTIONAL),
     };
-    EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 7));
+    EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 8));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &a.scratch));
     return norm->impl->backward(plan->ctx, p, &a);
 }

@@ -73,7 +73,24 @@ static moments moments_of(const eqi_node_norm_problem *p, const eqi_node_norm_ar
     return m;
 }
 
-/* dst = gamma (src - mean) / sqrt(var + epsilon) + beta */
+static double affine(const eqi_node_norm_args *a, int64_t c, double x)
+{
+    return parameter(a->gamma, c) * x + parameter(a->beta, c);
+}
+
+static double leaky(const eqi_node_norm_problem *p, double y)
+{
+    return y < 0 ? p->slope * y : y;
+}
+
+/* diff_dst at a place, where the normalised value is x, in front of the leaky ReLU */
+static double behind(const eqi_node_norm_problem *p, const eqi_node_norm_args *a,
+                     const int64_t at[4], double x)
+{
+    return load(&a->dst, at) * (affine(a, at[1], x) > 0 ? 1 : p->slope);
+}
+
+/* dst = leaky(gamma (src - mean) / sqrt(var + epsilon) + beta) */
 equinv_status eqi_ref_node_norm_forward(const equinv_context *ctx, const eqi_node_norm_problem *p,
                                         const eqi_node_norm_args *a)
 {
@@ -84,8 +101,7 @@ equinv_status eqi_ref_node_norm_forward(const equinv_context *ctx, const eqi_nod
             int64_t at[4];
             double y = 0;
             if (element(p, a, set, k, at))
-                y = parameter(a->gamma, at[1]) * (load(&a->src, at) - m.mean) * m.scale +
-                    parameter(a->beta, at[1]);
+                y = leaky(p, affine(a, at[1], (load(&a->src, at) - m.mean) * m.scale));
             eqi_store(&a->dst, eqi_node_offset(&a->dst, at[0], at[1], at[2], at[3]), y);
         }
     }
@@ -101,9 +117,9 @@ equinv_status eqi_ref_node_norm_scratch_size(const eqi_node_norm_problem *p,
 }
 
 /*
- * With x' = (src - mean) / sqrt(var + epsilon) and d = gamma diff_dst:
+ * With x' = (src - mean) / sqrt(var + epsilon), e the gradient in front of the leaky ReLU and d = gamma e:
  * diff_src = (d - mean d - x' mean(d x')) / sqrt(var + epsilon),
- * diff_gamma = sum of diff_dst x', diff_beta = sum of diff_dst
+ * diff_gamma = sum of e x', diff_beta = sum of e
  */
 equinv_status eqi_ref_node_norm_backward(const equinv_context *ctx, const eqi_node_norm_problem *p,
                                          const eqi_node_norm_args *a)
@@ -118,7 +134,8 @@ equinv_status eqi_ref_node_norm_backward(const equinv_context *ctx, const eqi_no
         double sum = 0, product = 0;
         for (int64_t k = 0; k < set_size(p); k++)
             if (element(p, a, set, k, at)) {
-                const double x = (load(&a->src, at) - m.mean) * m.scale, d = load(&a->dst, at);
+                const double x = (load(&a->src, at) - m.mean) * m.scale;
+                const double d = behind(p, a, at, x);
                 sum += parameter(a->gamma, at[1]) * d;
                 product += parameter(a->gamma, at[1]) * d * x;
                 diff_gamma[at[1]] += d * x;
@@ -128,7 +145,7 @@ equinv_status eqi_ref_node_norm_backward(const equinv_context *ctx, const eqi_no
             double diff = 0;
             if (element(p, a, set, k, at)) {
                 const double x = (load(&a->src, at) - m.mean) * m.scale;
-                const double d = parameter(a->gamma, at[1]) * load(&a->dst, at);
+                const double d = parameter(a->gamma, at[1]) * behind(p, a, at, x);
                 diff = (d - sum / (double)m.count - x * product / (double)m.count) * m.scale;
             }
             eqi_store(&a->diff_src, eqi_node_offset(&a->diff_src, at[0], at[1], at[2], at[3]),

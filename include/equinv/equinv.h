@@ -956,19 +956,20 @@ typedef struct equinv_node_norm_desc {
     int32_t order;                  /* 1 or 2 */
     int64_t batch, nodes, channels; /* of [B, C, n(, n)] */
     double epsilon;                 /* > 0, inside the root */
+    double slope;                   /* of a leaky ReLU behind it, 0 .. 1; 1: none */
     bool accumulate;                /* diff_gamma and diff_beta are added to */
     const char *impl;
 } equinv_node_norm_desc;
 
 #define EQUINV_NODE_NORM_DESC_INIT                                                                 \
     {                                                                                              \
-        sizeof(equinv_node_norm_desc), EQUINV_NODE_NORM_LAYER, EQUINV_F32, 2, 0, 0, 0, 1e-5,       \
+        sizeof(equinv_node_norm_desc), EQUINV_NODE_NORM_LAYER, EQUINV_F32, 2, 0, 0, 0, 1e-5, 1.0,  \
             false, NULL                                                                            \
     }
 
 /*
- * dst = gamma (src - mean) / sqrt(var + epsilon) + beta with the mean and biased variance of the kind;
- * gamma, beta [C]. Nothing is learned beside them and nothing kept between calls. source: Ba, Kiros,
+ * dst = gamma (src - mean) / sqrt(var + epsilon) + beta with the mean and biased variance of the kind, times
+ * slope where that is negative; gamma, beta [C]. Nothing is learned beside them and nothing kept between calls. source: Ba, Kiros,
  * Hinton 2016; Ulyanov, Vedaldi, Lempitsky 2016.
  */
 EQUINV_API equinv_status equinv_node_norm_plan_create(equinv_context *ctx,
@@ -983,12 +984,12 @@ EQUINV_API equinv_status equinv_node_norm_forward(const equinv_plan *plan, const
                                                   const equinv_tensor *dst, void *scratch,
                                                   size_t scratch_size);
 
-/* Gradients; src as in forward. diff_gamma and diff_beta may be NULL. */
+/* Gradients; src, gamma and beta as in forward. diff_gamma and diff_beta may be NULL. */
 EQUINV_API equinv_status equinv_node_norm_backward(
     const equinv_plan *plan, const equinv_tensor *src, const equinv_tensor *mask,
-    const equinv_tensor *gamma, const equinv_tensor *diff_dst, const equinv_tensor *diff_src,
-    const equinv_tensor *diff_gamma, const equinv_tensor *diff_beta, void *scratch,
-    size_t scratch_size);
+    const equinv_tensor *gamma, const equinv_tensor *beta, const equinv_tensor *diff_dst,
+    const equinv_tensor *diff_src, const equinv_tensor *diff_gamma, const equinv_tensor *diff_beta,
+    void *scratch, size_t scratch_size);
 
 typedef enum equinv_node_pool_kind {
     EQUINV_NODE_POOL_MEAN = 1,

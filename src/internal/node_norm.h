@@ -10,13 +10,13 @@ typedef struct eqi_node_norm_problem {
     equinv_dtype dtype;
     int32_t order;
     int64_t batch, nodes, channels;
-    double epsilon;
+    double epsilon, slope;
     bool accumulate;
 } eqi_node_norm_problem;
 
 /*
- * One call, four-axis views. Forward: src to dst with gamma and beta. Backward: src, diff_dst (as dst) and
- * gamma to diff_src, and to diff_gamma and diff_beta (either may be NULL).
+ * One call, four-axis views. Forward: src to dst with gamma and beta. Backward: src and diff_dst (as dst) to
+ * diff_src, and to diff_gamma and diff_beta (either may be NULL).
  */
 typedef struct eqi_node_norm_args {
     equinv_tensor src, dst, diff_src;
@@ -36,5 +36,6 @@ typedef struct eqi_node_norm_implementation {
 } eqi_node_norm_implementation;
 
 extern const eqi_implementation *const eqi_node_norm_list[];
+extern const eqi_node_norm_implementation eqi_node_norm_fast;
 
 #endif

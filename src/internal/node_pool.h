@@ -33,5 +33,6 @@ typedef struct eqi_node_pool_implementation {
 } eqi_node_pool_implementation;
 
 extern const eqi_implementation *const eqi_node_pool_list[];
+extern const eqi_node_pool_implementation eqi_node_pool_fast;
 
 #endif

@@ -7,8 +7,11 @@ enum { ROUNDS = 240, MOST = 12 };
 
 typedef enum subject { OUTER, SQUARE, LAYER, INSTANCE, MEAN, SUM, MAX, SUBJECTS } subject;
 
-static const char *const norm_impls[] = {"ref"}, *const pool_impls[] = {"ref"};
-#define PICK(list, seed) (list)[(seed) % (sizeof(list) / sizeof *(list))]
+/* "fast" is for f32. */
+static const char *impl_of(equinv_dtype dtype, uint64_t number)
+{
+    return dtype == EQUINV_F32 && number % 2 == 0 ? "fast" : "ref";
+}
 
 /* One layer of any of the kinds; `in` has order[0], dst order[1] (pooling: [B, order, C]). */
 typedef struct layer {
@@ -16,6 +19,7 @@ typedef struct layer {
     subject kind;
     int order;
     bool masked, accumulate;
+    double slope;
     equinv_plan *plan;
     void *saved;
     size_t saved_size;
@@ -64,6 +68,7 @@ typedef struct sizes {
     int64_t batch, channels, nodes;
     bool accumulate, masked;
     uint64_t impl;
+    double slope;
 } sizes;
 
 static equinv_status make_plan(equinv_context *ctx, subject kind, const sizes *s,
@@ -74,20 +79,20 @@ static equinv_status make_plan(equinv_context *ctx, subject kind, const sizes *s
         d.kind = kind == LAYER ? EQUINV_NODE_NORM_LAYER : EQUINV_NODE_NORM_INSTANCE;
         d.dtype = s->dtype, d.order = s->order, d.epsilon = 1e-3;
         d.batch = s->batch, d.channels = s->channels, d.nodes = s->nodes;
-        d.accumulate = s->accumulate, d.impl = PICK(norm_impls, s->impl);
+        d.accumulate = s->accumulate, d.impl = impl_of(s->dtype, s->impl), d.slope = s->slope;
         return equinv_node_norm_plan_create(ctx, &d, plan);
     }
     equinv_node_pool_desc d = EQUINV_NODE_POOL_DESC_INIT;
     d.kind = (equinv_node_pool_kind)(EQUINV_NODE_POOL_MEAN + (kind - MEAN));
     d.dtype = s->dtype, d.order = s->order;
     d.batch = s->batch, d.channels = s->channels, d.nodes = s->nodes;
-    d.accumulate = s->accumulate, d.impl = PICK(pool_impls, s->impl);
+    d.accumulate = s->accumulate, d.impl = kind == MAX ? NULL : impl_of(s->dtype, s->impl);
     return equinv_node_pool_plan_create(ctx, &d, plan);
 }
 
 static layer layer_new(equinv_context *ctx, rng *r, subject kind, const sizes *s)
 {
-    layer l = {.ctx = ctx, .kind = kind, .order = s->order, .masked = s->masked};
+    layer l = {.ctx = ctx, .kind = kind, .order = s->order, .masked = s->masked, .slope = s->slope};
     l.accumulate = s->accumulate;
     if (is_outer(kind))
         l.order = 1, l.accumulate = false;
@@ -148,8 +153,8 @@ static equinv_status backward(layer *l)
             &l->diff_src, l->kind == OUTER ? &l->diff_parameter[0] : NULL);
     if (is_norm(l->kind))
         return equinv_node_norm_backward(l->plan, &l->src, mask_of(l), &l->parameter[0],
-                                         &l->diff_dst, &l->diff_src, &l->diff_parameter[0],
-                                         &l->diff_parameter[1], NULL, 0);
+                                         &l->parameter[1], &l->diff_dst, &l->diff_src,
+                                         &l->diff_parameter[0], &l->diff_parameter[1], NULL, 0);
     return equinv_node_pool_backward(l->plan, &l->diff_dst, mask_of(l), l->saved, l->saved_size,
                                      &l->diff_src, NULL, 0);
 }
@@ -169,7 +174,8 @@ static sizes random_sizes(rng *r, equinv_dtype dtype)
                    .nodes = rng_range(r, 1, 9),
                    .accumulate = rng_range(r, 0, 1),
                    .masked = rng_range(r, 0, 2),
-                   .impl = (uint64_t)rng_range(r, 0, 1)};
+                   .impl = (uint64_t)rng_range(r, 0, 1),
+                   .slope = 0.25 * (double)rng_range(r, 0, 4)};
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -212,9 +218,10 @@ static double expected_norm(const layer *l, int64_t b, int64_t c, int64_t i, int
     }
     for (int64_t k = 0; k < count; k++)
         variance += (values[k] - mean) * (values[k] - mean) / (double)count;
-    return tensor_get(&l->parameter[0], c) * (get(l, &l->src, b, c, i, j) - mean) /
-               sqrt(variance + 1e-3) +
-           tensor_get(&l->parameter[1], c);
+    const double y = tensor_get(&l->parameter[0], c) * (get(l, &l->src, b, c, i, j) - mean) /
+                         sqrt(variance + 1e-3) +
+                     tensor_get(&l->parameter[1], c);
+    return y < 0 ? l->slope * y : y;
 }
 
 static double expected_pool(const layer *l, int64_t b, int64_t row, int64_t c)
@@ -268,6 +275,80 @@ START_TEST(forward_is_the_definition)
         layer_free(&l);
     }
     equinv_context_destroy(ctx);
+}
+END_TEST
+
+/* Fast code on every level against the reference, channels last; outer products in f64 are the reference. */
+START_TEST(fast_equals_ref)
+{
+    equinv_context *const ctx = context_at_level(_i);
+    if (!ctx)
+        return;
+    for (uint64_t seed = 0; seed < share_of(SUBJECTS * ROUNDS); seed++) {
+        const subject kind = (subject)(seed % SUBJECTS);
+        rng r = {seed + 500}, again;
+        sizes s = random_sizes(&r, EQUINV_F32);
+        if (seed % 16 == 0)
+            s.batch = rng_range(&r, 20, 60), s.nodes = 9, s.channels = 32;
+        s.impl = 0;
+        again = r;
+        layer fast = layer_new(ctx, &r, kind, &s);
+        s.impl = 1, s.dtype = is_outer(kind) ? EQUINV_F64 : EQUINV_F32;
+        layer ref = layer_new(ctx, &again, kind, &s);
+        equinv_tensor *all[TENSORS], kept[TENSORS], storage[TENSORS];
+        tensors_of(&fast, all);
+        const bool last = rng_range(&r, 0, 3);
+        for (int i = 0; i < TENSORS && last; i++) {
+            kept[i] = *all[i];
+            if (all[i]->ndim > 2 &&
+                !(is_pool(kind) && (all[i] == &fast.dst || all[i] == &fast.diff_dst)))
+                *all[i] = nodes_channels_last(ctx, &kept[i], &storage[i]);
+        }
+        run(&fast), run(&ref);
+        equinv_tensor *const got[] = {&fast.dst, &fast.diff_src, &fast.diff_parameter[0],
+                                      &fast.diff_parameter[1]};
+        equinv_tensor *const want[] = {&ref.dst, &ref.diff_src, &ref.diff_parameter[0],
+                                       &ref.diff_parameter[1]};
+        for (int i = 0; i < (kind == OUTER ? 3 : is_norm(kind) ? 4 : 2); i++) {
+            equinv_tensor wide = tensor_as(ctx, want[i], EQUINV_F64),
+                          own = tensor_as(ctx, got[i], EQUINV_F64);
+            /* relative to the terms of a sum, which may be small itself */
+            const double most = tensor_max_abs(&wide);
+            const double error = tensor_error(&own, &wide, NULL) * most / fmax(most, 1);
+            ck_assert_msg(error <= (is_norm(kind) ? 1e-5 : 1e-6), "%d, seed %d: %g", i, (int)seed,
+                          error);
+            equinv_tensor_destroy(ctx, &wide), equinv_tensor_destroy(ctx, &own);
+        }
+        for (int i = 0; i < TENSORS && last; i++)
+            if (all[i]->data != kept[i].data) {
+                equinv_tensor_destroy(ctx, &storage[i]);
+                *all[i] = kept[i];
+            }
+        layer_free(&fast), layer_free(&ref);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
+START_TEST(thread_count_changes_no_bit)
+{
+    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
+    one.threads = 1;
+    equinv_context *ctx[2] = {NULL, context_new()};
+    OK(equinv_context_create(&one, &ctx[0]));
+    layer l[2];
+    for (int k = 0; k < 2; k++) {
+        rng r = {41};
+        const sizes s = {EQUINV_F32, 2, 64, 32, 9, false, true, 0, 0.5};
+        l[k] = layer_new(ctx[k], &r, (subject)_i, &s);
+        run(&l[k]);
+    }
+    ASSERT_SAME(&l[0].dst, &l[1].dst);
+    ASSERT_SAME(&l[0].diff_src, &l[1].diff_src);
+    for (int i = 0; i < 2; i++)
+        ASSERT_SAME(&l[0].diff_parameter[i], &l[1].diff_parameter[i]);
+    layer_free(&l[0]), layer_free(&l[1]);
+    equinv_context_destroy(ctx[0]), equinv_context_destroy(ctx[1]);
 }
 END_TEST
 
@@ -378,7 +459,7 @@ START_TEST(accumulate_adds_to_gradients)
     equinv_context *const ctx = context_new();
     for (int order = 1; order <= 2 && !is_outer((subject)_i); order++) {
         rng r = {31}, again = r;
-        sizes s = {EQUINV_F64, order, 3, 4, 5, false, true, 0};
+        sizes s = {EQUINV_F64, order, 3, 4, 5, false, true, 0, 0.5};
         layer once = layer_new(ctx, &r, (subject)_i, &s);
         s.accumulate = true;
         layer sum = layer_new(ctx, &again, once.kind, &s);
@@ -478,7 +559,7 @@ START_TEST(ties_and_nothing_to_pool)
 {
     equinv_context *const ctx = context_new();
     rng r = {9};
-    const sizes s = {EQUINV_F32, 2, 2, 3, 3, false, true, 0};
+    const sizes s = {EQUINV_F32, 2, 2, 3, 3, false, true, 0, 0.5};
     layer l = layer_new(ctx, &r, MAX, &s);
     for (int64_t i = 0; i < equinv_tensor_count(&l.src); i++)
         tensor_set(&l.src, i, -1);
@@ -536,6 +617,8 @@ START_TEST(wrong_descriptions)
     BOTH(EQUINV_ERR_ARG, "expected one of", d.impl = "blas");
     REFUSED(norm, EQUINV_ERR_ARG, "epsilon is 0", d.epsilon = 0);
     REFUSED(norm, EQUINV_ERR_ARG, "epsilon is nan", d.epsilon = (double)NAN);
+    REFUSED(norm, EQUINV_ERR_ARG, "slope is 2", d.slope = 2);
+    REFUSED(norm, EQUINV_ERR_ARG, "slope is -1", d.slope = -1);
     REFUSED(pool, EQUINV_ERR_UNSUPPORTED, "2^31 - 1", d.kind = EQUINV_NODE_POOL_MAX,
             d.nodes = 50000);
 #undef REFUSED
@@ -573,7 +656,7 @@ START_TEST(wrong_arguments)
 {
     equinv_context *const ctx = context_new();
     rng r = {71};
-    const sizes s = {EQUINV_F32, 2, 2, 3, 4, false, true, 0};
+    const sizes s = {EQUINV_F32, 2, 2, 3, 4, false, true, 0, 0.5};
     layer l = layer_new(ctx, &r, (subject)_i, &s);
     run(&l);
     spoil(&l, &l.src, is_outer(l.kind) ? "a" : "src", forward);
@@ -594,10 +677,11 @@ START_TEST(wrong_arguments)
         spoil(&l, &l.parameter[0], "gamma", forward);
         spoil(&l, &l.parameter[1], "beta", forward);
         spoil(&l, &l.parameter[0], "gamma", backward);
+        spoil(&l, &l.parameter[1], "beta", backward);
         spoil(&l, &l.diff_parameter[0], "diff_gamma", backward);
         spoil(&l, &l.diff_parameter[1], "diff_beta", backward);
-        OK(equinv_node_norm_backward(l.plan, &l.src, NULL, &l.parameter[0], &l.diff_dst,
-                                     &l.diff_src, NULL, NULL, NULL, 0));
+        OK(equinv_node_norm_backward(l.plan, &l.src, NULL, &l.parameter[0], &l.parameter[1],
+                                     &l.diff_dst, &l.diff_src, NULL, NULL, NULL, 0));
         FAILS(EQUINV_ERR_ARG, "plan is of another",
               equinv_node_pool_backward(l.plan, &l.diff_dst, NULL, NULL, 0, &l.diff_src, NULL, 0));
     }
@@ -629,7 +713,7 @@ START_TEST(allocation_failures)
     equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
     desc.threads = 1;
     desc.allocator = fault_allocator_of(&f);
-    const sizes s = {EQUINV_F32, 2, 4, 3, 5, false, true, 0};
+    const sizes s = {EQUINV_F32, 2, 4, 3, 5, false, true, 0, 0.5};
     for (int kind = LAYER; kind < SUBJECTS; kind++)
         for (int64_t until = 0;; until++) {
             equinv_context *ctx;
@@ -654,6 +738,8 @@ int main(void)
 {
     const test_entry tests[] = {
         {forward_is_the_definition, SUBJECTS},
+        {fast_equals_ref, TEST_LEVELS},
+        {thread_count_changes_no_bit, SUBJECTS},
         {commutes_with_permutations, SUBJECTS},
         {absent_nodes_do_not_leak, SUBJECTS},
         {gradient_by_differences, SUBJECTS},

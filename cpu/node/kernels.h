@@ -1,4 +1,4 @@
-/* Vector kernels of node layers in fp32, compiled for every level; cpu/gemm/node_linear.c calls them. */
+/* Vector kernels of node layers in fp32, compiled for every level. */
 #ifndef EQI_NODE_KERNELS_H
 #define EQI_NODE_KERNELS_H
 
@@ -55,7 +55,42 @@ typedef struct eqi_node_kernels {
                   const float *differences, bool accumulate);
 } eqi_node_kernels;
 
+/* What a normalisation is told, parameters padded; `layer` or by channel. */
+typedef struct eqi_node_norm_call {
+    const float *gamma, *beta;
+    float epsilon, slope;
+} eqi_node_norm_call;
+
+/* [0]: each place over its channels; [1]: each channel over the places. */
+typedef struct eqi_node_norm_kernels {
+    void (*forward[2])(const eqi_node_norm_call *call, const eqi_node_map *x,
+                       const eqi_node_map *y);
+    /* sums [2][padded]: of this sample, for gamma and beta. room: [8][padded] */
+    void (*backward[2])(const eqi_node_norm_call *call, const eqi_node_map *x,
+                        const eqi_node_map *g, const eqi_node_map *dx, float *sums, float *room);
+} eqi_node_norm_kernels;
+
+typedef struct eqi_node_map_kernels {
+    /* y_ij = a_i b_j */
+    void (*outer)(const eqi_node_map *a, const eqi_node_map *b, const eqi_node_map *y);
+    /* da_i = sum_j g_ij b_j (plus sum_j g_ji a_j if db is NULL), db_j = sum_i g_ij a_i */
+    void (*outer_backward)(const eqi_node_map *a, const eqi_node_map *b, const eqi_node_map *g,
+                           const eqi_node_map *da, const eqi_node_map *db);
+    /*
+     * Sums over the nodes or the diagonal, and (pairs) over all else, times their factors, into rows [channels]
+     * of dst. There is at least one place.
+     */
+    void (*sum)(const eqi_node_map *x, const float *factor, float *const *dst);
+    /* The way back. */
+    void (*spread)(const eqi_node_map *dx, const float *factor, const float *const *g,
+                   bool accumulate);
+} eqi_node_map_kernels;
+
 extern const eqi_node_kernels eqi_node_kernels_scalar, eqi_node_kernels_avx2,
     eqi_node_kernels_avx512;
+extern const eqi_node_norm_kernels eqi_node_norm_kernels_scalar, eqi_node_norm_kernels_avx2,
+    eqi_node_norm_kernels_avx512;
+extern const eqi_node_map_kernels eqi_node_map_kernels_scalar, eqi_node_map_kernels_avx2,
+    eqi_node_map_kernels_avx512;
 
 #endif

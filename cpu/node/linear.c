@@ -19,14 +19,13 @@
  *         sample at a time, in blocks. The weights' gradient is summed in parts of the batch whose number
  *         does not depend on the threads.
  */
-#include "gemm.h"
-
 #include <string.h>
 
+#include "cpu/gemm/gemm.h"
 #include "cpu/ref/ref.h"
 #include "internal/arithmetic.h"
 #include "internal/rows.h"
-#include "node_kernels.h"
+#include "sample.h"
 
 enum {
     CHUNK_NODES = 160, /* rows of a node's product, about */
@@ -34,9 +33,6 @@ enum {
     PARTS = 16,        /* of the weights' gradient at most */
     PART_PLACES = 2048 /* n or n x n places a part has at least */
 };
-
-/* Samples in other layouts are copied if they have no more bytes than this. */
-#define STAGED_MOST ((int64_t)4 << 20)
 
 static const eqi_node_kernels *kernels_of(const eqi_hardware *hardware)
 {
@@ -191,112 +187,23 @@ static void unpack(const eqi_node_linear_problem *p, const side *from, const sid
 
 /* ---- samples ------------------------------------------------------------------------------------- */
 
-/* A tensor of the call; staged: its channels are apart, so that samples are copied. */
-typedef struct source {
-    const equinv_tensor *view, *mask;
-    side side;
-    bool staged;
-} source;
-
-/* What a runner has for one. */
-typedef struct room {
-    float *stage;
-    int64_t *node, *row, *column;
-} room;
-
-static source source_of(const equinv_tensor *view, const equinv_tensor *mask, const side *s)
+static eqi_node_source source_of(const equinv_tensor *view, const equinv_tensor *mask,
+                                 const side *s)
 {
-    return (source){view, mask, *s, view->shape[1] > 1 && view->strides[1] != 1};
+    return eqi_node_source_of(view, mask, s->pairs, s->symmetric);
 }
 
-static int64_t stage_size(const eqi_node_linear_problem *p, const side *s)
+static eqi_node_room room_at(const eqi_node_linear_problem *p, const side *s, char **slice)
 {
-    return (s->pairs ? p->nodes : 1) * p->nodes * s->channels * (int64_t)sizeof(float);
+    return eqi_node_room_at(p->nodes, s->pairs, s->channels, slice);
 }
 
-/* Whether there is room for copies. */
-static bool may_stage(const eqi_node_linear_problem *p)
+/* Whether every sample can be copied that has to be. */
+static bool may_stage(const eqi_node_linear_problem *p, const eqi_node_linear_args *a)
 {
     const side src = src_of(p), dst = dst_of(p);
-    return stage_size(p, &src) <= STAGED_MOST && stage_size(p, &dst) <= STAGED_MOST;
-}
-
-static room room_at(const eqi_node_linear_problem *p, const side *s, char **slice)
-{
-    const size_t list = (size_t)p->nodes * sizeof(int64_t);
-    room r;
-    r.stage = eqi_take(slice, may_stage(p) ? (size_t)stage_size(p, s) : 0);
-    r.node = eqi_take(slice, list);
-    r.row = eqi_take(slice, list);
-    r.column = eqi_take(slice, list);
-    return r;
-}
-
-typedef enum direction { IN, OUT, ADD } direction;
-
-/* Between a staged tensor and the stage. */
-static void copy_sample(const source *t, int64_t b, const eqi_node_map *map, const room *r,
-                        direction way)
-{
-    const int64_t *const s = t->view->strides, columns = map->pairs ? map->there : 1;
-    float *const data = (float *)t->view->data + b * s[0];
-    for (int64_t i = 0; i < map->there; i++)
-        for (int64_t j = 0; j < columns; j++) {
-            float *const inside = map->data + map->row[i] + map->column[j];
-            float *const outside = data + r->node[i] * s[2] + (map->pairs ? r->node[j] * s[3] : 0);
-            for (int64_t c = 0; c < map->channels; c++)
-                if (way == IN)
-                    inside[c] = outside[c * s[1]];
-                else
-                    outside[c * s[1]] = (way == ADD ? outside[c * s[1]] : 0) + inside[c];
-        }
-}
-
-static eqi_node_map open_sample(const source *t, int64_t b, const room *r, bool input)
-{
-    const equinv_tensor *const view = t->view;
-    eqi_node_map map = {(float *)view->data + b * view->strides[0],
-                        r->row,
-                        r->column,
-                        0,
-                        t->side.channels,
-                        t->side.pairs,
-                        t->side.symmetric};
-    for (int64_t i = 0; i < view->shape[2]; i++)
-        if (eqi_node_is_there(t->mask, b, i))
-            r->node[map.there++] = i;
-    const int64_t line = (map.pairs ? map.there : 1) * map.channels;
-    for (int64_t i = 0; i < map.there; i++) {
-        r->row[i] = t->staged ? i * line : r->node[i] * view->strides[2];
-        r->column[i] = t->staged ? i * map.channels : r->node[i] * view->strides[3];
-    }
-    if (!map.pairs)
-        r->column[0] = 0; /* the one there is */
-    if (t->staged) {
-        map.data = r->stage;
-        if (input)
-            copy_sample(t, b, &map, r, IN);
-    }
-    return map;
-}
-
-/* Copies an output out, and makes it 0 where nodes are absent unless it is added to. */
-static void close_sample(const source *t, int64_t b, const eqi_node_map *map, const room *r,
-                         bool accumulate)
-{
-    const equinv_tensor *const view = t->view;
-    if (t->staged)
-        copy_sample(t, b, map, r, accumulate ? ADD : OUT);
-    if (accumulate || map->there == view->shape[2])
-        return;
-    for (int64_t i = 0; i < view->shape[2]; i++)
-        for (int64_t j = 0; j < view->shape[3]; j++) {
-            if (eqi_pair_is_there(view, t->mask, b, i, j))
-                continue;
-            float *const to = (float *)view->data + eqi_node_offset(view, b, 0, i, j);
-            for (int64_t c = 0; c < view->shape[1]; c++)
-                to[c * view->strides[1]] = 0;
-        }
+    const eqi_node_source x = source_of(&a->src, NULL, &src), y = source_of(&a->dst, NULL, &dst);
+    return eqi_node_may_stage(&x) && eqi_node_may_stage(&y);
 }
 
 /* Factors of contractions and of their adjoints: means of src, sums of dst. */
@@ -369,7 +276,7 @@ static int64_t chunk_of(const eqi_node_linear_problem *p)
 
 /* What a runner works with, for both sides of a pass. */
 typedef struct slice {
-    room from, to;
+    eqi_node_room from, to;
     float *from_vectors, *from_numbers, *to_vectors, *to_numbers; /* of a chunk */
     float *from_sums, *from_differences, *to_sums,
         *to_differences; /* of a block, if there are pairs */
@@ -404,10 +311,11 @@ static size_t slice_size(const eqi_node_linear_problem *p)
     const size_t numbers = nodes * (size_t)(src.vectors + dst.vectors) +
                            chunk * (size_t)(src.numbers + dst.numbers) +
                            2 * pairs * (size_t)(src.padded + dst.padded);
-    const size_t stages = may_stage(p) ? (size_t)(stage_size(p, &src) + stage_size(p, &dst)) : 0;
-    /* eighteen takings, each of which may lose an alignment */
-    return eqi_aligned(EQI_GEMM_WORKSPACE + numbers * sizeof(float) + stages +
-                       6 * (size_t)p->nodes * sizeof(int64_t) + (size_t)18 * EQI_ALIGNMENT);
+    const size_t rooms = eqi_node_room_size(p->nodes, src.pairs, src.channels) +
+                         eqi_node_room_size(p->nodes, dst.pairs, dst.channels);
+    /* nine takings beside, each of which may lose an alignment */
+    return eqi_aligned(EQI_GEMM_WORKSPACE + numbers * sizeof(float) + rooms +
+                       (size_t)9 * EQI_ALIGNMENT);
 }
 
 /* ---- forward, backward data ----------------------------------------------------------------------- */
@@ -416,7 +324,8 @@ typedef struct pass {
     const equinv_context *ctx;
     const eqi_node_linear_problem *p;
     const eqi_node_kernels *kernels;
-    source from, to;
+    eqi_node_source from, to;
+    side from_side, to_side;
     bool forward;
     matrices m;
     float *bias; /* [to.numbers]; NULL: none */
@@ -424,10 +333,10 @@ typedef struct pass {
 
 static void contract_chunk(const pass *j, int64_t first, int64_t count, const slice *s)
 {
-    const side *const from = &j->from.side, *const to = &j->to.side;
+    const side *const from = &j->from_side, *const to = &j->to_side;
     int64_t nodes = 0;
     for (int64_t b = 0; b < count; b++) {
-        const eqi_node_map x = open_sample(&j->from, first + b, &s->from, true);
+        const eqi_node_map x = eqi_node_open(&j->from, first + b, &s->from, true);
         const eqi_node_scale scale = scale_of(from, j->forward, true, x.there);
         j->kernels->contract(&x, &scale, s->from_vectors + nodes * from->vectors,
                              s->from_numbers + b * from->numbers);
@@ -446,7 +355,7 @@ static void place_pairs(const pass *j, const eqi_node_map *x, const eqi_node_map
                         const eqi_node_scale *scale, const float *vectors, const float *numbers,
                         bool accumulate, const slice *s)
 {
-    const side *const from = &j->from.side, *const to = &j->to.side;
+    const side *const from = &j->from_side, *const to = &j->to_side;
     const eqi_hardware *const hardware = &j->ctx->hardware;
     float *const differences = from->symmetric ? NULL : s->from_differences;
     for (int64_t i = 0, last; i < y->there; i = last) {
@@ -465,21 +374,21 @@ static void place_pairs(const pass *j, const eqi_node_map *x, const eqi_node_map
 static void run_chunk(const void *arg, int64_t first, int64_t count, void *memory)
 {
     const pass *const j = arg;
-    const side *const to = &j->to.side;
-    const slice s = slice_at(j->p, &j->from.side, to, memory);
+    const side *const to = &j->to_side;
+    const slice s = slice_at(j->p, &j->from_side, to, memory);
     const bool accumulate = j->p->accumulate && !j->to.staged;
     contract_chunk(j, first, count, &s);
     const float *vectors = s.to_vectors, *numbers = s.to_numbers;
     for (int64_t b = first; b < first + count; b++, numbers += to->numbers) {
-        const eqi_node_map y = open_sample(&j->to, b, &s.to, false);
+        const eqi_node_map y = eqi_node_open(&j->to, b, &s.to, false);
         const eqi_node_scale scale = scale_of(to, !j->forward, false, y.there);
         if (has_pairs(j->p)) {
-            const eqi_node_map x = open_sample(&j->from, b, &s.from, true);
+            const eqi_node_map x = eqi_node_open(&j->from, b, &s.from, true);
             place_pairs(j, &x, &y, &scale, vectors, numbers, accumulate, &s);
         } else {
             j->kernels->place(&y, &scale, 0, y.there, vectors, numbers, NULL, NULL, accumulate);
         }
-        close_sample(&j->to, b, &y, &s.to, j->p->accumulate);
+        eqi_node_close(&j->to, b, &y, &s.to, j->p->accumulate);
         vectors += y.there * to->vectors;
     }
 }
@@ -496,15 +405,18 @@ static void run_pass(const equinv_context *ctx, const eqi_node_linear_problem *p
                      const eqi_node_linear_args *a, bool forward)
 {
     const side src = src_of(p), dst = dst_of(p);
-    const source x = source_of(&a->src, a->mask, &src), y = source_of(&a->dst, a->mask, &dst);
+    const eqi_node_source x = source_of(&a->src, a->mask, &src),
+                          y = source_of(&a->dst, a->mask, &dst);
     char *memory = a->scratch;
     pass j = {.ctx = ctx,
               .p = p,
               .kernels = kernels_of(&ctx->hardware),
               .from = forward ? x : y,
               .to = forward ? y : x,
+              .from_side = forward ? src : dst,
+              .to_side = forward ? dst : src,
               .forward = forward};
-    const side *const from = &j.from.side, *const to = &j.to.side;
+    const side *const from = &j.from_side, *const to = &j.to_side;
     j.m = matrices_at(from, to, eqi_take(&memory, (size_t)matrices_size(from, to) * sizeof(float)));
     pack(p, a->weights, forward, from, to, &j.m);
     float *const bias = eqi_take(&memory, (size_t)to->numbers * sizeof(float));
@@ -532,7 +444,8 @@ typedef struct weights_pass {
     const equinv_context *ctx;
     const eqi_node_linear_problem *p;
     const eqi_node_kernels *kernels;
-    source x, g;
+    eqi_node_source x, g;
+    side x_side, g_side;
     char *parts;
     int64_t count;
 } weights_pass;
@@ -575,7 +488,7 @@ typedef struct waiting {
 
 static void multiply_pairs(const weights_pass *j, const slice *s, const matrices *to, waiting *w)
 {
-    const side *const dst = &j->g.side, *const src = &j->x.side;
+    const side *const dst = &j->g_side, *const src = &j->x_side;
     const eqi_hardware *const hardware = &j->ctx->hardware;
     add_product(hardware, w->sums, dst->padded, src->padded, s->from_sums, s->to_sums, to->sum,
                 s->workspace);
@@ -588,7 +501,7 @@ static void multiply_pairs(const weights_pass *j, const slice *s, const matrices
 static void add_pairs(const weights_pass *j, const eqi_node_map *g, const eqi_node_map *x,
                       const slice *s, const matrices *to, waiting *w)
 {
-    const int64_t g_step = j->g.side.padded, x_step = j->x.side.padded;
+    const int64_t g_step = j->g_side.padded, x_step = j->x_side.padded;
     for (int64_t i = 0, last; i < x->there; i = last) {
         const int64_t pairs = block_of(i, x->there, &last);
         if (w->sums + pairs > block_most(j->p))
@@ -607,12 +520,12 @@ static void add_pairs(const weights_pass *j, const eqi_node_map *g, const eqi_no
 static void add_chunk(const weights_pass *j, int64_t first, int64_t count, const slice *s,
                       const part *to)
 {
-    const side *const dst = &j->g.side, *const src = &j->x.side;
+    const side *const dst = &j->g_side, *const src = &j->x_side;
     int64_t nodes = 0;
     waiting w = {0, 0};
     for (int64_t b = 0; b < count; b++) {
-        const eqi_node_map g = open_sample(&j->g, first + b, &s->from, true);
-        const eqi_node_map x = open_sample(&j->x, first + b, &s->to, true);
+        const eqi_node_map g = eqi_node_open(&j->g, first + b, &s->from, true);
+        const eqi_node_map x = eqi_node_open(&j->x, first + b, &s->to, true);
         const eqi_node_scale sums = scale_of(dst, false, true, g.there);
         const eqi_node_scale means = scale_of(src, true, true, x.there);
         float *const numbers = s->from_numbers + b * dst->numbers;
@@ -644,7 +557,7 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *memor
 {
     const weights_pass *const j = arg;
     const eqi_node_linear_problem *const p = j->p;
-    const side *const dst = &j->g.side, *const src = &j->x.side;
+    const side *const dst = &j->g_side, *const src = &j->x_side;
     const slice s = slice_at(p, dst, src, memory);
     const int64_t size = matrices_size(dst, src), chunk = chunk_of(p);
     const int64_t chain = (PART_PLACES * 2 / places_of(p) / chunk + 1) * chunk;
@@ -671,9 +584,11 @@ static equinv_status backward_weights(const equinv_context *ctx, const eqi_node_
                       .kernels = kernels_of(&ctx->hardware),
                       .x = source_of(&a->src, a->mask, &src),
                       .g = source_of(&a->dst, a->mask, &dst),
+                      .x_side = src,
+                      .g_side = dst,
                       .parts = a->scratch,
                       .count = part_count(p)};
-    if ((j.x.staged || j.g.staged) && !may_stage(p))
+    if (!may_stage(p, a))
         return eqi_ref_node_linear_backward_weights(ctx, p, a);
     char *const slices = j.parts + j.count * (int64_t)part_size(p);
     eqi_parallel_rows(ctx, j.count, sample_work(p) * (double)p->batch / (double)j.count, 1,
@@ -696,9 +611,7 @@ static equinv_status backward_weights(const equinv_context *ctx, const eqi_node_
 static equinv_status forward(const equinv_context *ctx, const eqi_node_linear_problem *p,
                              const eqi_node_linear_args *a)
 {
-    const side src = src_of(p), dst = dst_of(p);
-    if ((source_of(&a->src, NULL, &src).staged || source_of(&a->dst, NULL, &dst).staged) &&
-        !may_stage(p))
+    if (!may_stage(p, a))
         return eqi_ref_node_linear_forward(ctx, p, a);
     run_pass(ctx, p, a, true);
     return EQUINV_OK;
@@ -707,9 +620,7 @@ static equinv_status forward(const equinv_context *ctx, const eqi_node_linear_pr
 static equinv_status backward_data(const equinv_context *ctx, const eqi_node_linear_problem *p,
                                    const eqi_node_linear_args *a)
 {
-    const side src = src_of(p), dst = dst_of(p);
-    if ((source_of(&a->src, NULL, &src).staged || source_of(&a->dst, NULL, &dst).staged) &&
-        !may_stage(p))
+    if (!may_stage(p, a))
         return eqi_ref_node_linear_backward_data(ctx, p, a);
     run_pass(ctx, p, a, false);
     return EQUINV_OK;
@@ -746,4 +657,4 @@ static equinv_status scratch_size(const eqi_node_linear_problem *p, const eqi_ha
 }
 
 const eqi_node_linear_implementation eqi_node_linear_gemm = {
-    {"node-linear/gemm", supports}, scratch_size, forward, backward_data, backward_weights};
+    {"node_linear/gemm", supports}, scratch_size, forward, backward_data, backward_weights};

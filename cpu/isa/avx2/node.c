@@ -1,3 +1,0 @@
-#include "cpu/simd/avx2.h"
-
-#include "cpu/kernel/node.inc.c"

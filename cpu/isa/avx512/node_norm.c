@@ -1,0 +1,3 @@
+#include "cpu/simd/avx512.h"
+
+#include "cpu/kernel/node_norm.inc.c"

@@ -1,3 +1,0 @@
-#include "cpu/simd/scalar.h"
-
-#include "cpu/kernel/node.inc.c"
