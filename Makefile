@@ -7,6 +7,7 @@ libdir ?= $(prefix)/lib
 bindir ?= $(prefix)/bin
 DESTDIR ?=
 GOLDEN ?= ../shared/golden
+MOLECULES ?= build/molecules
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -106,7 +107,7 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	$(link) $< $(STATIC) $(LIB_LIBS)
 
 # The demo and the paper's experiments: a folder each, and what they share.
-EXPERIMENTS := demo digits augmentation $(if $(findstring EQI_HAVE_CJSON,$(LIB_DEFINES)),paper)
+EXPERIMENTS := demo digits augmentation molecules $(if $(findstring EQI_HAVE_CJSON,$(LIB_DEFINES)),paper)
 EXPERIMENT_COMMON := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/common/*.c)) \
                      $(addprefix tools/,complain.c digits.c json.c mirror.c options.c))
 EXPERIMENT_PROGRAMS := $(EXPERIMENTS:%=$(BUILD)/bin/equinv-%)
@@ -119,6 +120,7 @@ endef
 $(foreach name,$(EXPERIMENTS),$(eval $(call experiment,$(name))))
 
 $(BUILD)/tests/unit/molecules: $(BUILD)/obj/examples/molecules/graph.o
+$(BUILD)/tests/unit/molecules_network: $(addprefix $(BUILD)/obj/examples/molecules/,graph.o network.o)
 $(TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_UTIL_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -146,7 +148,7 @@ include install.mk
 
 # ---- the rest ------------------------------------------------------------------------------------
 
-.PHONY: demo paper setup config clean format format-check help
+.PHONY: demo molecules paper setup config clean format format-check help
 demo: ## train on digits, compare codes before and after projection: table, picture, report
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bin/equinv-demo
@@ -164,6 +166,11 @@ paper: ## the paper's experiments with the digits that are here: build/paper/rep
 	@for name in digits augmentation; do \
 	    $(BUILD)/bin/equinv-$$name --seed $(SEED) --device $(DEVICE) --output $(PAPER) || exit 1; done
 	@$(BUILD)/bin/equinv-paper $(PAPER)
+
+molecules: ## train a graph autoencoder on molecules, compare raw and sorted codes: table, pictures, figures
+	@tools/setup.sh --quiet
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bin/equinv-molecules
+	@$(BUILD)/bin/equinv-molecules $(if $(filter 1,$(PAPER_FULL)),--data $(MOLECULES))
 
 setup: ## install what is missing from Debian's packages (root or sudo without password)
 	@tools/setup.sh

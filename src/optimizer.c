@@ -1,14 +1,7 @@
 #include <math.h>
+#include <string.h>
 
 #include "internal/backend.h"
-
-struct equinv_optimizer {
-    equinv_context *ctx;
-    eqi_update update;
-    int64_t steps;
-    int64_t count;
-    eqi_parameter_state *states;
-};
 
 static equinv_status check_learning_rate(double learning_rate)
 {
@@ -70,6 +63,27 @@ static equinv_status check_parameter(const equinv_context *ctx, const equinv_par
     return EQUINV_OK;
 }
 
+/* States with room for the parameters' names behind them. */
+static equinv_status create_states(equinv_optimizer *o, const equinv_parameter *parameters,
+                                   size_t count)
+{
+    size_t size = count * sizeof *o->states;
+    void *memory;
+    for (size_t i = 0; i < count; i++)
+        size += parameters[i].name ? strlen(parameters[i].name) + 1 : 0;
+    EQI_TRY(eqi_alloc_zeroed(o->ctx, (int64_t)size, 1, "parameter states", &memory));
+    o->states = memory;
+    o->size = size;
+    char *at = (char *)(o->states + count);
+    for (size_t i = 0; i < count; i++)
+        if (parameters[i].name) {
+            const size_t length = strlen(parameters[i].name) + 1;
+            o->states[i].name = memcpy(at, parameters[i].name, length);
+            at += length;
+        }
+    return EQUINV_OK;
+}
+
 /* Row-major zeros of the value's shape and dtype. */
 static equinv_status create_moment(equinv_optimizer *o, const equinv_tensor *value,
                                    equinv_tensor *moment)
@@ -110,10 +124,7 @@ equinv_status equinv_optimizer_create(equinv_context *ctx, const equinv_optimize
     equinv_optimizer *const o = memory;
     o->ctx = ctx;
     o->update.desc = *desc;
-    EQI_TRY_GOTO(
-        status, fail,
-        eqi_alloc_zeroed(ctx, (int64_t)count, sizeof *o->states, "parameter states", &memory));
-    o->states = memory;
+    EQI_TRY_GOTO(status, fail, create_states(o, parameters, count));
     o->count = (int64_t)count;
     for (size_t i = 0; i < count; i++)
         EQI_TRY_GOTO(status, fail, create_state(o, &parameters[i], &o->states[i]));
@@ -132,8 +143,7 @@ void equinv_optimizer_destroy(equinv_optimizer *optimizer)
         equinv_tensor_destroy(optimizer->ctx, &optimizer->states[i].first);
         equinv_tensor_destroy(optimizer->ctx, &optimizer->states[i].second);
     }
-    eqi_free(optimizer->ctx, optimizer->states,
-             (size_t)optimizer->count * sizeof *optimizer->states);
+    eqi_free(optimizer->ctx, optimizer->states, optimizer->size);
     eqi_free(optimizer->ctx, optimizer, sizeof *optimizer);
 }
 

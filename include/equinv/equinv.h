@@ -1188,6 +1188,25 @@ EQUINV_API equinv_status equinv_optimizer_step(equinv_optimizer *optimizer);
 EQUINV_API equinv_status equinv_optimizer_set_learning_rate(equinv_optimizer *optimizer,
                                                             double learning_rate);
 
+/* Number of updates so far, those before equinv_optimizer_load's file was written included; 0 for NULL. */
+EQUINV_API int64_t equinv_optimizer_steps(const equinv_optimizer *optimizer);
+
+/*
+ * Writes a checkpoint of a training as safetensors, all or nothing as equinv_writer_commit does: every
+ * value under its parameter's name, moments as "<name>.first" and "<name>.second", and in __metadata__
+ * the kind and the number of steps. Names must be there and unique: ARG. What the description has
+ * (learning rate, decay) is the caller's and is not written.
+ */
+EQUINV_API equinv_status equinv_optimizer_save(const equinv_optimizer *optimizer, const char *path);
+
+/*
+ * Reads it into the values, moments and the number of steps: training goes on with the bits it would have
+ * had. FORMAT names a tensor that is missing, too many, or of another shape or dtype; UNSUPPORTED in a
+ * build without cJSON. Everything is checked before the first value is written; after IO values are
+ * undefined.
+ */
+EQUINV_API equinv_status equinv_optimizer_load(equinv_optimizer *optimizer, const char *path);
+
 /*
  * Scales all gradients by one number so that their norm together is at most max_norm (> 0); *norm (may be
  * NULL) is what it was. Nothing is scaled if that is infinite or NaN. Values are not looked at; gradients

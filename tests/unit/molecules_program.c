@@ -1,0 +1,121 @@
+/* The experiment with molecules on a few of them, as its users run it. */
+#include <limits.h>
+#include <unistd.h>
+
+#include "tests/util/program.h"
+
+#define PROGRAM "equinv-molecules"
+
+/* A build without zlib cannot read the molecules, one without cJSON not its checkpoint. */
+static bool can_run(void)
+{
+    const char *const info = equinv_build_info();
+    return strstr(info, "zlib: yes") != NULL && strstr(info, "cjson: yes") != NULL;
+}
+
+#define NEEDS_FILES                                                                                \
+    do {                                                                                           \
+        if (!can_run()) {                                                                          \
+            SKIP("this build lacks zlib or cJSON");                                                \
+            return;                                                                                \
+        }                                                                                          \
+    } while (0)
+
+/* Options for a run of a second. */
+static const char *few(const char *more)
+{
+    static char text[PATH_MAX + 256];
+    char here[PATH_MAX];
+    ck_assert_ptr_nonnull(getcwd(here, sizeof here));
+    snprintf(text, sizeof text, "--data '%s/examples/data' --train 192 --test 120 %s", here, more);
+    return text;
+}
+
+static char *report_of(const temp_folder *folder, const char *name)
+{
+    size_t size;
+    char *const text = file_read(temp_path(folder, name), &size);
+    ck_assert_msg(size > 2 && text[size - 2] == '}' && text[size - 1] == '\n', "%s is not complete",
+                  name);
+    return text;
+}
+
+/* What is true of any network: codes follow the atoms, sorted ones do not change. */
+START_TEST(codes_of_molecules)
+{
+    NEEDS_FILES;
+    temp_folder folder = temp_folder_new();
+    const outcome o = program_run(&folder, PROGRAM, "", few("-o . --seed 3 --epochs 2"));
+    GIVES(o, 0);
+    SAYS(o.out, "own copies among the 5 nearest");
+    SAYS(o.err, "epoch 2:");
+    char *const report = report_of(&folder, "molecules.json");
+    ck_assert_double_eq(json_value(report, "seed"), 3);
+    ck_assert_double_eq(json_value(report, "train_molecules"), 192);
+    ck_assert_double_lt(json_value(report, "equivariance_error"), 1e-5);
+    ck_assert_double_lt(json_value(report, "invariance_error"), 1e-5);
+    ck_assert_double_eq(json_value(report, "decoded_otherwise"), 0);
+    ck_assert_double_gt(json_value(report, "invariance_error_raw"), 0.1);
+    ck_assert_double_gt(json_value(report, "own_sorted"), 0.95);
+    ck_assert_double_lt(json_value(report, "own_raw"), 0.5);
+    ck_assert_double_lt(json_value(report, "shortcut_assignment_error"), 1e-5);
+    ck_assert_double_gt(json_value(report, "molecules_per_s"), 0);
+    free(report);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* The figures are the same twice, and the same when a training is taken up again. */
+START_TEST(training_is_taken_up_again)
+{
+    NEEDS_FILES;
+    static const char *const keys[] = {"node_accuracy", "pair_accuracy", "r2_gap_sorted_10nn",
+                                       "own_raw", "variance_2_raw"};
+    double figures[3][sizeof keys / sizeof *keys];
+    temp_folder folder = temp_folder_new();
+    static const char *const runs[] = {"-o . --epochs 2", "-o . --epochs 1",
+                                       "-o . --epochs 2"};
+    for (int run = 0; run < 3; run++) {
+        outcome o = program_run(&folder, PROGRAM, "", few(runs[run]));
+        GIVES(o, 0);
+        char *const report =
+            report_of(&folder, "molecules.json");
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            figures[run][k] = json_value(report, keys[k]);
+        free(report);
+    }
+    ck_assert(memcmp(figures[0], figures[2], sizeof figures[0]) == 0);
+    ck_assert(memcmp(figures[0], figures[1], sizeof figures[0]) != 0);
+    outcome o = program_run(&folder, PROGRAM, "", few("-o . --epochs 2 --resume"));
+    GIVES(o, 0);
+    ck_assert_msg(strstr(o.err, "epoch") == NULL, "\"%s\": nothing was left to train", o.err);
+    char *const report = report_of(&folder, "molecules.json");
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        ck_assert(json_value(report, keys[k]) == figures[0][k]);
+    free(report);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+START_TEST(refusals)
+{
+    temp_folder folder = temp_folder_new();
+    outcome o = program_run(&folder, PROGRAM, "", "--data nowhere -o .");
+    GIVES(o, 1);
+    SAYS(o.err, "nowhere/qm9-train-graphs.npy.gz");
+    o = program_run(&folder, PROGRAM, "", "--epochs 0");
+    GIVES(o, 2);
+    SAYS(o.err, "--epochs");
+    o = program_run(&folder, PROGRAM, "", "more");
+    GIVES(o, 2);
+    SAYS(o.err, "unexpected argument \"more\"");
+    temp_folder_free(&folder);
+}
+END_TEST
+
+int main(void)
+{
+    const test_entry tests[] = {
+        {codes_of_molecules, 1}, {training_is_taken_up_again, 1}, {refusals, 1}};
+    return run_tests("molecules_program", tests, sizeof tests / sizeof *tests);
+}
