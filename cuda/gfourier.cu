@@ -162,4 +162,5 @@ const eqi_conv_implementation eqi_cuda_conv_gfourier = {
     backward_weights,
     transposed_bias,
     nullptr,
+    nullptr,
 };

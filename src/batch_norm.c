@@ -69,6 +69,18 @@ equinv_status equinv_batch_norm_plan_create(equinv_context *ctx, const equinv_ba
     return EQUINV_OK;
 }
 
+void eqi_normalisers_of(double epsilon, const equinv_tensor *gamma, const equinv_tensor *beta,
+                        const equinv_tensor *mean, const equinv_tensor *var,
+                        eqi_normaliser *normalisers)
+{
+    for (int64_t f = 0; f < gamma->shape[0]; f++)
+        normalisers[f] = (eqi_normaliser){
+            .mean = (float)eqi_at(mean, f),
+            .scale = (float)(eqi_at(gamma, f) * (1 / sqrt(eqi_at(var, f) + epsilon))),
+            .shift = (float)eqi_at(beta, f),
+        };
+}
+
 /* An argument with its name: what the checks below go through. */
 typedef struct argument {
     const equinv_tensor *tensor;

@@ -383,9 +383,16 @@ equinv_status equinv_conv_pack(const equinv_plan *plan, const equinv_tensor *psi
     return EQUINV_OK;
 }
 
-equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *src,
-                                  const equinv_tensor *weights, const equinv_tensor *bias,
-                                  const equinv_tensor *dst, void *scratch, size_t scratch_size)
+bool eqi_conv_finishes(const equinv_plan *plan)
+{
+    const eqi_conv_plan *const c = (const eqi_conv_plan *)plan;
+    return c->implementation->forward_finished && !c->transposed && !c->problem.desc.accumulate;
+}
+
+equinv_status eqi_conv_forward_finished(const equinv_plan *plan, const equinv_tensor *src,
+                                        const equinv_tensor *weights, const equinv_tensor *bias,
+                                        const eqi_conv_finish *finish, const equinv_tensor *dst,
+                                        void *scratch, size_t scratch_size)
 {
     equinv_tensor from, to;
     eqi_conv_weights w;
@@ -408,8 +415,17 @@ equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *
     if (bias)
         EQI_TRY(eqi_check_disjoint(dst, "dst", bias, "bias"));
     EQI_TRY(eqi_scratch(plan->ctx, plan->scratch_size, scratch, scratch_size, &scratch));
+    if (finish)
+        return c->implementation->forward_finished(c, &from, &w, bias, finish, &to, scratch);
     return (c->transposed ? c->implementation->backward_data
                           : c->implementation->forward)(c, &from, &w, bias, &to, scratch);
+}
+
+equinv_status equinv_conv_forward(const equinv_plan *plan, const equinv_tensor *src,
+                                  const equinv_tensor *weights, const equinv_tensor *bias,
+                                  const equinv_tensor *dst, void *scratch, size_t scratch_size)
+{
+    return eqi_conv_forward_finished(plan, src, weights, bias, NULL, dst, scratch, scratch_size);
 }
 
 equinv_status equinv_conv_backward_data(const equinv_plan *plan, const equinv_tensor *diff_dst,

@@ -83,6 +83,7 @@ static const eqi_conv_implementation ref = {
     ref_backward_weights,
     eqi_ref_conv_transposed_bias,
     NULL,
+    NULL,
 };
 
 const eqi_implementation *const eqi_conv_list[] = {&eqi_conv_gfourier.head, &eqi_conv_gemm.head,

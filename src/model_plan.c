@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "internal/backend.h"
+#include "internal/conv.h"
+
 /* ---- plans */
 
 static equinv_status plan_conv(const equinv_model *model, const eqi_node *node, int64_t batch,
@@ -90,7 +93,9 @@ static equinv_status fill_set(const equinv_model *model, int64_t batch, eqi_plan
         const equinv_status status = planners[node->desc.op](model, node, batch, &entry->plan);
         if (status != EQUINV_OK)
             return eqi_fail(status, "layer \"%s\": %s", node->name, equinv_last_error());
-        const size_t packed = equinv_plan_packed_size(entry->plan);
+        size_t packed = equinv_plan_packed_size(entry->plan);
+        if (node->desc.op == EQUINV_LAYER_BATCH_NORM && !ctx->backend->device)
+            packed = (size_t)node->shape[1] * sizeof(eqi_normaliser);
         const size_t scratch = equinv_plan_scratch_size(entry->plan);
         set->scratch_size = scratch > set->scratch_size ? scratch : set->scratch_size;
         if (packed > 0) {
@@ -225,6 +230,29 @@ static bool works_in_place(equinv_layer_op op)
            op == EQUINV_LAYER_ADD;
 }
 
+/* The one layer that reads a node, if it is such an operation; else 0. */
+static int32_t only_reader(const equinv_model *model, int32_t index, equinv_layer_op op)
+{
+    const eqi_slot *const s = &model->slots[index];
+    const bool one = s->used && s->readers == 1;
+    return one && model->nodes[s->last_read]->desc.op == op ? s->last_read : 0;
+}
+
+/* Batch norm and ReLU behind a convolution, where nobody else wants what they read. */
+static void find_finished(const equinv_model *model, int32_t conv)
+{
+    const equinv_layer_op op = model->nodes[conv]->desc.op;
+    if (op != EQUINV_LAYER_CONV && op != EQUINV_LAYER_CONV_PLANE)
+        return;
+    eqi_slot *const slots = model->slots, *const s = &slots[conv];
+    s->norm = only_reader(model, conv, EQUINV_LAYER_BATCH_NORM);
+    s->relu = only_reader(model, s->norm ? s->norm : conv, EQUINV_LAYER_RELU);
+    if (s->norm)
+        slots[s->norm].finished_by = conv;
+    if (s->relu)
+        slots[s->relu].finished_by = conv;
+}
+
 equinv_status eqi_place_values(equinv_model *model, int32_t target, int64_t batch, bool outside,
                                int64_t *bytes)
 {
@@ -237,6 +265,7 @@ equinv_status eqi_place_values(equinv_model *model, int32_t target, int64_t batc
             continue;
         s->root = s->first = i;
         s->last = s->last_read;
+        find_finished(model, i);
         EQI_TRY(eqi_add_bytes(&s->bytes, node->count, batch, model->desc.dtype));
         for (int32_t k = 0; s->root == i && works_in_place(node->desc.op) && k < node->inputs;
              k++) {

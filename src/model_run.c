@@ -1,5 +1,6 @@
 /* Running a model: evaluation in chunks, forward in training, backward. */
 #include "internal/backend.h"
+#include "internal/conv.h"
 #include "internal/model.h"
 
 /* One layer at work on one batch. */
@@ -13,6 +14,7 @@ typedef struct step {
     void *saved;                      /* for backward; NULL in evaluation */
     size_t saved_size;
     bool train;
+    const eqi_conv_finish *finish; /* of a convolution in evaluation; NULL: nothing */
 } step;
 
 /* An array that the layer may lack. */
@@ -31,8 +33,9 @@ static uint64_t dropout_seed(const step *s)
 
 static equinv_status forward_conv(const step *s)
 {
-    return equinv_conv_forward(s->plan, &s->src[0], s->weights, optional(&s->node->array[EQI_BIAS]),
-                               &s->dst, s->model->scratch.data, s->model->scratch.size);
+    return eqi_conv_forward_finished(s->plan, &s->src[0], s->weights,
+                                     optional(&s->node->array[EQI_BIAS]), s->finish, &s->dst,
+                                     s->model->scratch.data, s->model->scratch.size);
 }
 
 static equinv_status forward_batch_norm(const step *s)
@@ -318,6 +321,54 @@ static equinv_status pack(const equinv_model *model, eqi_plan_set *set, int32_t 
     return EQUINV_OK;
 }
 
+/* What a batch norm does with each field: found once in a public call. */
+static const eqi_normaliser *normalisers(const equinv_model *model, eqi_plan_set *set,
+                                         int32_t index)
+{
+    eqi_planned *const entry = &set->planned[index];
+    const eqi_node *const node = model->nodes[index];
+    const equinv_tensor *const a = node->array;
+    eqi_normaliser *const room = (eqi_normaliser *)((char *)set->packed + entry->packed);
+    if (entry->packed_in != model->calls)
+        eqi_normalisers_of(node->desc.epsilon, &a[EQI_GAMMA], &a[EQI_BETA], &a[EQI_RUNNING_MEAN],
+                           &a[EQI_RUNNING_VAR], room);
+    entry->packed_in = model->calls;
+    return room;
+}
+
+static bool is_finished(const eqi_plan_set *set, int32_t conv)
+{
+    return conv && eqi_conv_finishes(set->planned[conv].plan);
+}
+
+/* What the convolution does beside: the layers that read it. NULL: nothing. */
+static const eqi_conv_finish *finish_of(const equinv_model *model, eqi_plan_set *set, int32_t conv,
+                                        eqi_conv_finish *finish)
+{
+    const eqi_slot *const s = &model->slots[conv];
+    if ((!s->norm && !s->relu) || !is_finished(set, conv))
+        return NULL;
+    *finish = (eqi_conv_finish){
+        .norm = s->norm ? normalisers(model, set, s->norm) : NULL,
+        .relu = s->relu != 0,
+        .slope = s->relu ? (float)model->nodes[s->relu]->desc.slope : 0,
+    };
+    return finish;
+}
+
+/* One layer of a chunk. */
+static equinv_status run_layer(eqi_plan_set *set, int32_t index, step *s)
+{
+    equinv_tensor packed;
+    eqi_conv_finish finish;
+    if (s->plan && equinv_plan_packed_size(s->plan) > 0) {
+        EQI_TRY(pack(s->model, set, index, &packed));
+        s->weights = &packed;
+    }
+    s->finish = finish_of(s->model, set, index, &finish);
+    return runners[s->node->desc.op].forward(s);
+}
+
 equinv_status eqi_evaluation_run(const eqi_evaluation *evaluation, const equinv_tensor *images,
                                  void *outside, equinv_tensor *values)
 {
@@ -331,7 +382,6 @@ equinv_status eqi_evaluation_run(const eqi_evaluation *evaluation, const equinv_
         if (!slots[i].used)
             continue;
         const eqi_node *const node = model->nodes[i];
-        equinv_tensor packed;
         step s = {.model = model, .node = node, .plan = set->planned[i].plan};
         s.weights = &node->array[EQI_WEIGHTS];
         const int32_t readable[] = {i, node->from[0], node->from[1]};
@@ -342,15 +392,10 @@ equinv_status eqi_evaluation_run(const eqi_evaluation *evaluation, const equinv_
             void *const data = out ? outside : (char *)model->chunk.data + slots[root].offset;
             *maps[k] = eqi_model_map(model, model->nodes[readable[k]], batch, data);
         }
-        if (i == 0) {
+        if (i == 0)
             EQI_TRY(load_images(model, images, &s.dst));
-        } else {
-            if (set->planned[i].packed >= 0) {
-                EQI_TRY(in_layer(node, pack(model, set, i, &packed)));
-                s.weights = &packed;
-            }
-            EQI_TRY(in_layer(node, runners[node->desc.op].forward(&s)));
-        }
+        else if (!is_finished(set, slots[i].finished_by))
+            EQI_TRY(in_layer(node, run_layer(set, i, &s)));
         *values = s.dst;
     }
     return EQUINV_OK;

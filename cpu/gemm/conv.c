@@ -793,4 +793,5 @@ const eqi_conv_implementation eqi_conv_gemm = {
     gemm_backward_weights,
     eqi_ref_conv_transposed_bias,
     gemm_takes,
+    NULL,
 };

@@ -212,9 +212,10 @@ static const float *bias_in(const equinv_tensor *bias, float *room)
     return bias ? room : NULL;
 }
 
-static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src,
-                             const eqi_conv_weights *weights, const equinv_tensor *bias,
-                             const equinv_tensor *dst, void *scratch)
+static equinv_status forward_finished(const eqi_conv_plan *plan, const equinv_tensor *src,
+                                      const eqi_conv_weights *weights, const equinv_tensor *bias,
+                                      const eqi_conv_finish *finish, const equinv_tensor *dst,
+                                      void *scratch)
 {
     const gfourier_plan *const g = of(plan);
     char *memory = scratch;
@@ -223,8 +224,15 @@ static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src
     if (!weights->packed)
         pack_pass(&g->forward, &weights->psi, false, room);
     eqi_gf_pass_run(plan->head.ctx, &g->forward, src, weights->packed ? weights->packed : room,
-                    bias_in(bias, biases), dst, memory);
+                    bias_in(bias, biases), finish, dst, memory);
     return EQUINV_OK;
+}
+
+static equinv_status forward(const eqi_conv_plan *plan, const equinv_tensor *src,
+                             const eqi_conv_weights *weights, const equinv_tensor *bias,
+                             const equinv_tensor *dst, void *scratch)
+{
+    return forward_finished(plan, src, weights, bias, NULL, dst, scratch);
 }
 
 static eqi_conv_weights gemm_weights(const eqi_conv_plan *plan, const eqi_conv_weights *weights)
@@ -251,8 +259,8 @@ static equinv_status backward_data(const eqi_conv_plan *plan, const equinv_tenso
         pack_pass(&g->backward, &weights->psi, true, room);
     const void *const filter =
         weights->packed ? (const char *)weights->packed + g->backward_filter : (const char *)room;
-    eqi_gf_pass_run(plan->head.ctx, &g->backward, diff_dst, filter, bias_in(bias, biases), diff_src,
-                    memory);
+    eqi_gf_pass_run(plan->head.ctx, &g->backward, diff_dst, filter, bias_in(bias, biases), NULL,
+                    diff_src, memory);
     return EQUINV_OK;
 }
 
@@ -287,4 +295,5 @@ const eqi_conv_implementation eqi_conv_gfourier = {
     backward_weights,
     eqi_ref_conv_transposed_bias,
     takes,
+    forward_finished,
 };

@@ -116,6 +116,7 @@ typedef struct eqi_gf_inverse {
     int64_t field, element, row; /* floats from output to output, element to element, row to row */
     int64_t outputs;
     const float *bias; /* NULL: none */
+    eqi_conv_finish finish;
     int64_t pixels, column, columns, length;
     bool accumulate;
 } eqi_gf_inverse;

@@ -311,6 +311,7 @@ static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64
                         .component = p->fields_out * p->pitch,
                         .pitch = p->pitch,
                         .bias = b->bias,
+                        .finish = b->finish ? *b->finish : (eqi_conv_finish){.relu = false},
                         .pixels = pixels};
     if (s[4] == 1) {
         const bool dense = p->row == p->out_width && s[3] == p->out_width; /* all rows are one */
@@ -333,6 +334,7 @@ static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64
     v.outputs = 1;
     for (int64_t o = 0; o < p->fields_out; o++) {
         v.bias = b->bias ? b->bias + o : NULL;
+        v.finish.norm = b->finish && b->finish->norm ? b->finish->norm + o : NULL;
         p->kernels->inverse[p->kind](&v);
         for (int64_t g = 0; g < p->form->outputs; g++)
             for (int64_t i = 0; i < pixels; i++) {
@@ -411,6 +413,7 @@ typedef struct job {
     const eqi_gf_pass *pass;
     const equinv_tensor *src, *dst;
     const float *filter, *bias;
+    const eqi_conv_finish *finish;
 } job;
 
 static void run_bands(const void *arg, int64_t first, int64_t count, void *slice)
@@ -418,7 +421,12 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
     const job *const j = arg;
     const eqi_gf_pass *const p = j->pass;
     char *memory = slice;
-    eqi_gf_band b = {.pass = p, .src = j->src, .dst = j->dst, .filter = j->filter, .bias = j->bias};
+    eqi_gf_band b = {.pass = p,
+                     .src = j->src,
+                     .dst = j->dst,
+                     .filter = j->filter,
+                     .bias = j->bias,
+                     .finish = j->finish};
     b.planes = eqi_take(&memory, p->planes_size);
     b.hat[0] = eqi_take(&memory, p->hat_size);
     b.hat[1] = eqi_take(&memory, p->hat_size);
@@ -430,10 +438,10 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
 }
 
 void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *p, const equinv_tensor *src,
-                     const float *filter, const float *bias, const equinv_tensor *dst,
-                     void *scratch)
+                     const float *filter, const float *bias, const eqi_conv_finish *finish,
+                     const equinv_tensor *dst, void *scratch)
 {
-    const job j = {p, src, dst, filter, bias};
+    const job j = {p, src, dst, filter, bias, finish};
     const double work = (double)p->fields_in * (double)p->fields_out * (double)p->taps *
                         (double)(p->form->inputs * p->images * p->band * p->out_width);
     eqi_parallel_rows(ctx, eqi_gf_tasks(p), work, 1, run_bands, &j, scratch, eqi_gf_pass_slice(p));

@@ -56,6 +56,7 @@ typedef struct eqi_gf_band {
     const eqi_gf_pass *pass;
     const equinv_tensor *src, *dst;
     const float *filter, *bias;
+    const eqi_conv_finish *finish;
     int64_t image, images, row, rows; /* of dst */
     float *planes, *hat[2], *out;
 } eqi_gf_band;
@@ -91,9 +92,9 @@ typedef struct eqi_gf_psi {
 } eqi_gf_psi;
 void eqi_gf_pass_pack(const eqi_gf_pass *pass, const eqi_gf_psi *psi, float *filter);
 
-/* Maps are [N, F, G, H, W]; scratch has a slice for each of the context's threads. */
+/* Maps are [N, F, G, H, W]; scratch has a slice for each of the context's threads. finish may be NULL. */
 void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *pass, const equinv_tensor *src,
-                     const float *filter, const float *bias, const equinv_tensor *dst,
-                     void *scratch);
+                     const float *filter, const float *bias, const eqi_conv_finish *finish,
+                     const equinv_tensor *dst, void *scratch);
 
 #endif

@@ -215,9 +215,42 @@ INLINE void transform(eqi_gf_transform *t, vector_transform *vector, const int i
         transform_step(t, vector, inputs, t->pixels);
 }
 
+/* What is done with a value of one field on its way to dst. */
+typedef struct finish {
+    vf32 bias, mean, scale, shift, slope;
+    bool norm, relu, leaks;
+} finish;
+
+INLINE finish finish_of(const eqi_gf_inverse *t, int64_t output)
+{
+    const eqi_conv_finish *const f = &t->finish;
+    const eqi_normaliser n = f->norm ? f->norm[output] : (eqi_normaliser){0};
+    return (finish){vf32_broadcast(t->bias ? t->bias[output] : 0),
+                    vf32_broadcast(n.mean),
+                    vf32_broadcast(n.scale),
+                    vf32_broadcast(n.shift),
+                    vf32_broadcast(f->slope),
+                    f->norm != NULL,
+                    f->relu,
+                    f->relu && f->slope > 0};
+}
+
+/* Products and sums apart, as batch norm and ReLU by themselves compute. */
+INLINE vf32 finished(const finish *e, vf32 y)
+{
+    const vf32 zero = vf32_broadcast(0);
+    y = add(y, e->bias);
+    if (e->norm)
+        y = add(vf32_mul(sub(y, e->mean), e->scale), e->shift);
+    if (e->leaks)
+        return add(vf32_max(zero, y), vf32_mul(e->slope, vf32_min(y, zero)));
+    return e->relu ? vf32_max(zero, y) : y;
+}
+
 /* Vectors of one row of pixels; the last may be a part. */
 INLINE void inverse_row(const eqi_gf_inverse *t, butterfly *backward, const int components,
-                        const int outputs, const float *from, vf32 bias, float *to, int64_t pixels)
+                        const int outputs, const bool plain, const float *from, const finish *end,
+                        float *to, int64_t pixels)
 {
     for (int64_t x = 0; x < pixels; x += LANES) {
         vf32 c[EQI_GF_COMPONENTS], f[EQI_GF_ORDER];
@@ -230,7 +263,7 @@ INLINE void inverse_row(const eqi_gf_inverse *t, butterfly *backward, const int 
         UNROLL for (int h = 0; h < outputs; h++)
         {
             float *const at = to + h * t->element + x;
-            vf32 y = add(f[h], bias);
+            vf32 y = plain ? add(f[h], end->bias) : finished(end, f[h]);
             PREFETCH_WRITE(at + VECTORS * LANES);
             if (left == LANES) {
                 vf32_store(at, t->accumulate ? add(vf32_load(at), y) : y);
@@ -243,20 +276,30 @@ INLINE void inverse_row(const eqi_gf_inverse *t, butterfly *backward, const int 
     }
 }
 
-INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int components,
-                    const int outputs)
+INLINE void inverse_outputs(const eqi_gf_inverse *t, butterfly *backward, const int components,
+                            const int outputs, const bool plain)
 {
     for (int64_t o = 0; o < t->outputs; o++) {
-        const vf32 bias = vf32_broadcast(t->bias ? t->bias[o] : 0);
+        const finish end = finish_of(t, o);
         const float *const from = t->src + o * t->pitch;
         float *row = t->dst + o * t->field;
         int64_t column = t->column;
         for (int64_t x = 0; x < t->pixels; x += t->length - column, column = 0, row += t->row) {
             const int64_t wanted = t->columns - column, left = t->pixels - x;
-            inverse_row(t, backward, components, outputs, from + x, bias, row + column,
+            inverse_row(t, backward, components, outputs, plain, from + x, &end, row + column,
                         wanted < left ? wanted : left);
         }
     }
+}
+
+/* Few fields feel what is asked for each value in vain: 2 % with 4. */
+INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int components,
+                    const int outputs)
+{
+    if (t->finish.norm || t->finish.relu)
+        inverse_outputs(t, backward, components, outputs, false);
+    else
+        inverse_outputs(t, backward, components, outputs, true);
 }
 
 /* name and inputs */

@@ -39,6 +39,19 @@ EQI_INLINE double eqi_at(const equinv_tensor *vector, int64_t f)
     return eqi_load(vector, f * vector->strides[0]);
 }
 
+/*
+ * Evaluation of a field in fp32, dst = (src - mean) scale + shift, as the implementations compute it: a
+ * running mean that is a float has nothing that fp32 rounds off.
+ */
+typedef struct eqi_normaliser {
+    float mean, scale, shift;
+} eqi_normaliser;
+
+/* Of all fields, from f32 vectors in memory of the CPU. */
+void eqi_normalisers_of(double epsilon, const equinv_tensor *gamma, const equinv_tensor *beta,
+                        const equinv_tensor *mean, const equinv_tensor *var,
+                        eqi_normaliser *normalisers);
+
 /* The statistics of one training batch enter the running ones: the variance unbiased. */
 EQI_INLINE void eqi_batch_norm_run(const eqi_batch_norm_problem *p, const eqi_batch_norm_args *a,
                                    int64_t f, double mean, double squares)

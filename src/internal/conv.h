@@ -2,6 +2,7 @@
 #ifndef EQI_CONV_H
 #define EQI_CONV_H
 
+#include "batch_norm.h"
 #include "plan.h"
 
 typedef struct eqi_conv_problem {
@@ -19,6 +20,16 @@ typedef struct eqi_conv_weights {
 } eqi_conv_weights;
 
 typedef struct eqi_conv_plan eqi_conv_plan;
+
+/*
+ * What forward does with a value beside adding the bias, on its way to dst: batch norm in evaluation, then
+ * ReLU, in the arithmetic of cpu/kernel/batch_norm.inc.c and relu.inc.c: the same bits as in steps.
+ */
+typedef struct eqi_conv_finish {
+    const eqi_normaliser *norm; /* [fields_out]; NULL: no batch norm */
+    bool relu;
+    float slope; /* of relu */
+} eqi_conv_finish;
 
 /* Tensors are five-axis views, checked; bias and diff_bias may be NULL. */
 typedef struct eqi_conv_implementation {
@@ -45,6 +56,11 @@ typedef struct eqi_conv_implementation {
      * lies; false: pixel by pixel. NULL where that makes no difference, and on devices.
      */
     bool (*takes)(const eqi_conv_plan *plan, bool backward, bool output, const equinv_tensor *map);
+    /* forward with more to do for each value; NULL: that is done in steps. */
+    equinv_status (*forward_finished)(const eqi_conv_plan *plan, const equinv_tensor *src,
+                                      const eqi_conv_weights *weights, const equinv_tensor *bias,
+                                      const eqi_conv_finish *finish, const equinv_tensor *dst,
+                                      void *scratch);
 } eqi_conv_implementation;
 
 /*
@@ -70,6 +86,13 @@ struct eqi_conv_plan {
     size_t packed_start; /* of what the implementation packs: behind the head, if there is one */
     eqi_conv_packed_head packed_head;
 };
+
+/* For models: whether forward of this plan can finish its values; and doing so, src, weights .. as there. */
+bool eqi_conv_finishes(const equinv_plan *plan);
+equinv_status eqi_conv_forward_finished(const equinv_plan *plan, const equinv_tensor *src,
+                                        const equinv_tensor *weights, const equinv_tensor *bias,
+                                        const eqi_conv_finish *finish, const equinv_tensor *dst,
+                                        void *scratch, size_t scratch_size);
 
 extern const eqi_implementation *const eqi_conv_list[];
 extern const eqi_conv_implementation eqi_conv_gfourier, eqi_conv_gemm;

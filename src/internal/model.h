@@ -61,6 +61,8 @@ typedef struct eqi_slot {
     int32_t first, last;
     int64_t bytes, offset; /* of roots */
     bool written;          /* backward has put something there */
+    int32_t norm, relu;    /* of a convolution: nodes that it may finish in evaluation; 0: none */
+    int32_t finished_by;   /* of those: the convolution */
 } eqi_slot;
 
 typedef struct eqi_node {
@@ -82,7 +84,7 @@ typedef struct eqi_node {
 /* The plans of all layers for one batch size. */
 typedef struct eqi_planned {
     equinv_plan *plan;  /* NULL where the operation has none */
-    int64_t packed;     /* offset of the packed weights; -1 if there are none */
+    int64_t packed;     /* offset of the packed weights, of a batch norm's normalisers; -1: none */
     uint64_t packed_in; /* the public call that packed them: later ones may have other weights */
 } eqi_planned;
 
@@ -175,9 +177,9 @@ equinv_status eqi_block_reserve(const equinv_context *ctx, eqi_block *block, int
 void eqi_block_release(const equinv_context *ctx, eqi_block *block);
 
 /*
- * Which nodes the target needs, which of them work in place, and where the values of `batch` samples
- * stand so that none is overwritten before its last reader. The target's memory is outside if
- * `outside`. *bytes is the size of the block.
+ * Which nodes the target needs, which of them work in place or are for the convolution before them to
+ * finish, and where the values of `batch` samples stand so that none is overwritten before its last
+ * reader. The target's memory is outside if `outside`. *bytes is the size of the block.
  */
 equinv_status eqi_place_values(equinv_model *model, int32_t target, int64_t batch, bool outside,
                                int64_t *bytes);
