@@ -1,7 +1,7 @@
 /*
  * Normalisation of nodes and pairs, channels last, with the leaky ReLU behind it.
  *
- * Layout  LAYER: four places at a time, so that four sums across lanes are made together; the mean first,
+ * Layout  LAYER: eight places at a time, so that eight sums across lanes are made together; the mean first,
  *         then squares of the differences from it. INSTANCE: channels in lanes; sums over places go by
  *         rows, so that no chain of fp32 is longer than the number of nodes.
  *
@@ -11,7 +11,13 @@
 
 #include "cpu/kernel/node_vectors.h"
 
-enum { GROUP = 4 };
+enum { GROUP = 8 };
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
 
 static const float ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -67,7 +73,7 @@ INLINE vf32 only(vf32 v, bool whole, int count)
 INLINE void add_values(float *const *x, vf32 *sum, int64_t padded, int64_t c, bool whole, int count)
 {
     (void)padded;
-    EQI_UNROLL_4
+    UNROLL
     for (int q = 0; q < GROUP; q++)
         sum[q] = vf32_add(sum[q], load(x[q] + c, whole, count));
 }
@@ -76,12 +82,17 @@ INLINE void add_squares(float *const *x, const float *mean, vf32 *sum, int64_t p
                         bool whole, int count)
 {
     (void)padded;
-    EQI_UNROLL_4
+    UNROLL
     for (int q = 0; q < GROUP; q++) {
         const vf32 d =
             only(vf32_sub(load(x[q] + c, whole, count), vf32_broadcast(mean[q])), whole, count);
         sum[q] = vf32_fma(d, d, sum[q]);
     }
+}
+
+static void add_sums(float to[GROUP], const vf32 lanes[GROUP])
+{
+    vf32_add_sums(to, lanes, to + 4, lanes + 4);
 }
 
 static void moments_of(const eqi_node_norm_call *call, const eqi_node_map *x, float *const *at,
@@ -93,11 +104,11 @@ static void moments_of(const eqi_node_norm_call *call, const eqi_node_map *x, fl
         mean[q] = scale[q] = 0;
     }
     EACH_VECTOR(x, add_values, at, sum);
-    vf32_add_sums(mean, sum);
+    add_sums(mean, sum);
     for (int q = 0; q < GROUP; q++)
         mean[q] /= (float)x->channels;
     EACH_VECTOR(x, add_squares, at, mean, squares);
-    vf32_add_sums(scale, squares);
+    add_sums(scale, squares);
     for (int q = 0; q < GROUP; q++)
         scale[q] = 1 / sqrtf(scale[q] / (float)x->channels + call->epsilon);
 }
@@ -128,7 +139,7 @@ static void layer_forward(const eqi_node_norm_call *call, const eqi_node_map *x,
     }
 }
 
-/* n = (x - mean) scale and d = the gradient behind gamma, times gamma, into room [8][padded]. */
+/* n = (x - mean) scale and d = the gradient behind gamma, times gamma, into room [2 GROUP][padded]. */
 INLINE void differentiate(const eqi_node_norm_call *call, float *const *x, float *const *g,
                           int size, const float *mean, const float *scale, float *sums, float *room,
                           vf32 *sum, vf32 *product, int64_t padded, int64_t c, bool whole,
@@ -188,8 +199,8 @@ static void layer_backward(const eqi_node_norm_call *call, const eqi_node_map *x
         moments_of(call, x, from, mean, scale);
         EACH_VECTOR(x, differentiate, call, from, behind, at.size, mean, scale, sums, room,
                     sum_lanes, product_lanes);
-        vf32_add_sums(sum, sum_lanes);
-        vf32_add_sums(product, product_lanes);
+        add_sums(sum, sum_lanes);
+        add_sums(product, product_lanes);
         for (int q = 0; q < GROUP; q++) {
             sum[q] /= (float)x->channels;
             product[q] /= (float)x->channels;

@@ -65,7 +65,7 @@ typedef struct eqi_node_norm_call {
 typedef struct eqi_node_norm_kernels {
     void (*forward[2])(const eqi_node_norm_call *call, const eqi_node_map *x,
                        const eqi_node_map *y);
-    /* sums [2][padded]: of this sample, for gamma and beta. room: [8][padded] */
+    /* sums [2][padded]: of this sample, for gamma and beta. room: [16][padded] */
     void (*backward[2])(const eqi_node_norm_call *call, const eqi_node_map *x,
                         const eqi_node_map *g, const eqi_node_map *dx, float *sums, float *room);
 } eqi_node_norm_kernels;

@@ -45,7 +45,7 @@ static size_t shared_size(const eqi_node_norm_problem *p)
 static size_t slice_size(const eqi_node_norm_problem *p)
 {
     return 3 * eqi_node_room_size(p->nodes, p->order == 2, p->channels) +
-           eqi_aligned(10 * (size_t)eqi_node_padded(p->channels) * sizeof(float));
+           eqi_aligned(18 * (size_t)eqi_node_padded(p->channels) * sizeof(float));
 }
 
 typedef struct job {
