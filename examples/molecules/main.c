@@ -7,7 +7,8 @@
  *     build/bin/equinv-molecules [--seed N] [--output FOLDER] [--resume]
  *
  * Trains, then compares codes in a random order of the atoms with sorted ones. Writes
- * FOLDER/molecules.json, molecules-codes.png, molecules-lines.svg, and a checkpoint after every pass.
+ * FOLDER/molecules.json, molecules-codes.png, molecules-lines.svg, molecules-steps.npy (what lies on the
+ * lines), and a checkpoint after every pass.
  */
 #include <errno.h>
 #include <math.h>
@@ -84,7 +85,8 @@ static equinv_status load_properties(equinv_context *ctx, const char *folder, mo
     if (table.dtype != EQUINV_F32 || table.ndim != 2 || table.shape[0] != m->table.shape[0] ||
         table.shape[1] != COLUMNS) {
         snprintf(own_sentence, sizeof own_sentence,
-                 "%.300s does not hold f32 [%" PRId64 ", %d], a row for every molecule of the table",
+                 "%.300s does not hold f32 [%" PRId64
+                 ", %d], a row for every molecule of the table",
                  path, m->table.shape[0], COLUMNS);
         status = EQUINV_ERR_SHAPE;
         goto done;
@@ -257,11 +259,26 @@ static equinv_status draw(const options *o, const molecules *m, const coded *cod
     picture.value = memory;
     if (!draw_codes(&picture, o->folder) && access("/usr/bin/gnuplot", X_OK) == 0)
         status = EQUINV_ERR_IO;
+    const graph *const example = f->lines.steps + f->lines.example * STEPS;
     if (f->lines.pairs > 0 &&
-        !draw_lines(f->lines.example[0], f->lines.example[1], STEPS, o->folder))
+        !draw_lines(example, example + f->lines.pairs * STEPS, STEPS, o->folder))
         status = EQUINV_ERR_IO;
 done:
     free(memory);
+    return status;
+}
+
+/* All steps of all lines, for a judge of molecules other than ours (check_molecules.py). */
+static equinv_status save_steps(equinv_context *ctx, const options *o, const lines *l)
+{
+    char path[4096];
+    equinv_tensor steps;
+    equinv_status status;
+    snprintf(path, sizeof path, "%s/molecules-steps.npy", o->folder);
+    TRY(equinv_tensor_init(l->steps, EQUINV_U8, 5, (int64_t[]){2, l->pairs, STEPS, NODES, NODES},
+                           &steps));
+    TRY(equinv_tensor_save(ctx, path, &steps));
+done:
     return status;
 }
 
@@ -285,7 +302,9 @@ static equinv_status measure(const codec *c, const options *o, const molecules *
     TRY(measure_permutations(c, graph_at(&m->table, 0), n < CHECKED ? n : CHECKED, &f->errors));
     TRY(measure_shortcut(c->ctx, &codes, n < SHORTCUT ? n : SHORTCUT, &f->shortcut));
     TRY(draw(o, m, &codes, f));
+    TRY(save_steps(c->ctx, o, &f->lines));
 done:
+    free(f->lines.steps);
     free(f->back.exact);
     coded_free(&codes);
     return status;
@@ -419,8 +438,8 @@ static equinv_status run(equinv_context *ctx, const options *o, bool *written)
     t.order = malloc(sizeof *t.order * (size_t)data.train_count);
     if (!t.order || !make_folder(o->folder)) {
         status = t.order ? EQUINV_ERR_IO : EQUINV_ERR_NOMEM;
-        snprintf(own_sentence, sizeof own_sentence, "%.300s cannot be created or there is no memory",
-                 o->folder);
+        snprintf(own_sentence, sizeof own_sentence,
+                 "%.300s cannot be created or there is no memory", o->folder);
         goto done;
     }
     TRY(network_create(ctx, &net_desc, &t.net));

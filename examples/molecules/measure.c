@@ -454,30 +454,33 @@ equinv_status measure_lines(const codec *c, const coded *codes, const bool *exac
                             lines *l)
 {
     int64_t *const candidates = malloc(sizeof *candidates * (size_t)codes->count);
-    equinv_status status = candidates ? EQUINV_OK : EQUINV_ERR_NOMEM;
-    int most = -1;
+    equinv_status status = EQUINV_OK;
+    double most = -1;
     memset(l, 0, sizeof *l);
-    for (int64_t m = 0; !status && m < codes->count; m++)
+    l->steps = calloc((size_t)(2 * pairs), sizeof(graph[STEPS]));
+    if (!candidates || !l->steps) {
+        status = EQUINV_ERR_NOMEM;
+        goto done;
+    }
+    for (int64_t m = 0; m < codes->count; m++)
         if (codes->nodes[m] == NODES && exact[m])
             candidates[l->candidates++] = m;
     l->pairs = l->candidates > 1 ? pairs : 0;
-    for (int64_t p = 0; !status && p < l->pairs; p++) {
+    for (int64_t p = 0; p < l->pairs; p++) {
         const uint64_t n = (uint64_t)l->candidates;
         const int64_t a = (int64_t)(random_word(c->seed, STREAM_PAIRS, p, 0) % n);
         const int64_t step = (int64_t)(random_word(c->seed, STREAM_PAIRS, p, 1) % (n - 1));
         const int64_t i = candidates[a] * NODES;
         const int64_t j = candidates[(a + 1 + step) % l->candidates] * NODES;
-        graph steps[2][STEPS];
-        TRY(walk_line(c, codes->raw + i, codes->raw + j, steps[0]));
-        TRY(walk_line(c, codes->sorted + i, codes->sorted + j, steps[1]));
-        const double distinct = l->sorted.distinct;
-        add_line(steps[0], distance_of(codes->raw + i, codes->raw + j), l->pairs, &l->raw);
-        add_line(steps[1], distance_of(codes->sorted + i, codes->sorted + j), l->pairs, &l->sorted);
-        /* the picture: the line with most molecules on it */
-        const int here = (int)lround((l->sorted.distinct - distinct) * (double)l->pairs);
-        if (here > most) {
-            most = here;
-            memcpy(l->example, steps, sizeof steps);
+        graph *const raw = l->steps + p * STEPS, *const sorted = raw + l->pairs * STEPS;
+        TRY(walk_line(c, codes->raw + i, codes->raw + j, raw));
+        TRY(walk_line(c, codes->sorted + i, codes->sorted + j, sorted));
+        const double before = l->sorted.distinct;
+        add_line(raw, distance_of(codes->raw + i, codes->raw + j), l->pairs, &l->raw);
+        add_line(sorted, distance_of(codes->sorted + i, codes->sorted + j), l->pairs, &l->sorted);
+        if (l->sorted.distinct - before > most + 1e-9) {
+            most = l->sorted.distinct - before;
+            l->example = p;
         }
     }
 done:

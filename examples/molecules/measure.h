@@ -93,7 +93,8 @@ typedef struct line_figures {
 typedef struct lines {
     int64_t pairs, candidates;
     line_figures raw, sorted;
-    graph example[2][STEPS]; /* one line, raw and sorted */
+    graph *steps;    /* [2, pairs, STEPS], raw and sorted; free() */
+    int64_t example; /* the line with most molecules on it when sorted */
 } lines;
 equinv_status measure_lines(const codec *c, const coded *codes, const bool *exact, int64_t pairs,
                             lines *l);

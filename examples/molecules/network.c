@@ -32,7 +32,7 @@ typedef struct norm {
     equinv_tensor gamma, beta, diff_gamma, diff_beta;
 } norm;
 
-/* x + layer(leaky ReLU(norm(x))) */
+/* x + layer(norm(x)); the norm has the leaky ReLU behind it */
 typedef struct block {
     norm norm;
     linear layer;
@@ -167,6 +167,7 @@ static equinv_status create_norm(network *net, const char *name, norm *n)
     const int64_t shape[1] = {net->desc.channels};
     d.dtype = net->desc.dtype;
     d.order = 2, d.batch = net->desc.batch, d.nodes = NODES, d.channels = net->desc.channels;
+    d.slope = slope;
     TRY(equinv_node_norm_plan_create(net->ctx, &d, &n->plan));
     TRY(create_parameter(net, name, "gamma", 1, shape, &n->gamma, &n->diff_gamma));
     TRY(create_parameter(net, name, "beta", 1, shape, &n->beta, &n->diff_beta));
@@ -327,11 +328,10 @@ static equinv_status linear_forward(network *net, const linear *l, const equinv_
                                       0);
 }
 
-static equinv_status active_forward(network *net, const norm *n, const equinv_tensor *x,
-                                    const equinv_tensor *active)
+static equinv_status norm_forward(network *net, const norm *n, const equinv_tensor *x,
+                                  const equinv_tensor *active)
 {
-    TRY(equinv_node_norm_forward(n->plan, x, &net->mask, &n->gamma, &n->beta, active, NULL, 0));
-    return equinv_relu_forward(net->ctx, slope, active, active);
+    return equinv_node_norm_forward(n->plan, x, &net->mask, &n->gamma, &n->beta, active, NULL, 0);
 }
 
 /* From the first block's x. */
@@ -340,11 +340,11 @@ static equinv_status tower_forward(network *net, tower *t)
     for (int64_t i = 0; i < net->desc.blocks; i++) {
         block *const b = &t->blocks[i];
         const equinv_tensor *const y = i + 1 < net->desc.blocks ? &b[1].x : &t->x;
-        TRY(active_forward(net, &b->norm, &b->x, &b->active));
+        TRY(norm_forward(net, &b->norm, &b->x, &b->active));
         TRY(linear_forward(net, &b->layer, &b->active, y));
         TRY(equinv_add(net->ctx, &b->x, y, y));
     }
-    return active_forward(net, &t->norm, &t->x, &t->active);
+    return norm_forward(net, &t->norm, &t->x, &t->active);
 }
 
 static const equinv_tensor *tower_start(const network *net, const tower *t)
@@ -418,13 +418,10 @@ static equinv_status linear_backward(network *net, const linear *l, const equinv
                     : EQUINV_OK;
 }
 
-/* diff: gradient of what norm and leaky ReLU gave, which is lost; diff_x: that of x. */
-static equinv_status active_backward(network *net, const norm *n, const equinv_tensor *x,
-                                     const equinv_tensor *active, const equinv_tensor *diff,
-                                     const equinv_tensor *diff_x)
+static equinv_status norm_backward(network *net, const norm *n, const equinv_tensor *x,
+                                   const equinv_tensor *diff, const equinv_tensor *diff_x)
 {
-    TRY(equinv_relu_backward(net->ctx, slope, active, diff, diff));
-    return equinv_node_norm_backward(n->plan, x, &net->mask, &n->gamma, diff, diff_x,
+    return equinv_node_norm_backward(n->plan, x, &net->mask, &n->gamma, &n->beta, diff, diff_x,
                                      &n->diff_gamma, &n->diff_beta, NULL, 0);
 }
 
@@ -438,12 +435,12 @@ static void exchange(equinv_tensor *a, equinv_tensor *b)
 /* net->gradient: that of t->active, which is room afterwards; becomes that of the tower's input. */
 static equinv_status tower_backward(network *net, tower *t)
 {
-    TRY(active_backward(net, &t->norm, &t->x, &t->active, &net->gradient, &net->other));
+    TRY(norm_backward(net, &t->norm, &t->x, &net->gradient, &net->other));
     exchange(&net->gradient, &net->other);
     for (int64_t i = net->desc.blocks - 1; i >= 0; i--) {
         const block *const b = &t->blocks[i];
         TRY(linear_backward(net, &b->layer, &b->active, &net->gradient, &net->other));
-        TRY(active_backward(net, &b->norm, &b->x, &b->active, &net->other, &t->active));
+        TRY(norm_backward(net, &b->norm, &b->x, &net->other, &t->active));
         TRY(equinv_add(net->ctx, &net->gradient, &t->active, &net->gradient));
     }
     return EQUINV_OK;
