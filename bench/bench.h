@@ -167,6 +167,7 @@ extern const operation orbit_distance_operation;
 extern const operation act_operation, relu_operation, batch_norm_operation, pool_operation,
     upsample_operation;
 extern const operation dense_operation;
+extern const operation node_linear_operation, node_norm_operation;
 extern const operation extract_operation, train_step_operation;
 
 /* By the word of --op; NULL after a message. */

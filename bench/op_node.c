@@ -18,9 +18,9 @@ static equinv_tensor channels_second(const equinv_tensor *t)
     return view;
 }
 
-typedef enum role { SRC, DST, WEIGHTS } role;
+typedef enum tensor_role { SRC, DST, WEIGHTS } tensor_role;
 
-static equinv_status add_tensor(problem *p, role role, const int64_t weights[3], bool output)
+static equinv_status add_tensor(problem *p, tensor_role role, const int64_t weights[3], bool output)
 {
     const bench_case *const c = &p->what;
     const int order = role == SRC ? c->kind / 10 : c->kind % 10;

@@ -17,10 +17,11 @@ static const operation bispectrum_operation = {
 };
 
 static const operation *const operations[] = {
-    &conv_operation,       &conv_lift_operation,  &conv_plane_operation, &project_operation,
-    &rowsort_operation,    &templates_operation,  &bispectrum_operation, &orbit_distance_operation,
-    &extract_operation,    &train_step_operation, &act_operation,        &relu_operation,
-    &batch_norm_operation, &pool_operation,       &upsample_operation,   &dense_operation,
+    &conv_operation,        &conv_lift_operation,  &conv_plane_operation, &project_operation,
+    &rowsort_operation,     &templates_operation,  &bispectrum_operation, &orbit_distance_operation,
+    &extract_operation,     &train_step_operation, &act_operation,        &relu_operation,
+    &batch_norm_operation,  &pool_operation,       &upsample_operation,   &dense_operation,
+    &node_linear_operation, &node_norm_operation,
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 

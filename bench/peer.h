@@ -14,6 +14,7 @@ const bench_runner *onednn_reorder(const bench_case *c);
 const bench_runner *openblas_expanded(const bench_case *c); /* conv_, or project_ */
 const bench_runner *openblas_conv(const bench_case *c);
 const bench_runner *openblas_project(const bench_case *c);
+const bench_runner *openblas_node_linear(const bench_case *c);
 const bench_runner *openblas_fold(const bench_case *c);
 const bench_runner *std_runner(const bench_case *c);
 const bench_runner *cudnn_runner(const bench_case *c);

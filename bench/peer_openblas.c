@@ -32,7 +32,9 @@ void openblas_describe(FILE *out)
 
 const bench_runner *openblas_expanded(const bench_case *c)
 {
-    return is_conv(c) ? openblas_conv(c) : openblas_project(c);
+    return is_conv(c)                        ? openblas_conv(c)
+           : c->op == &node_linear_operation ? openblas_node_linear(c)
+                                             : openblas_project(c);
 }
 
 /* ---- layout ---------------------------------------------------------------------------------------------- */
