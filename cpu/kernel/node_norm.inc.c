@@ -58,7 +58,7 @@ static bool next_group(const eqi_node_map *x, group *g)
     return g->size > 0;
 }
 
-static void point(const eqi_node_map *x, const group *g, float *at[GROUP])
+INLINE void point(const eqi_node_map *x, const group *g, float *at[GROUP])
 {
     for (int q = 0; q < GROUP; q++)
         at[q] = x->data + x->row[g->row[q]] + x->column[g->column[q]];
@@ -95,22 +95,32 @@ static void add_sums(float to[GROUP], const vf32 lanes[GROUP])
     vf32_add_sums(to, lanes, to + 4, lanes + 4);
 }
 
-static void moments_of(const eqi_node_norm_call *call, const eqi_node_map *x, float *const *at,
-                       float *mean, float *scale)
+INLINE void clear_lanes(vf32 lanes[GROUP])
 {
-    vf32 sum[GROUP], squares[GROUP];
-    for (int q = 0; q < GROUP; q++) {
-        sum[q] = squares[q] = vf32_broadcast(0);
-        mean[q] = scale[q] = 0;
-    }
-    EACH_VECTOR(x, add_values, at, sum);
-    add_sums(mean, sum);
+    UNROLL
     for (int q = 0; q < GROUP; q++)
-        mean[q] /= (float)x->channels;
-    EACH_VECTOR(x, add_squares, at, mean, squares);
-    add_sums(scale, squares);
+        lanes[q] = vf32_broadcast(0);
+}
+
+/* share: 1 / channels */
+INLINE void moments_of(const eqi_node_norm_call *call, const eqi_node_map *x, float *const *at,
+                       float share, float *mean, float *scale)
+{
+    float sums[GROUP] = {0}, squares[GROUP] = {0};
+    vf32 lanes[GROUP];
+    clear_lanes(lanes);
+    EACH_VECTOR(x, add_values, at, lanes);
+    add_sums(sums, lanes);
+#pragma omp simd
     for (int q = 0; q < GROUP; q++)
-        scale[q] = 1 / sqrtf(scale[q] / (float)x->channels + call->epsilon);
+        mean[q] = sums[q] * share;
+    clear_lanes(lanes);
+    EACH_VECTOR(x, add_squares, at, mean, lanes);
+    add_sums(squares, lanes);
+    const float epsilon = call->epsilon;
+#pragma omp simd
+    for (int q = 0; q < GROUP; q++)
+        scale[q] = 1 / sqrtf(squares[q] * share + epsilon);
 }
 
 INLINE void normalise(const eqi_node_norm_call *call, float *const *x, float *const *y, int size,
@@ -131,10 +141,11 @@ static void layer_forward(const eqi_node_norm_call *call, const eqi_node_map *x,
                           const eqi_node_map *y)
 {
     float *from[GROUP], *to[GROUP], mean[GROUP], scale[GROUP];
+    const float share = 1 / (float)x->channels;
     for (group g = {0}; next_group(x, &g);) {
         point(x, &g, from);
         point(y, &g, to);
-        moments_of(call, x, from, mean, scale);
+        moments_of(call, x, from, share, mean, scale);
         EACH_VECTOR(x, normalise, call, from, to, g.size, mean, scale);
     }
 }
@@ -187,23 +198,25 @@ static void layer_backward(const eqi_node_norm_call *call, const eqi_node_map *x
                            const eqi_node_map *g, const eqi_node_map *dx, float *sums, float *room)
 {
     float *from[GROUP], *behind[GROUP], *to[GROUP], mean[GROUP], scale[GROUP];
+    const float share = 1 / (float)x->channels;
     clear(sums, 2 * eqi_node_padded(x->channels));
     for (group at = {0}; next_group(x, &at);) {
         float sum[GROUP] = {0}, product[GROUP] = {0};
         vf32 sum_lanes[GROUP], product_lanes[GROUP];
-        for (int q = 0; q < GROUP; q++)
-            sum_lanes[q] = product_lanes[q] = vf32_broadcast(0);
+        clear_lanes(sum_lanes);
+        clear_lanes(product_lanes);
         point(x, &at, from);
         point(g, &at, behind);
         point(dx, &at, to);
-        moments_of(call, x, from, mean, scale);
+        moments_of(call, x, from, share, mean, scale);
         EACH_VECTOR(x, differentiate, call, from, behind, at.size, mean, scale, sums, room,
                     sum_lanes, product_lanes);
         add_sums(sum, sum_lanes);
         add_sums(product, product_lanes);
+#pragma omp simd
         for (int q = 0; q < GROUP; q++) {
-            sum[q] /= (float)x->channels;
-            product[q] /= (float)x->channels;
+            sum[q] *= share;
+            product[q] *= share;
         }
         EACH_VECTOR(x, finish, to, at.size, scale, sum, product, room);
     }
