@@ -2,8 +2,6 @@
  * Convolution between pages that may not be touched: every buffer of a call, its first run with their
  * ends at the page behind, the second with their starts at the page before.
  */
-#include <inttypes.h>
-
 #include "tests/util/conv.h"
 #include "tests/util/guard.h"
 #include "tests/util/layout.h"
@@ -24,7 +22,7 @@ static equinv_context *context_of_level(int level)
     return NULL;
 }
 
-enum { TENSORS = 8, FORWARD = 1, BACKWARD_DATA = 2, BACKWARD_WEIGHTS = 4, ALL_PASSES = 7 };
+enum { TENSORS = 8, ALL_PASSES = CONV_FORWARD | CONV_BACKWARD_DATA | CONV_BACKWARD_WEIGHTS };
 
 /* The passes between guards, with psi and with its packed form; the same bits as c has. */
 static void run_guarded(const conv_case *c, conv_case s, guard_side side, int passes)
@@ -42,14 +40,14 @@ static void run_guarded(const conv_case *c, conv_case s, guard_side side, int pa
     OK(equinv_conv_pack(c->plan, &s.psi, packed.data, packed.size));
     const equinv_tensor *const bias = c->desc.bias ? &s.bias : NULL;
     for (int w = 0; w < (c->desc.accumulate ? 1 : 2); w++) {
-        if (passes & FORWARD)
+        if (passes & CONV_FORWARD)
             OK(equinv_conv_forward(c->plan, &s.src, &weights[w], bias, &s.dst, scratch.data,
                                    scratch_size));
-        if (passes & BACKWARD_DATA)
+        if (passes & CONV_BACKWARD_DATA)
             OK(equinv_conv_backward_data(c->plan, &s.diff_dst, &weights[w], &s.diff_src,
                                          scratch.data, scratch_size));
     }
-    if (passes & BACKWARD_WEIGHTS)
+    if (passes & CONV_BACKWARD_WEIGHTS)
         OK(equinv_conv_backward_weights(c->plan, &s.src, &s.diff_dst, &s.diff_psi,
                                         c->desc.bias ? &s.diff_bias : NULL, scratch.data,
                                         scratch_size));
@@ -110,62 +108,17 @@ END_TEST
 
 /* ---- the benchmark's table -------------------------------------------------------------------- */
 
-/* One line of bench/cases/conv.txt: "name --op conv --group C4 .."; the one pass that it asks for. */
-static equinv_conv_desc read_case(char *line, int *passes)
-{
-    equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
-    const struct {
-        const char *word;
-        int64_t *value;
-    } numbers[] = {{"--fields-in", &d.fields_in}, {"--fields-out", &d.fields_out},
-                   {"--kernel", &d.kernel},       {"--stride", &d.stride},
-                   {"--dilation", &d.dilation},   {"--padding", &d.padding},
-                   {"--batch", &d.batch}};
-    char *rest = NULL;
-    d.padding = -1;
-    *passes = FORWARD;
-    strtok_r(line, " \n", &rest);
-    for (char *word; (word = strtok_r(NULL, " \n", &rest));) {
-        const char *const value = strtok_r(NULL, " \n", &rest);
-        ck_assert_msg(value != NULL, "%s has no value", word);
-        bool known = true;
-        if (strcmp(word, "--op") == 0)
-            d.kind = strcmp(value, "conv-lift") == 0    ? EQUINV_CONV_LIFTING
-                     : strcmp(value, "conv-plane") == 0 ? EQUINV_CONV_TO_PLANE
-                                                        : EQUINV_CONV_REGULAR;
-        else if (strcmp(word, "--group") == 0)
-            OK(equinv_group_parse(value, &d.group));
-        else if (strcmp(word, "--pass") == 0)
-            *passes = strcmp(value, "backward-data") == 0 ? BACKWARD_DATA : BACKWARD_WEIGHTS;
-        else if (strcmp(word, "--size") == 0)
-            known = sscanf(value, "%" SCNd64 "x%" SCNd64, &d.height, &d.width) == 2;
-        else
-            known = false;
-        for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-            if (strcmp(word, numbers[i].word) == 0) {
-                *numbers[i].value = strtoll(value, NULL, 10);
-                known = true;
-            }
-        ck_assert_msg(known, "%s %s is not read by this test", word, value);
-    }
-    if (d.padding < 0)
-        d.padding = (d.kernel - 1) / 2;
-    return d;
-}
-
 /* The table that `make bench-check` compares with the reference, two images of each row. */
 START_TEST(the_benchmarks_table)
 {
     equinv_context *const ctx = context_of_level(_i / GUARD_SIDES);
     FILE *const file = fopen("bench/cases/conv.txt", "r");
-    char line[512];
-    int rows = 0;
+    equinv_conv_desc d;
+    int rows = 0, passes;
     ck_assert_ptr_nonnull(file);
-    while (ctx && fgets(line, sizeof line, file)) {
-        if (line[0] == '#' || line[0] == '\n' || rows++ % (_i < GUARD_SIDES ? 8 : 1))
+    while (ctx && conv_next_case(file, &d, &passes)) {
+        if (rows++ % (_i < GUARD_SIDES ? 8 : 1))
             continue; /* the scalar level is slow: every eighth */
-        int passes;
-        equinv_conv_desc d = read_case(line, &passes);
         if (d.batch > 2)
             d.batch = 2;
         rng r = {(uint64_t)rows};
@@ -173,7 +126,7 @@ START_TEST(the_benchmarks_table)
         run_guarded(&c, c, (guard_side)(_i % GUARD_SIDES), passes);
         conv_case_free(ctx, &c);
     }
-    ck_assert(!ctx || rows > 200);
+    ck_assert(!ctx || rows > 500);
     fclose(file);
     equinv_context_destroy(ctx);
 }

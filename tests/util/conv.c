@@ -1,5 +1,6 @@
 #include "tests/util/conv.h"
 
+#include <inttypes.h>
 #include <math.h>
 
 #include "internal/conv.h"
@@ -144,6 +145,63 @@ const char *conv_impl(int index)
     for (; index > 0 && *entry; index--)
         entry++;
     return *entry ? strchr((*entry)->name, '/') + 1 : NULL;
+}
+
+/* ---- the benchmark's table -------------------------------------------------------------------- */
+
+/* One line, "name --op conv --group C4 .."; the one pass that it asks for. */
+static equinv_conv_desc read_case(char *line, int *pass)
+{
+    equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+    const struct {
+        const char *word;
+        int64_t *value;
+    } numbers[] = {{"--fields-in", &d.fields_in}, {"--fields-out", &d.fields_out},
+                   {"--kernel", &d.kernel},       {"--stride", &d.stride},
+                   {"--dilation", &d.dilation},   {"--padding", &d.padding},
+                   {"--batch", &d.batch}};
+    char *rest = NULL;
+    d.padding = -1;
+    *pass = CONV_FORWARD;
+    strtok_r(line, " \n", &rest);
+    for (char *word; (word = strtok_r(NULL, " \n", &rest));) {
+        const char *const value = strtok_r(NULL, " \n", &rest);
+        ck_assert_msg(value != NULL, "%s has no value", word);
+        bool known = true;
+        if (strcmp(word, "--op") == 0)
+            d.kind = strcmp(value, "conv-lift") == 0    ? EQUINV_CONV_LIFTING
+                     : strcmp(value, "conv-plane") == 0 ? EQUINV_CONV_TO_PLANE
+                                                        : EQUINV_CONV_REGULAR;
+        else if (strcmp(word, "--group") == 0)
+            OK(equinv_group_parse(value, &d.group));
+        else if (strcmp(word, "--pass") == 0)
+            *pass =
+                strcmp(value, "backward-data") == 0 ? CONV_BACKWARD_DATA : CONV_BACKWARD_WEIGHTS;
+        else if (strcmp(word, "--size") == 0)
+            known = sscanf(value, "%" SCNd64 "x%" SCNd64, &d.height, &d.width) == 2;
+        else
+            known = false;
+        for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+            if (strcmp(word, numbers[i].word) == 0) {
+                *numbers[i].value = strtoll(value, NULL, 10);
+                known = true;
+            }
+        ck_assert_msg(known, "%s %s is not read by this test", word, value);
+    }
+    if (d.padding < 0)
+        d.padding = (d.kernel - 1) / 2;
+    return d;
+}
+
+bool conv_next_case(FILE *table, equinv_conv_desc *desc, int *pass)
+{
+    char line[512];
+    while (fgets(line, sizeof line, table))
+        if (line[0] != '#' && line[0] != '\n') {
+            *desc = read_case(line, pass);
+            return true;
+        }
+    return false;
 }
 
 /* ---- the dense filter ------------------------------------------------------------------------ */

@@ -2,6 +2,8 @@
 #ifndef TESTS_UTIL_CONV_H
 #define TESTS_UTIL_CONV_H
 
+#include <stdio.h>
+
 #include "tests/util/test.h"
 
 extern const equinv_group conv_groups[6]; /* C1 C2 C4 D1 D2 D4 */
@@ -30,6 +32,10 @@ void conv_run(conv_case *c, const equinv_plan *plan);
 
 /* Whether the implementation that the description names accepts it. */
 bool conv_takes(equinv_context *ctx, const equinv_conv_desc *desc);
+
+/* The next row of bench/cases/conv.txt and the pass that it is about; false: there is none. */
+enum { CONV_FORWARD = 1, CONV_BACKWARD_DATA = 2, CONV_BACKWARD_WEIGHTS = 4 };
+bool conv_next_case(FILE *table, equinv_conv_desc *desc, int *pass);
 
 /* Names of the implementations in the dispatch list; NULL behind the last. */
 const char *conv_impl(int index);
