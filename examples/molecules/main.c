@@ -236,35 +236,57 @@ typedef struct figures {
     double shares[2][2];
 } figures;
 
-static equinv_status draw(const options *o, const molecules *m, const coded *codes, figures *f)
+/* Codes of the picture, raw and sorted: molecules, then copies of the first MARKED. */
+static equinv_status picture_codes(const codec *c, const molecules *m, const coded *codes,
+                                   int64_t n, float *rows[2])
+{
+    equinv_status status = EQUINV_OK;
+    memcpy(rows[0], codes->raw, sizeof(float) * (size_t)(n * NODES));
+    memcpy(rows[1], codes->sorted, sizeof(float) * (size_t)(n * NODES));
+    for (int copy = 0; copy < COPIES; copy++) {
+        const int64_t at = (n + copy * MARKED) * NODES;
+        coded some;
+        TRY(code_molecules(c, graph_at(&m->table, 0), MARKED, STREAM_COPIES, 2000 + copy, &some));
+        memcpy(rows[0] + at, some.raw, sizeof(float) * MARKED * NODES);
+        memcpy(rows[1] + at, some.sorted, sizeof(float) * MARKED * NODES);
+        coded_free(&some);
+    }
+done:
+    return status;
+}
+
+/* A picture that cannot be drawn (no gnuplot) has said why; the figures are there without it. */
+static equinv_status draw(const codec *c, const options *o, const molecules *m, const coded *codes,
+                          figures *f)
 {
     const int64_t n = m->table_count < POINTS ? m->table_count : POINTS;
-    double *const memory = malloc(sizeof *memory * (size_t)(5 * n));
-    const float *const rows[2] = {codes->raw, codes->sorted};
+    const int64_t all = n + MARKED * COPIES;
+    double *const memory = malloc(sizeof *memory * (size_t)(n + 4 * all));
+    float *const numbers = malloc(sizeof *numbers * (size_t)(2 * all * NODES));
+    float *rows[2] = {numbers, numbers + all * NODES};
     code_picture picture = {.points = n, .titles = {"in the order of the atoms", "sorted"}};
-    equinv_status status = memory ? EQUINV_OK : EQUINV_ERR_NOMEM;
-    for (int p = 0; p < 2 && !status; p++) {
+    equinv_status status = EQUINV_ERR_NOMEM;
+    if (!memory || !numbers)
+        goto done;
+    TRY(picture_codes(c, m, codes, n, rows));
+    for (int p = 0; p < 2; p++) {
         equinv_tensor view;
-        double *const coordinates = memory + (1 + 2 * p) * n;
-        TRY(equinv_tensor_init((void *)(uintptr_t)rows[p], EQUINV_F32, 2, (int64_t[]){n, NODES},
-                               &view));
-        TRY(principal_components(&view, 4, coordinates, f->shares[p]));
+        double *const coordinates = memory + n + 2 * p * all;
+        TRY(equinv_tensor_init(rows[p], EQUINV_F32, 2, (int64_t[]){all, NODES}, &view));
+        TRY(principal_components(&view, 5, coordinates, f->shares[p]));
         picture.coordinates[p] = coordinates;
         memcpy(picture.shares[p], f->shares[p], sizeof f->shares[p]);
     }
-    if (status)
-        goto done;
     for (int64_t i = 0; i < n; i++)
         memory[i] = m->properties[i * PROPERTIES + 2];
     picture.value = memory;
-    if (!draw_codes(&picture, o->folder) && access("/usr/bin/gnuplot", X_OK) == 0)
-        status = EQUINV_ERR_IO;
+    draw_codes(&picture, o->folder);
     const graph *const example = f->lines.steps + f->lines.example * STEPS;
-    if (f->lines.pairs > 0 &&
-        !draw_lines(example, example + f->lines.pairs * STEPS, STEPS, o->folder))
-        status = EQUINV_ERR_IO;
+    if (f->lines.pairs > 0)
+        draw_lines(example, example + f->lines.pairs * STEPS, STEPS, o->folder);
 done:
     free(memory);
+    free(numbers);
     return status;
 }
 
@@ -301,7 +323,7 @@ static equinv_status measure(const codec *c, const options *o, const molecules *
     TRY(measure_lines(c, &codes, f->back.exact, LINES, &f->lines));
     TRY(measure_permutations(c, graph_at(&m->table, 0), n < CHECKED ? n : CHECKED, &f->errors));
     TRY(measure_shortcut(c->ctx, &codes, n < SHORTCUT ? n : SHORTCUT, &f->shortcut));
-    TRY(draw(o, m, &codes, f));
+    TRY(draw(c, o, m, &codes, f));
     TRY(save_steps(c->ctx, o, &f->lines));
 done:
     free(f->lines.steps);

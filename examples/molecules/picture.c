@@ -10,11 +10,15 @@
 
 bool draw_codes(const code_picture *picture, const char *folder)
 {
+    static const char *const marks[MARKED] = {"rgb '#d62728'", "rgb 'black'", "rgb '#ff7f0e'",
+                                              "rgb '#e377c2'"};
     output points;
     if (!output_open(&points, folder, "molecules-codes.txt"))
         return false;
-    for (int64_t n = 0; n < picture->points; n++) {
-        fprintf(points.file, "%.6g", picture->value[n]);
+    for (int64_t n = 0; n < picture->points + MARKED * COPIES; n++) {
+        const int64_t copy = n - picture->points;
+        fprintf(points.file, "%d %.6g", copy < 0 ? 0 : 1 + (int)(copy % MARKED),
+                picture->value[copy < 0 ? n : copy % MARKED]);
         for (int p = 0; p < PANELS; p++)
             fprintf(points.file, " %.6g %.6g", picture->coordinates[p][2 * n],
                     picture->coordinates[p][2 * n + 1]);
@@ -31,21 +35,29 @@ bool draw_codes(const code_picture *picture, const char *folder)
         plot,
         "set terminal pngcairo size %d,620 font 'sans,13' background rgb 'white'\n"
         "set output '%s/molecules-codes.png'\n"
-        "set multiplot layout 1,%d title \"Codes of molecules, coloured by their gap\" font "
+        "set multiplot layout 1,%d title \"Codes of molecules, coloured by their gap; four of them "
+        "in 24 orders of their atoms\" font "
         "',15' margins 0.05,0.9,0.1,0.84 spacing 0.06,0.1\n"
         "set border lc rgb '#888888'\nunset xtics\nunset ytics\nunset key\n"
         "set offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
         "set cblabel 'gap [hartree]'\nset cbrange [0.15:0.35]\n"
         "set palette defined (0 '#440154', 1 '#3b528b', 2 '#21918c', 3 '#5ec962', 4 '#fde725')\n",
         640 * PANELS, folder, PANELS);
-    for (int p = 0; p < PANELS; p++)
+    for (int p = 0; p < PANELS; p++) {
         fprintf(plot,
                 "set title \"%s\"\n"
                 "set xlabel \"first component, %.0f %% of the variance\"\n"
                 "set ylabel \"second, %.0f %%\"\n%s colorbox\n"
-                "plot '%s/molecules-codes.txt' using %d:%d:1 with points pt 7 ps 0.5 lc palette\n",
+                "plot '%s/molecules-codes.txt' using ($1==0 ? $%d : 1/0):%d:2 with points pt 7 ps "
+                "0.5 lc palette",
                 picture->titles[p], 100 * picture->shares[p][0], 100 * picture->shares[p][1],
-                p + 1 < PANELS ? "unset" : "set", folder, 2 + 2 * p, 3 + 2 * p);
+                p + 1 < PANELS ? "unset" : "set", folder, 3 + 2 * p, 4 + 2 * p);
+        for (int m = 0; m < MARKED; m++)
+            fprintf(plot,
+                    ", '' using ($1==%d ? $%d : 1/0):%d with points pt %d ps 1.3 lw 1.6 lc %s",
+                    m + 1, 3 + 2 * p, 4 + 2 * p, 4 + 2 * m, marks[m]);
+        fprintf(plot, "\n");
+    }
     fprintf(plot, "unset multiplot\n");
     return pclose(plot) == 0;
 }

@@ -4,13 +4,16 @@
 
 #include "graph.h"
 
-enum { POINTS = 2000, PANELS = 2 };
+enum { POINTS = 2000, MARKED = 4, COPIES = 24, PANELS = 2 };
 
-/* Where molecules stand in each panel, and the number that colours them. */
+/*
+ * Where molecules stand in each panel, and the number that colours them. Behind them MARKED * COPIES
+ * points of the first MARKED molecules in many orders of their atoms, copy by copy.
+ */
 typedef struct code_picture {
-    int64_t points;
+    int64_t points; /* without the copies */
     const double *value;
-    const double *coordinates[PANELS]; /* [points, 2] */
+    const double *coordinates[PANELS]; /* [points + MARKED * COPIES, 2] */
     double shares[PANELS][2];
     const char *titles[PANELS];
 } code_picture;
