@@ -44,6 +44,11 @@ TOOL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/*.c)))
 BENCH_SOURCES := $(filter-out $(BENCH_ABSENT),$(sort $(wildcard bench/*.c))) tools/complain.c tools/options.c tools/json.c
 BENCH_OBJECTS := $(BENCH_SOURCES:%.c=$(BUILD)/obj/%.o) $(if $(HAVE_CXX),$(BUILD)/obj/bench/peer_std_cxx.o)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/*.c)))
+# The demo and the paper's experiments: a folder each, and what they share.
+EXPERIMENTS := demo digits augmentation molecules $(if $(findstring EQI_HAVE_CJSON,$(LIB_DEFINES)),paper)
+EXPERIMENT_COMMON := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/common/*.c)) \
+                     $(addprefix tools/,complain.c digits.c json.c mirror.c options.c))
+EXPERIMENT_PROGRAMS := $(EXPERIMENTS:%=$(BUILD)/bin/equinv-%)
 TEST_UTIL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/util/*.c)))
 TEST_SOURCES := $(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/capi/*.c tests/cuda/*.c))
 TEST_PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TEST_SOURCES))
@@ -106,11 +111,7 @@ $(EXAMPLES): $(BUILD)/bin/%: $(BUILD)/obj/examples/%.o $(STATIC)
 	@mkdir -p $(@D)
 	$(link) $< $(STATIC) $(LIB_LIBS)
 
-# The demo and the paper's experiments: a folder each, and what they share.
-EXPERIMENTS := demo digits augmentation molecules $(if $(findstring EQI_HAVE_CJSON,$(LIB_DEFINES)),paper)
-EXPERIMENT_COMMON := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/common/*.c)) \
-                     $(addprefix tools/,complain.c digits.c json.c mirror.c options.c))
-EXPERIMENT_PROGRAMS := $(EXPERIMENTS:%=$(BUILD)/bin/equinv-%)
+# From the sources of its folder and what all share.
 define experiment
 $(BUILD)/bin/equinv-$(1): $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/$(1)/*.c))) $(EXPERIMENT_COMMON) $(STATIC)
 	$$(call say,LD,$$@)
@@ -155,16 +156,17 @@ demo: ## train on digits, compare codes before and after projection: table, pict
 	@mkdir -p build/demo
 	@$(BUILD)/bin/equinv-demo
 
-# SEED=2 another run of all that is random; DEVICE=cuda where the plugin is; PAPER=dir.
+# SEED=2 another run of all that is random; DEVICE=cuda for the digits, where the plugin is; PAPER=dir.
 PAPER ?= build/paper
 SEED ?= 1
 DEVICE ?= cpu
-paper: ## the paper's experiments with the digits that are here: build/paper/report.html, report.json
+paper: ## the paper's experiments with the data that are here: build/paper/report.html, report.json
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(EXPERIMENT_PROGRAMS)
 	@rm -f $(PAPER)/*.json $(PAPER)/*.png $(PAPER)/*.svg
 	@for name in digits augmentation; do \
 	    $(BUILD)/bin/equinv-$$name --seed $(SEED) --device $(DEVICE) --output $(PAPER) || exit 1; done
+	@$(BUILD)/bin/equinv-molecules --seed $(SEED) --output $(PAPER)
 	@$(BUILD)/bin/equinv-paper $(PAPER)
 
 molecules: ## train a graph autoencoder on molecules, compare raw and sorted codes: table, pictures, figures

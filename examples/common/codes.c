@@ -1,3 +1,4 @@
+#include <math.h>
 #include <string.h>
 
 #include "common.h"
@@ -40,12 +41,28 @@ equinv_status extract(const void *how, const equinv_tensor *images, equinv_tenso
 
 /* ---- codes ---------------------------------------------------------------------------------- */
 
+/* Inner products with Gaussian templates spread by a latent's length: fractions of the mean one. */
+enum { THRESHOLDS = 5 };
+static void choose_thresholds(const equinv_tensor *latents, double thresholds[THRESHOLDS])
+{
+    static const double fractions[THRESHOLDS] = {-1, -0.5, 0, 0.5, 1};
+    const int64_t numbers = equinv_tensor_count(latents);
+    double sum = 0;
+    for (int64_t i = 0; i < numbers; i++) {
+        const double value = (double)((const float *)latents->data)[i];
+        sum += value * value;
+    }
+    for (int i = 0; i < THRESHOLDS; i++)
+        thresholds[i] = fractions[i] * sqrt(sum / (double)latents->shape[0]);
+}
+
 equinv_status coder_create(const place *p, const code_desc *desc, equinv_group group,
                            const equinv_tensor *like, uint64_t seed, const equinv_tensor *user,
                            coder *c)
 {
     equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
-    *c = (coder){p, desc, group, seed, NULL};
+    double thresholds[THRESHOLDS];
+    *c = (coder){p, p->net, desc, group, seed, NULL};
     if (desc->kind != CODE_UNFOLDED && desc->kind != CODE_PROJECT)
         return EQUINV_OK;
     d.kind = desc->projection;
@@ -65,7 +82,17 @@ equinv_status coder_create(const place *p, const code_desc *desc, equinv_group g
         d.templates = EQUINV_TEMPLATE_USER;
         d.user_templates = user;
     }
-    return equinv_projection_create(p->net, &d, &c->projection);
+    if (d.kind == EQUINV_PROJECT_CDF) {
+        choose_thresholds(like, thresholds);
+        d.thresholds = thresholds;
+        d.threshold_count = THRESHOLDS;
+    }
+    equinv_status status = equinv_projection_create(p->net, &d, &c->projection);
+    if (status != EQUINV_ERR_UNSUPPORTED || p->cpu == p->net)
+        return status;
+    fprintf(stderr, "%s is computed on the CPU: %s\n", desc->title, equinv_last_error());
+    c->at = p->cpu;
+    return equinv_projection_create(p->cpu, &d, &c->projection);
 }
 
 void coder_destroy(coder *c)
@@ -120,7 +147,7 @@ static equinv_status compute(const coder *c, const equinv_tensor *src, const equ
                                       NULL, dst, NULL, 0, NULL, 0);
     const equinv_pool_desc d = pool_of(c, src);
     equinv_plan *plan = NULL;
-    equinv_status status = equinv_pool_plan_create(c->place->net, &d, &plan);
+    equinv_status status = equinv_pool_plan_create(c->at, &d, &plan);
     if (!status)
         status = equinv_pool_forward(plan, src, dst, NULL, 0, NULL, 0);
     equinv_plan_destroy(plan);
@@ -131,7 +158,7 @@ static equinv_status compute(const coder *c, const equinv_tensor *src, const equ
 static equinv_status compute_there(const coder *c, const equinv_tensor *src,
                                    const equinv_tensor *dst)
 {
-    equinv_context *const net = c->place->net;
+    equinv_context *const net = c->at;
     equinv_tensor x = {0}, y = {0};
     equinv_status status;
     TRY(equinv_tensor_create(net, EQUINV_F32, src->ndim, src->shape, &x));

@@ -102,6 +102,7 @@ typedef struct code_desc {
 /* A code: latents [N, F, G, H, W] in, rows [N, ..] out. */
 typedef struct coder {
     const place *place;
+    equinv_context *at; /* the network's place, or the CPU for what the network's does not do */
     const code_desc *desc;
     equinv_group group;
     uint64_t seed;

@@ -136,41 +136,74 @@ done:
 
 /* ---- the quotient itself --------------------------------------------------------------------- */
 
-enum { MOST_CLASSES = 256 };
-
-/* The vote of the nearest, ascending by distance: most votes, ties to the class that has the nearer. */
-static int32_t vote(const int32_t *index, const int32_t *labels)
+/* The nearest of a row of distances, ascending; the lower index on ties. */
+static void find_nearest(const float *distance, int64_t count, int32_t nearest[NEIGHBOURS])
 {
-    int count[MOST_CLASSES] = {0};
-    int32_t best = labels[index[0]];
-    for (int k = 0; k < NEIGHBOURS; k++)
-        count[labels[index[k]] % MOST_CLASSES]++;
-    for (int k = 0; k < NEIGHBOURS; k++)
-        if (count[labels[index[k]] % MOST_CLASSES] > count[best % MOST_CLASSES])
-            best = labels[index[k]];
-    return best;
+    int found = 0;
+    for (int32_t n = 0; n < count; n++) {
+        int at = found < NEIGHBOURS ? found++ : NEIGHBOURS;
+        for (; at > 0 && distance[n] < distance[nearest[at - 1]]; at--)
+            if (at < NEIGHBOURS)
+                nearest[at] = nearest[at - 1];
+        if (at < NEIGHBOURS)
+            nearest[at] = n;
+    }
+}
+
+/* The commonest label of the nearest; of two as common the one that has the nearer. */
+static int32_t vote(const int32_t nearest[NEIGHBOURS], const int32_t *labels)
+{
+    int most = 0;
+    int32_t winner = labels[nearest[0]];
+    for (int i = 0; i < NEIGHBOURS; i++) {
+        int count = 0;
+        for (int j = 0; j < NEIGHBOURS; j++)
+            count += labels[nearest[j]] == labels[nearest[i]];
+        if (count > most) {
+            most = count;
+            winner = labels[nearest[i]];
+        }
+    }
+    return winner;
+}
+
+enum { ROWS = 250 }; /* queries at a time: their distances to all of the gallery are held */
+
+static equinv_status orbit_accuracy(equinv_context *cpu, equinv_group group,
+                                    const digit_sets *latents, const equinv_tensor *queries,
+                                    const equinv_tensor *room, double *accuracy)
+{
+    const int64_t count = queries->shape[0], gallery = latents->gallery.shape[0];
+    int64_t right = 0;
+    equinv_status status = EQUINV_OK;
+    for (int64_t first = 0; first < count; first += ROWS) {
+        const int64_t rows = count - first < ROWS ? count - first : ROWS;
+        equinv_tensor some, distance;
+        TRY(equinv_tensor_rows(queries, first, rows, &some));
+        TRY(equinv_tensor_rows(room, 0, rows, &distance));
+        TRY(equinv_orbit_distance(cpu, group, &some, &latents->gallery, &distance, NULL));
+        for (int64_t n = 0; n < rows; n++) {
+            int32_t nearest[NEIGHBOURS];
+            find_nearest((const float *)distance.data + n * gallery, gallery, nearest);
+            right += vote(nearest, latents->gallery_labels->data) ==
+                     ((const int32_t *)latents->query_labels->data)[first + n];
+        }
+    }
+    *accuracy = (double)right / (double)count;
+done:
+    return status;
 }
 
 equinv_status measure_orbit_distance(equinv_context *cpu, equinv_group group,
                                      const digit_sets *latents, double knn[QUERY_SETS])
 {
-    equinv_status status = EQUINV_OK;
-    equinv_tensor distance = {0}, index = {0};
-    const int64_t count = latents->queries[0].shape[0], shape[2] = {count, NEIGHBOURS};
-    TRY(equinv_tensor_create(cpu, EQUINV_F32, 2, shape, &distance));
-    TRY(equinv_tensor_create(cpu, EQUINV_I32, 2, shape, &index));
-    for (query_set q = UPRIGHT; q < QUERY_SETS; q++) {
-        int64_t right = 0;
-        TRY(equinv_neighbours(cpu, group, &latents->gallery, &latents->queries[q], NEIGHBOURS,
-                              &distance, &index));
-        for (int64_t n = 0; n < count; n++)
-            right +=
-                vote((const int32_t *)index.data + n * NEIGHBOURS, latents->gallery_labels->data) ==
-                ((const int32_t *)latents->query_labels->data)[n];
-        knn[q] = (double)right / (double)count;
-    }
+    equinv_tensor room = {0};
+    equinv_status status;
+    TRY(equinv_tensor_create(cpu, EQUINV_F32, 2, (int64_t[]){ROWS, latents->gallery.shape[0]},
+                             &room));
+    for (query_set q = UPRIGHT; q < QUERY_SETS; q++)
+        TRY(orbit_accuracy(cpu, group, latents, &latents->queries[q], &room, &knn[q]));
 done:
-    equinv_tensor_destroy(cpu, &distance);
-    equinv_tensor_destroy(cpu, &index);
+    equinv_tensor_destroy(cpu, &room);
     return status;
 }

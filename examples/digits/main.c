@@ -32,6 +32,9 @@ enum {
     MEAN_RELU,
     MEAN_ABS,
     MEAN_SQUARE,
+    MOMENT3,
+    CDF,
+    MIN,
     MAX,
     SORTED,
     CODES
@@ -57,6 +60,9 @@ static const code_desc codes[CODES] = {
     [MEAN_RELU] = PROJECTED("mean_relu", "mean-relu", MEAN_RELU, GAUSSIAN),
     [MEAN_ABS] = PROJECTED("mean_abs", "mean-abs", MEAN_ABS, GAUSSIAN),
     [MEAN_SQUARE] = PROJECTED("mean_square", "mean-square", MEAN_SQUARE, GAUSSIAN),
+    [MOMENT3] = PROJECTED("moment3", "third moment", MOMENT3, GAUSSIAN),
+    [CDF] = PROJECTED("cdf", "cdf, 5 thresholds", CDF, GAUSSIAN),
+    [MIN] = PROJECTED("min", "min", MIN, GAUSSIAN),
     [MAX] = PROJECTED("max", "max", MAX, GAUSSIAN),
     [SORTED] = PROJECTED("sorted", "sorted", SORTED, GAUSSIAN),
 };
@@ -257,7 +263,7 @@ done:
 /* ---- the pictures --------------------------------------------------------------------------- */
 
 static equinv_status draw(const extraction *network, const experiment *e, const digits *d,
-                          const digit_sets *latents, figures *f)
+                          const digit_sets *latents)
 {
     static const char *const titles[PLANES] = {"raw latents", "after the linear projection"};
     static code_planes planes;
@@ -429,7 +435,7 @@ static equinv_status run_layer(const extraction *here, const experiment *e, laye
         TRY(measure_space_mean(p, e, &latents, &f->layers[LAST_MEAN]));
         TRY(vary_count(p, e, &latents, f));
         TRY(probe_codes(here, e, images, &latents, f));
-        TRY(draw(here, e, d, &latents, f));
+        TRY(draw(here, e, d, &latents));
     }
 done:
     sets_free(p->cpu, &latents);

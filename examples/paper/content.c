@@ -67,10 +67,11 @@ const section sections[SECTIONS] = {
                 },
                 {
                     .heading = "{layers.1.title}",
-                    .words = "With no space left little is lost to the turn: only the four group "
-                             "elements change places, and raw latents are nearly usable. Group "
-                             "pooling is invariant here, and a linear projection equals its mean "
-                             "over the group, whatever the number of templates.",
+                    .words =
+                        "With no space left, a turn only makes the four group elements change "
+                        "places: raw latents lose less ({layers.1.codes.0.90}), and group pooling "
+                        "is invariant. The linear projection then is the mean over the group, "
+                        "seen through templates.",
                     .rows = "layers.1.codes",
                     .columns = {NEIGHBOUR_COLUMNS, {"change", "invariance_error", FORM_SMALL}},
                 },
