@@ -434,6 +434,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
     const bool turned = !p->symmetric && !is_folded(p);
     return eqi_require(!p->symmetric, why, "sorting of rows is no product") &&
            eqi_cuda_reduces(p, why) &&
+           eqi_require(!p->spectral, why, "there are no kernels for spectra of signals") &&
            eqi_require(!turned || p->dimension / p->desc.fields * p->order <= INT32_MAX, why,
                        "a field has 2^31 / |G| numbers or more");
 }

@@ -355,7 +355,10 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 {
     const equinv_projection *const p = (const equinv_projection *)problem;
     (void)hardware;
-    return eqi_cuda_reduces(p, why) &&
+    return eqi_require(!p->spectral, why,
+                       "power, bispectrum, triple correlation and Fourier coefficients of signals "
+                       "are computed on the CPU alone") &&
+           eqi_cuda_reduces(p, why) &&
            eqi_require(p->symmetric, why,
                        "only S has rows to sort, others need fields below 2^31 / |G| numbers") &&
            eqi_require(p->desc.rows <= EQI_CUDA_MOST_ROWS, why, "more than 64 rows");

@@ -5,10 +5,11 @@
 
 #include "internal/backend.h"
 #include "internal/rows.h"
+#include "internal/spectrum.h"
 
 static const struct {
     const char *name;
-    bool symmetric, many; /* an orbit becomes several numbers: dst has a third axis */
+    bool symmetric, many; /* an orbit or signal becomes several numbers: dst has a third axis */
     eqi_saved_kind saved;
 } kinds[] = {
     [EQUINV_PROJECT_LINEAR] = {"LINEAR", false, false, EQI_SAVED_NONE},
@@ -24,11 +25,21 @@ static const struct {
     [EQUINV_PROJECT_MIN] = {"MIN", false, false, EQI_SAVED_INDEX},
     [EQUINV_PROJECT_MOMENT3] = {"MOMENT3", false, false, EQI_SAVED_VALUE},
     [EQUINV_PROJECT_CDF] = {"CDF", false, true, EQI_SAVED_NONE},
+    [EQUINV_PROJECT_POWER] = {"POWER", false, true, EQI_SAVED_VALUE},
+    [EQUINV_PROJECT_BISPECTRUM] = {"BISPECTRUM", false, true, EQI_SAVED_VALUE},
+    [EQUINV_PROJECT_BISPECTRUM_FULL] = {"BISPECTRUM_FULL", false, true, EQI_SAVED_VALUE},
+    [EQUINV_PROJECT_TRIPLE] = {"TRIPLE", false, true, EQI_SAVED_VALUE},
+    [EQUINV_PROJECT_FOURIER] = {"FOURIER", false, true, EQI_SAVED_NONE},
 };
 
 eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind)
 {
     return kinds[kind].saved;
+}
+
+static bool has_templates(const equinv_projection *p)
+{
+    return p->desc.kind != EQUINV_PROJECT_SORT && !p->spectral;
 }
 
 /* ---- creation ------------------------------------------------------------------------------- */
@@ -91,7 +102,7 @@ static equinv_status check_templates(const equinv_context *ctx, const equinv_pro
     return EQUINV_OK;
 }
 
-/* What CDF and SORTED want of an orbit, and how many numbers that are. */
+/* What CDF and SORTED want of an orbit, and how many numbers an orbit or a signal becomes. */
 static equinv_status check_lists(const equinv_projection_desc *d, equinv_projection *p)
 {
     const bool cdf = d->kind == EQUINV_PROJECT_CDF, sorted = d->kind == EQUINV_PROJECT_SORTED;
@@ -116,7 +127,8 @@ static equinv_status check_lists(const equinv_projection_desc *d, equinv_project
                   "ranks has %" PRId32 " at place %" PRId64
                   ", expected ascending numbers from 0 to %" PRId64,
                   d->ranks[i], i, places - 1);
-    p->outputs = cdf                   ? d->threshold_count
+    p->outputs = p->spectral           ? eqi_spectrum_numbers(d->kind, d->group)
+                 : cdf                 ? d->threshold_count
                  : d->ranks            ? d->rank_count
                  : kinds[d->kind].many ? p->order
                                        : 1;
@@ -128,9 +140,10 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
                                 equinv_projection *p)
 {
     EQI_TRY(eqi_check_desc(d->struct_size, sizeof *d, "equinv_projection_desc"));
-    EQI_CHECK(d->kind >= EQUINV_PROJECT_LINEAR && d->kind <= EQUINV_PROJECT_CDF, ARG,
-              "kind is %d, expected EQUINV_PROJECT_LINEAR (1) to _CDF (13)", (int)d->kind);
+    EQI_CHECK(d->kind >= EQUINV_PROJECT_LINEAR && d->kind <= EQUINV_PROJECT_FOURIER, ARG,
+              "kind is %d, expected EQUINV_PROJECT_LINEAR (1) to _FOURIER (18)", (int)d->kind);
     p->symmetric = kinds[d->kind].symmetric;
+    p->spectral = eqi_is_spectral(d->kind);
     EQI_TRY(p->symmetric ? check_symmetric(d, kinds[d->kind].name) : check_finite(d));
     EQI_CHECK(d->dtype == EQUINV_F32 || d->dtype == EQUINV_F64, DTYPE,
               "dtype is %s, expected f32 or f64", equinv_dtype_name(d->dtype));
@@ -144,7 +157,7 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
                                 p->symmetric ? d->channels : p->order};
     EQI_TRY(eqi_product_of("a latent", 2, factors, &p->dimension));
     p->scale = 1;
-    if (d->kind == EQUINV_PROJECT_SORT)
+    if (!has_templates(p))
         return EQUINV_OK;
     EQI_TRY(eqi_check_extent(d->k, "k", 1));
     p->k = d->k;
@@ -187,7 +200,7 @@ done:
 static equinv_status make_templates(equinv_projection *p, const equinv_tensor *user)
 {
     const equinv_projection_desc *const d = &p->desc;
-    if (d->kind == EQUINV_PROJECT_SORT)
+    if (!has_templates(p))
         return EQUINV_OK;
     const int64_t finite[5] = {d->k, d->fields, p->order, d->height, d->width};
     const int64_t symmetric[2] = {d->k, d->channels};
@@ -292,7 +305,7 @@ int32_t eqi_projection_shape(const equinv_projection *p, int64_t batch, int64_t 
         shape[2] = p->desc.channels;
         return 3;
     }
-    shape[1] = p->k;
+    shape[1] = p->spectral ? p->rank : p->k;
     shape[2] = p->symmetric ? p->desc.rows : p->outputs;
     return p->symmetric || kinds[p->desc.kind].many ? 3 : 2;
 }
@@ -317,8 +330,9 @@ equinv_status equinv_projection_templates(const equinv_projection *projection,
 {
     EQI_CHECK(projection, ARG, "projection is NULL, expected a projection");
     EQI_CHECK(templates, ARG, "templates is NULL, expected where to put the view");
-    EQI_CHECK(projection->desc.kind != EQUINV_PROJECT_SORT, UNSUPPORTED,
-              "projection is of kind SORT, which has no templates");
+    EQI_CHECK(has_templates(projection), UNSUPPORTED,
+              "projection is of kind %s, which has no templates",
+              kinds[projection->desc.kind].name);
     *templates = projection->templates;
     return EQUINV_OK;
 }
@@ -456,8 +470,9 @@ equinv_status equinv_project_backward_templates(const equinv_projection *project
                                                 size_t scratch_size)
 {
     EQI_CHECK(projection, ARG, "projection is NULL, expected a projection");
-    EQI_CHECK(projection->desc.kind != EQUINV_PROJECT_SORT, UNSUPPORTED,
-              "projection is of kind SORT, which has no templates");
+    EQI_CHECK(has_templates(projection), UNSUPPORTED,
+              "projection is of kind %s, which has no templates",
+              kinds[projection->desc.kind].name);
     EQI_CHECK(projection->implementation->backward_templates, UNSUPPORTED,
               "%s has no gradient of templates, expected a projection of a CPU context",
               projection->implementation->base.name);

@@ -70,6 +70,11 @@ const word kind_words[] = {
     {"cdf", EQUINV_PROJECT_CDF},
     {"sort", EQUINV_PROJECT_SORT},
     {"project-sort", EQUINV_PROJECT_PROJECT_SORT},
+    {"power", EQUINV_PROJECT_POWER},
+    {"bispectrum", EQUINV_PROJECT_BISPECTRUM},
+    {"bispectrum-full", EQUINV_PROJECT_BISPECTRUM_FULL},
+    {"triple", EQUINV_PROJECT_TRIPLE},
+    {"fourier", EQUINV_PROJECT_FOURIER},
     {NULL, 0},
 };
 static const word templates[] = {
@@ -291,8 +296,8 @@ const struct argp projection_argp = {
              "C1, C2, .. (turns), D1, D2, .. (turns and mirrors), S (permutations of rows)", 1},
             {"kind", KEY_KIND, "KIND", 0,
              "linear (the default), max, min, mean, mean-relu, mean-abs, mean-square, moment3, "
-             "cdf, "
-             "sorted, orbit (not invariant); for S: sort, project-sort",
+             "cdf, sorted, orbit (not invariant); without templates: power, bispectrum, "
+             "bispectrum-full, triple, fourier (not invariant); for S: sort, project-sort",
              1},
             {"thresholds", KEY_CDF, "X,..", 0,
              "for cdf: what the numbers of an orbit are compared with", 1},

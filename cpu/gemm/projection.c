@@ -523,6 +523,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
     const equinv_projection *const p = problem;
     (void)hardware;
     return eqi_require(!p->symmetric, why, "sorting of rows is no product") &&
+           eqi_require(!p->spectral, why, "spectra of signals have no templates") &&
            eqi_require(p->dimension / p->desc.fields <= INT32_MAX, why,
                        "a field has 2^31 numbers or more");
 }

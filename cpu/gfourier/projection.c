@@ -38,18 +38,6 @@ enum {
     BLOCK = 64             /* templates in a block, whole vectors on every level */
 };
 
-static const eqi_orbit_kernels *kernels_of(const eqi_hardware *hardware)
-{
-    static const eqi_orbit_kernels *const kernels[] = {
-        [EQI_ISA_SCALAR] = &eqi_orbits_scalar,
-#if defined(__x86_64__)
-        [EQI_ISA_AVX2] = &eqi_orbits_avx2,
-        [EQI_ISA_AVX512] = &eqi_orbits_avx512,
-#endif
-    };
-    return kernels[hardware->isa];
-}
-
 /* ---- geometry -------------------------------------------------------------------------------- */
 
 /* What follows from the description and the level. */
@@ -80,7 +68,7 @@ static bool is_folded(const equinv_projection *p)
 static shape shape_of(const equinv_projection *p, const eqi_hardware *hardware)
 {
     const equinv_projection_desc *const d = &p->desc;
-    shape s = {.lanes = kernels_of(hardware)->lanes,
+    shape s = {.lanes = eqi_orbit_kernels_of(hardware)->lanes,
                .order = p->order,
                .n = d->group.n,
                .fields = d->fields,
@@ -107,19 +95,6 @@ static shape shape_of(const equinv_projection *p, const eqi_hardware *hardware)
 static int64_t coefficient(const shape *s, int64_t half, int64_t i, int64_t pitch)
 {
     return (half * s->n + i) * pitch;
-}
-
-/* members[pixel |G| + a]: where member a of that pixel's orbit stands in the first field. */
-static void fill_members(const equinv_projection *p, const equinv_tensor *z, int64_t *members)
-{
-    const int64_t height = p->desc.height, width = p->desc.width;
-    for (int64_t y = 0; y < height; y++)
-        for (int64_t x = 0; x < width; x++)
-            for (int32_t a = 0; a < p->order; a++) {
-                const int64_t q =
-                    eqi_place(p->desc.group, a, 0, y, x, height, width) % (height * width);
-                *members++ = eqi_offset5(z, 0, 0, a, q / width, q % width);
-            }
 }
 
 /* ---- templates ------------------------------------------------------------------------------- */
@@ -225,7 +200,7 @@ static equinv_status fill_weights(const equinv_projection *p, prepared *own)
     float *const staged = eqi_take(&rest, (size_t)(s->order * s->pitch) * sizeof *staged);
     float *const hat = eqi_take(&rest, (size_t)(s->order * s->pitch) * sizeof *hat);
     const equinv_tensor *const w = &p->templates;
-    fill_members(p, w, members);
+    eqi_orbit_members(p, w, members);
     for (int64_t k = 0; k < p->k; k++) {
         const int64_t first = k / BLOCK * BLOCK;
         transform_latent(own, (const float *)w->data + k * w->strides[0], w->strides[1], members,
@@ -257,16 +232,10 @@ static equinv_status prepare(equinv_projection *p)
     float *const sine = eqi_take(&rest, (size_t)s.n * sizeof *sine);
     *own = (prepared){.size = size,
                       .s = s,
-                      .kernels = kernels_of(&p->ctx->hardware),
+                      .kernels = eqi_orbit_kernels_of(&p->ctx->hardware),
                       .group = {(int32_t)s.n, p->order, s.halves == 2, cosine, sine},
                       .weights = (float *)rest};
-    equinv_status status = EQUINV_OK;
-    for (int32_t i = 0; !status && i < s.n; i++) {
-        double matrix[4];
-        status = equinv_group_plane(equinv_cyclic((int32_t)s.n), i, matrix);
-        cosine[i] = (float)matrix[0];
-        sine[i] = (float)matrix[2];
-    }
+    equinv_status status = eqi_orbit_turns((int32_t)s.n, cosine, sine);
     if (!status)
         status = fill_weights(p, own);
     if (status)
@@ -632,7 +601,7 @@ static void run(const equinv_projection *p, const eqi_projection_call *call, eqi
     int64_t *const columns = eqi_take(&rest, (size_t)(2 * s->rank) * sizeof *columns);
     if (batch == 0)
         return;
-    fill_members(p, &call->src, members);
+    eqi_orbit_members(p, &call->src, members);
     for (int64_t b = 0; b < s->rows; b++)
         rows[b] = b * s->coefficients * s->pitch;
     for (int64_t b = 0; b < s->halves * s->rows; b++)
@@ -663,6 +632,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 {
     const equinv_projection *const p = problem;
     if (!eqi_require(!p->symmetric, why, "sorting of rows is no product") ||
+        !eqi_require(!p->spectral, why, "spectra of signals have no templates") ||
         !eqi_require(p->desc.dtype == EQUINV_F32, why, "f32 only") ||
         !eqi_require(p->dimension <= LATENT_MOST, why, "a latent has more than 2^20 numbers"))
         return false;

@@ -65,5 +65,12 @@ extern const eqi_orbit_kernels eqi_orbits_scalar;
 #if defined(__x86_64__)
 extern const eqi_orbit_kernels eqi_orbits_avx2, eqi_orbits_avx512;
 #endif
+const eqi_orbit_kernels *eqi_orbit_kernels_of(const eqi_hardware *hardware);
+
+/* members[pixel |G| + a]: where member a of that pixel's orbit stands in the first field of latents z. */
+void eqi_orbit_members(const equinv_projection *p, const equinv_tensor *z, int64_t *members);
+
+/* cosine[i], sine[i] of 2 pi i / n */
+equinv_status eqi_orbit_turns(int32_t n, float *cosine, float *sine);
 
 #endif

@@ -12,12 +12,12 @@
  *     diff_w_k[f, g a, g q] = sum_{b,g} c[b, k, g] z_b[f, a, q]
  * S, rows z [n, c]: SORT sorts every channel over the rows that are there; PROJECT_SORT sorts
  * s <w_k, z[row]>. saved: the row at each place, -1 at the places of rows that are not there.
+ * Spectra of signals: spectrum.c.
  */
 #include "ref.h"
 
 #include <string.h>
 
-#include "internal/projection.h"
 #include "internal/rows.h"
 
 /* ---- the reduction over the orbit, which all implementations share ------------------------- */
@@ -417,7 +417,9 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
     const size_t order = (size_t)p->order;
     size_t bytes, items = 0;
     *shared = 0;
-    if (p->symmetric || p->desc.kind == EQUINV_PROJECT_LINEAR) {
+    if (p->spectral) {
+        bytes = eqi_ref_spectrum_scratch(p);
+    } else if (p->symmetric || p->desc.kind == EQUINV_PROJECT_LINEAR) {
         if (p->symmetric)
             items = (size_t)p->desc.rows * 2 * sizeof(eqi_item);
         if (__builtin_mul_overflow((size_t)p->dimension, 2 * sizeof(double), &bytes))
@@ -430,7 +432,7 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
             __builtin_add_overflow(bytes, reduction + 3 * EQI_ALIGNMENT, &bytes))
             return false;
     }
-    const size_t templates = eqi_ref_templates_slice(p);
+    const size_t templates = p->spectral ? 0 : eqi_ref_templates_slice(p);
     *slice = eqi_aligned(bytes > templates ? bytes : templates);
     return *slice < SIZE_MAX;
 }
@@ -444,6 +446,8 @@ static void forward_rows(const void *arg, int64_t first, int64_t count, void *sl
             const bool sort = p->desc.kind == EQUINV_PROJECT_SORT;
             for (int64_t c = 0; c < (sort ? p->desc.channels : p->k); c++)
                 rows_forward(p, j->call, b, c, slice);
+        } else if (p->spectral) {
+            eqi_ref_spectrum_forward(p, j->call, b, slice);
         } else if (p->desc.kind == EQUINV_PROJECT_LINEAR) {
             linear_forward(p, j->call, b, slice, (double *)slice + p->dimension);
         } else {
@@ -466,6 +470,8 @@ static void backward_rows(const void *arg, int64_t first, int64_t count, void *s
     for (int64_t b = first; b < first + count; b++) {
         if (p->symmetric) {
             rows_backward(p, j->call, b, slice);
+        } else if (p->spectral) {
+            eqi_ref_spectrum_backward(p, j->call, b, slice);
         } else if (p->desc.kind == EQUINV_PROJECT_LINEAR) {
             linear_backward(p, j->call, b, slice);
         } else {
@@ -483,6 +489,8 @@ static void backward_rows(const void *arg, int64_t first, int64_t count, void *s
 /* About how many operations a row takes. */
 static double row_work(const equinv_projection *p)
 {
+    if (p->spectral)
+        return (double)p->rank * p->order * (double)p->outputs * 4;
     const double columns = p->desc.kind == EQUINV_PROJECT_SORT ? 1 : (double)p->k;
     const bool every_element = !p->symmetric && p->desc.kind != EQUINV_PROJECT_LINEAR;
     return (double)p->dimension * columns * (every_element ? p->order : 1) * 4;

@@ -15,6 +15,7 @@
 #include "internal/node_pool.h"
 #include "internal/optimizer.h"
 #include "internal/pool.h"
+#include "internal/projection.h"
 #include "internal/upsample.h"
 
 /* ARG names an element that does not fit an integer dst, before the first is written. */
@@ -94,6 +95,13 @@ equinv_status eqi_ref_dense_backward_weights(const equinv_context *ctx, const eq
                                              const equinv_tensor *diff_dst,
                                              const equinv_tensor *diff_weights,
                                              const equinv_tensor *diff_bias, void *scratch);
+
+/* Row b of a projection whose kind is one of signals, in a slice of so many bytes. */
+size_t eqi_ref_spectrum_scratch(const equinv_projection *p);
+void eqi_ref_spectrum_forward(const equinv_projection *p, const eqi_projection_call *call,
+                              int64_t b, void *slice);
+void eqi_ref_spectrum_backward(const equinv_projection *p, const eqi_projection_call *call,
+                               int64_t b, void *slice);
 
 /* The orbit mean, and distances [A, B] between orbits with the nearest elements (NULL: not wanted). */
 void eqi_ref_orbit_mean(const equinv_context *ctx, equinv_group group, const equinv_tensor *src,

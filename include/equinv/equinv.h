@@ -1331,7 +1331,14 @@ typedef enum equinv_projection_kind {
     EQUINV_PROJECT_PROJECT_SORT = 10, /* S: <w_k, row> sorted over rows      [B, k, n] */
     EQUINV_PROJECT_MIN = 11,          /* min_g <w_k, g z>             [B, k] */
     EQUINV_PROJECT_MOMENT3 = 12,      /* mean_g <w_k, g z>^3          [B, k], raw third moment */
-    EQUINV_PROJECT_CDF = 13 /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
+    EQUINV_PROJECT_CDF = 13, /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
+    /* Of signals on the group, without templates: see below. */
+    EQUINV_PROJECT_POWER = 14,      /* power spectrum          [B, signals, |G|] */
+    EQUINV_PROJECT_BISPECTRUM = 15, /* selective G-bispectrum  [B, signals, about 2 or 4 |G|] */
+    EQUINV_PROJECT_BISPECTRUM_FULL = 16, /* of every pair of irreps [B, signals, 2 or 1 |G|^2] */
+    EQUINV_PROJECT_TRIPLE = 17,          /* triple correlation      [B, signals, |G|^2] */
+    EQUINV_PROJECT_FOURIER = 18          /* coefficients            [B, signals, 2 or 1 |G|], not
+                                            invariant */
 } equinv_projection_kind;
 
 typedef struct equinv_projection_desc {
@@ -1343,7 +1350,7 @@ typedef struct equinv_projection_desc {
     int64_t height, width; /* 1, 1: no space left */
     int64_t rows;          /* S: latents are [B, rows, channels]; CUDA: at most 64 */
     int64_t channels;
-    int64_t k; /* number of templates, >= 1; ignored by SORT */
+    int64_t k; /* number of templates, >= 1; ignored by SORT and the kinds of signals */
     uint64_t seed;
     equinv_template_kind templates;
     bool scaled;     /* divide inner products by sqrt(k) */
@@ -1371,6 +1378,29 @@ typedef struct equinv_projection_desc {
 typedef struct equinv_projection equinv_projection;
 
 /*
+ * Signals and their spectra: POWER, BISPECTRUM, BISPECTRUM_FULL, TRIPLE, FOURIER. There are no
+ * templates: k, seed, templates and scaled are ignored. A latent is fields * height * width signals
+ *     x(a) = z[f, a, a q],   element a of C_n or D_n, number (f height + y) width + x for q = (y, x)
+ * (without space left: every field is one), which g all moves alike, to x(g^-1 a). Of each
+ *     FOURIER      F(rho) = sum_a x(a) rho(a)                       for every irrep rho
+ *     POWER        F(rho)^H F(rho)                                  for every irrep rho
+ *     BISPECTRUM   B(rho, sigma) = F(rho o sigma)^H (F(rho) o F(sigma)),  o the Kronecker product,
+ *                  for the pairs below; _FULL: all of them, sigma fastest
+ *     TRIPLE       T[a, b] = sum_g x(g) x(g a) x(g b)
+ * C_n: rho_j(a) = exp(-2 pi i j a / n), j = 0 .. n-1, so B(a, b) = F_a F_b conj F_(a+b), the two-
+ * dimensional DFT of T. Complex numbers stand as (re, im); POWER is real. BISPECTRUM has the n pairs
+ * (0, 0), (1, 0), (1, 1), .., (1, n-2).
+ * D_n: the real irreps of equinv_group_irrep in their order, matrices row-major. BISPECTRUM has the
+ * pairs (A, A), (A, rho_1), (rho_1, rho_j) with A trivial and j = 1 .. (n-1)/2, in all
+ * 5 + 16 floor((n-1)/2) numbers; of D_1 (A, A), (A, f) and of D_2 (A, A), (A, a), (A, b), (a, b), the
+ * irreps in their order.
+ * BISPECTRUM determines a generic signal (every F(rho) invertible) up to the group. Of several
+ * signals it does not say how they lie to each other; MAX and SORTED see that.
+ * source: Kakarala 1992 (triple correlation on groups); Mataigne, Mathe, Sanborn, Hillar, Miolane
+ * 2024 (selective G-bispectrum).
+ */
+
+/*
  * An invariant projection with its templates; immutable after creation. The joint action on latents
  * with space left is equinv_act's: quarter turns need height = width (SHAPE), groups off the grid
  * need height = width = 1 (SHAPE).
@@ -1391,7 +1421,7 @@ EQUINV_API equinv_status equinv_projection_output_shape(const equinv_projection 
 
 /*
  * Templates as used, owned by the projection: [k, fields, |G|, height, width] or [k, channels];
- * ORTHONORMAL: after orthonormalisation. SORT has none: UNSUPPORTED.
+ * ORTHONORMAL: after orthonormalisation. SORT and the kinds of signals have none: UNSUPPORTED.
  */
 EQUINV_API equinv_status equinv_projection_templates(const equinv_projection *projection,
                                                      equinv_tensor *templates);
@@ -1412,8 +1442,9 @@ EQUINV_API size_t equinv_projection_scratch_size(const equinv_projection *projec
  * Bytes of the buffer that forward fills for backward. MAX, MIN: I32 [batch, k], the element that
  * attains the extreme (lowest index on ties). SORTED: I32 [batch, k, |G| or rank_count], the element
  * at each place. SORT: I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place (-1
- * where no row is left). LINEAR, MEAN, ORBIT, CDF: 0. Other kinds: the orbit's inner products, [batch,
- * k, |G|] in the projection's dtype. -1 only for a negative or overflowing batch.
+ * where no row is left). LINEAR, MEAN, ORBIT, CDF, FOURIER: 0. The other kinds of signals: the signals,
+ * [batch, signals, |G|], other kinds: the orbit's inner products, [batch, k, |G|], both in the
+ * projection's dtype. -1 only for a negative or overflowing batch.
  */
 EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *projection, int64_t batch);
 
@@ -1454,7 +1485,8 @@ EQUINV_API equinv_status equinv_project_backward(const equinv_projection *projec
  *
  * src, mask       as forward had them
  * diff_templates  [k, fields, |G|, height, width]; PROJECT_SORT: [k, channels]
- * refused         SORT has no templates, and projections of a CUDA context no such gradient: UNSUPPORTED
+ * refused         SORT and the kinds of signals have no templates, and projections of a CUDA context no
+ *                 such gradient: UNSUPPORTED
  */
 EQUINV_API equinv_status equinv_project_backward_templates(
     const equinv_projection *projection, const equinv_tensor *src, const equinv_tensor *mask,

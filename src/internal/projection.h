@@ -32,25 +32,26 @@ typedef struct eqi_projection_implementation {
 
 extern const eqi_implementation *const eqi_projection_list[];
 extern const eqi_projection_implementation eqi_ref_projection, eqi_gemm_projection,
-    eqi_gfourier_projection, eqi_network_projection;
+    eqi_gfourier_projection, eqi_network_projection, eqi_spectrum_projection;
 
 struct equinv_projection {
     equinv_context *ctx;
     equinv_projection_desc desc; /* user_templates and impl are NULL; lists are copies */
     bool symmetric;              /* S: SORT, PROJECT_SORT */
+    bool spectral;               /* of signals: internal/spectrum.h */
     int32_t order;               /* |G|; 1 for S */
     int64_t dimension;           /* numbers per latent */
     int64_t rank;                /* orbits of coordinates; 0 for S */
-    int64_t k;                   /* templates; SORT: 0 */
-    int64_t outputs;             /* numbers that an orbit becomes; 1 for S */
+    int64_t k;                   /* templates; SORT and the kinds of signals: 0 */
+    int64_t outputs;             /* numbers that an orbit, or a signal, becomes; 1 for S */
     double scale;                /* of inner products: 1 or 1 / sqrt(k) */
-    equinv_tensor templates;     /* row-major; data NULL for SORT */
+    equinv_tensor templates;     /* row-major; data NULL where there are none */
     const eqi_projection_implementation *implementation;
     void *prepared; /* the implementation's own */
     size_t slice_size, shared_size;
 };
 
-/* What saved holds of one (row, template): kinds differ in element type and in number. */
+/* What saved holds of one (row, template), or (row, signal): kinds differ in element type and number. */
 typedef enum eqi_saved_kind { EQI_SAVED_NONE, EQI_SAVED_INDEX, EQI_SAVED_VALUE } eqi_saved_kind;
 
 eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind);

@@ -154,6 +154,7 @@ void run_philox(golden_case *c);
 void run_pool(golden_case *c);
 void run_projection(golden_case *c);
 void run_rows(golden_case *c);
+void run_spectrum(golden_case *c);
 void run_upsample(golden_case *c);
 
 #endif

@@ -28,6 +28,7 @@ static const struct {
 } kinds[] = {
     /* clang-format off */
     {"avgpool", run_pool},
+    {"bispectrum", run_spectrum},
     {"blurpool", run_pool},
     {"checkpoint", run_checkpoint},
     {"conv", run_conv},
@@ -40,6 +41,7 @@ static const struct {
     {"projection", run_projection},
     {"rows", run_rows},
     {"spatialmean", run_pool},
+    {"triple", run_spectrum},
     {"upsample", run_upsample},
     /* clang-format on */
 };

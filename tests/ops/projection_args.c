@@ -15,6 +15,16 @@ static equinv_projection_desc good_rows(void)
     return d;
 }
 
+static bool of_rows(int kind)
+{
+    return kind == EQUINV_PROJECT_SORT || kind == EQUINV_PROJECT_PROJECT_SORT;
+}
+
+static equinv_projection_desc good_signals(void)
+{
+    return desc_of(EQUINV_PROJECT_BISPECTRUM, group_cases[12], EQUINV_F32, 2, 0, 1);
+}
+
 START_TEST(create_refuses)
 {
     equinv_context *ctx = context_new();
@@ -40,7 +50,7 @@ START_TEST(create_refuses)
     const int64_t large = INT64_C(1) << 40;
     REFUSED(ARG, "struct_size", good, d.struct_size = 8);
     REFUSED(ARG, "kind is 0", good, d.kind = (equinv_projection_kind)0);
-    REFUSED(ARG, "kind is 14", good, d.kind = (equinv_projection_kind)14);
+    REFUSED(ARG, "kind is 19", good, d.kind = (equinv_projection_kind)19);
     static const double thresholds[] = {0, 1, (double)NAN};
     static const int32_t ranks[] = {0, 3, 3, 4, -1};
     REFUSED(ARG, "thresholds is NULL", good, (d.kind = EQUINV_PROJECT_CDF, d.threshold_count = 2));
@@ -99,8 +109,12 @@ START_TEST(create_refuses)
             (d.templates = EQUINV_TEMPLATE_USER, d.user_templates = &narrow));
     REFUSED(DEVICE, "user_templates", good,
             (d.templates = EQUINV_TEMPLATE_USER, d.user_templates = &elsewhere));
-    REFUSED(ARG, "gfourier, gemm, network, ref", good, d.impl = "best");
+    REFUSED(ARG, "gfourier, gemm, network, spectrum, ref", good, d.impl = "best");
 
+    REFUSED(UNSUPPORTED, "group is S", good_signals, d.group = equinv_symmetric());
+    REFUSED(SHAPE, "fields is 0", good_signals, d.fields = 0);
+    REFUSED(SHAPE, "90 degrees", good_signals, d.width = 4);
+    REFUSED(UNSUPPORTED, "no templates", good_signals, d.impl = "gfourier");
     REFUSED(ARG, "expected S", good_rows, d.group = equinv_cyclic(4));
     REFUSED(ARG, "n = 2", good_rows, d.group.n = 2);
     REFUSED(SHAPE, "rows is 0", good_rows, d.rows = 0);
@@ -122,16 +136,20 @@ START_TEST(create_refuses)
 }
 END_TEST
 
-START_TEST(sort_ignores_what_it_has_no_use_for)
+START_TEST(kinds_without_templates_ignore_what_they_have_no_use_for)
 {
     equinv_context *ctx = context_new();
-    equinv_projection_desc d = good_rows();
-    equinv_projection *p;
-    d.kind = EQUINV_PROJECT_SORT;
-    d.k = -1;
-    d.templates = (equinv_template_kind)77;
-    OK(equinv_projection_create(ctx, &d, &p));
-    equinv_projection_destroy(p);
+    for (int kind = EQUINV_PROJECT_SORT; kind <= EQUINV_PROJECT_FOURIER; kind++) {
+        equinv_projection_desc d = kind == EQUINV_PROJECT_SORT ? good_rows() : good_signals();
+        equinv_projection *p;
+        if (kind != EQUINV_PROJECT_SORT && kind < EQUINV_PROJECT_POWER)
+            continue;
+        d.kind = (equinv_projection_kind)kind;
+        d.k = -1;
+        d.templates = (equinv_template_kind)77;
+        OK(equinv_projection_create(ctx, &d, &p));
+        equinv_projection_destroy(p);
+    }
     equinv_context_destroy(ctx);
 }
 END_TEST
@@ -156,12 +174,16 @@ START_TEST(questions)
         {EQUINV_PROJECT_MIN, 2, {3, 5, 0}, 60},
         {EQUINV_PROJECT_MOMENT3, 2, {3, 5, 0}, 240},
         {EQUINV_PROJECT_CDF, 3, {3, 5, 2}, 0},
+        {EQUINV_PROJECT_POWER, 3, {3, 18, 4}, 864},
+        {EQUINV_PROJECT_BISPECTRUM, 3, {3, 18, 8}, 864},
+        {EQUINV_PROJECT_BISPECTRUM_FULL, 3, {3, 18, 32}, 864},
+        {EQUINV_PROJECT_TRIPLE, 3, {3, 18, 16}, 864},
+        {EQUINV_PROJECT_FOURIER, 3, {3, 18, 8}, 0},
     };
     static const double thresholds[] = {0, 1};
     equinv_context *ctx = context_new();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const bool rows =
-            cases[i].kind == EQUINV_PROJECT_SORT || cases[i].kind == EQUINV_PROJECT_PROJECT_SORT;
+        const bool rows = of_rows(cases[i].kind);
         equinv_projection_desc d = rows ? good_rows() : good();
         equinv_projection *p;
         int32_t ndim;
@@ -186,7 +208,7 @@ START_TEST(questions)
             OK(equinv_projection_rank(p, &rank));
             ck_assert_int_eq(rank, 18);
         }
-        if (cases[i].kind != EQUINV_PROJECT_SORT)
+        if (cases[i].kind != EQUINV_PROJECT_SORT && cases[i].kind < EQUINV_PROJECT_POWER)
             OK(equinv_projection_templates(p, &templates));
         equinv_projection_destroy(p);
     }
@@ -300,18 +322,21 @@ START_TEST(out_of_memory_leaves_nothing_behind)
     equinv_tensor user = tensor_new(ctx, EQUINV_F32, 5, 5, 2, 4, 3, 3);
     equinv_tensor user_rows = tensor_new(ctx, EQUINV_F32, 2, 3, 3);
     const int64_t live = f.live;
-    for (int kind = EQUINV_PROJECT_LINEAR; kind <= EQUINV_PROJECT_PROJECT_SORT; kind++)
+    for (int kind = EQUINV_PROJECT_LINEAR; kind <= EQUINV_PROJECT_FOURIER; kind++)
         for (int t = 0; t < 3; t++)
             for (int impl = 0; impl < 2; impl++) {
-                const bool rows = kind >= EQUINV_PROJECT_SORT;
+                const bool rows = of_rows(kind), signals = kind >= EQUINV_PROJECT_POWER;
                 equinv_projection_desc d = rows ? good_rows() : good();
-                if (rows && impl == 1)
+                if (impl == 1 && (rows || kind == EQUINV_PROJECT_TRIPLE ||
+                                  kind == EQUINV_PROJECT_BISPECTRUM_FULL))
                     continue;
                 d.kind = (equinv_projection_kind)kind;
                 d.k = rows ? 3 : 5;
                 d.templates = templates[t];
                 d.user_templates = t == 2 ? rows ? &user_rows : &user : NULL;
-                d.impl = implementations[impl];
+                d.impl = signals && impl == 1 ? "spectrum" : implementations[impl];
+                if (kind == EQUINV_PROJECT_CDF)
+                    d.thresholds = (const double[]){0.5}, d.threshold_count = 1;
                 equinv_projection *p = NULL;
                 equinv_status status = EQUINV_ERR_NOMEM;
                 int64_t allowed = 0;
@@ -323,7 +348,8 @@ START_TEST(out_of_memory_leaves_nothing_behind)
                 }
                 ck_assert_int_eq(status, EQUINV_OK);
                 /* At least the projection, and its templates if it has any. */
-                ck_assert(allowed > (kind == EQUINV_PROJECT_SORT ? 1 : 2));
+                ck_assert(allowed >
+                          (kind == EQUINV_PROJECT_SORT || (signals && impl == 0) ? 1 : 2));
                 f.until = -1;
                 equinv_tensor z = rows ? tensor_new(ctx, EQUINV_F32, 3, 2, 4, 3)
                                        : tensor_new(ctx, EQUINV_F32, 5, 2, 2, 4, 3, 3);
@@ -357,7 +383,7 @@ int main(void)
 {
     const test_entry tests[] = {
         {create_refuses, 1},
-        {sort_ignores_what_it_has_no_use_for, 1},
+        {kinds_without_templates_ignore_what_they_have_no_use_for, 1},
         {questions, 1},
         {forward_and_backward_refuse, 1},
         {out_of_memory_leaves_nothing_behind, 1},

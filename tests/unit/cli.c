@@ -410,14 +410,25 @@ typedef struct kind_case {
     const char *word;
 } kind_case;
 static const kind_case kinds[] = {
-    {EQUINV_PROJECT_LINEAR, "linear"},     {EQUINV_PROJECT_MAX, "max"},
-    {EQUINV_PROJECT_MEAN, "mean"},         {EQUINV_PROJECT_MEAN_RELU, "mean-relu"},
-    {EQUINV_PROJECT_MEAN_ABS, "mean-abs"}, {EQUINV_PROJECT_MEAN_SQUARE, "mean-square"},
-    {EQUINV_PROJECT_SORTED, "sorted"},     {EQUINV_PROJECT_ORBIT, "orbit"},
-    {EQUINV_PROJECT_MIN, "min"},           {EQUINV_PROJECT_MOMENT3, "moment3"},
-    {EQUINV_PROJECT_SORT, "sort"},         {EQUINV_PROJECT_PROJECT_SORT, "project-sort"},
+    {EQUINV_PROJECT_LINEAR, "linear"},
+    {EQUINV_PROJECT_MAX, "max"},
+    {EQUINV_PROJECT_MEAN, "mean"},
+    {EQUINV_PROJECT_MEAN_RELU, "mean-relu"},
+    {EQUINV_PROJECT_MEAN_ABS, "mean-abs"},
+    {EQUINV_PROJECT_MEAN_SQUARE, "mean-square"},
+    {EQUINV_PROJECT_SORTED, "sorted"},
+    {EQUINV_PROJECT_ORBIT, "orbit"},
+    {EQUINV_PROJECT_MIN, "min"},
+    {EQUINV_PROJECT_MOMENT3, "moment3"},
+    {EQUINV_PROJECT_POWER, "power"},
+    {EQUINV_PROJECT_BISPECTRUM, "bispectrum"},
+    {EQUINV_PROJECT_TRIPLE, "triple"},
+    {EQUINV_PROJECT_BISPECTRUM_FULL, "bispectrum-full"},
+    {EQUINV_PROJECT_FOURIER, "fourier"},
+    {EQUINV_PROJECT_SORT, "sort"},
+    {EQUINV_PROJECT_PROJECT_SORT, "project-sort"},
 };
-enum { KINDS = sizeof kinds / sizeof *kinds, FINITE_KINDS = 10 };
+enum { KINDS = sizeof kinds / sizeof *kinds, FINITE_KINDS = 15 };
 
 /* What the library makes of latents with a description whose shape is filled in. */
 static equinv_tensor projected(equinv_context *ctx, const equinv_projection_desc *desc,
@@ -623,7 +634,9 @@ START_TEST(project_of_an_empty_batch)
                      finite ? "C4" : "S", "--kind", kinds[i].word, "--k", "6"));
         OK(equinv_tensor_load(ctx, at(folder, "c.npy"), &codes));
         ck_assert_int_eq(codes.shape[0], 0);
-        ck_assert_int_eq(codes.shape[1], kinds[i].kind == EQUINV_PROJECT_SORT ? 3 : 6);
+        const bool templates = finite ? kinds[i].kind < EQUINV_PROJECT_POWER
+                                      : kinds[i].kind == EQUINV_PROJECT_PROJECT_SORT;
+        ck_assert_int_eq(codes.shape[1], templates ? 6 : 3);
         ck_assert_int_eq(codes.dtype, finite ? EQUINV_F32 : EQUINV_F64);
         equinv_tensor_destroy(ctx, &codes);
     }
@@ -685,7 +698,8 @@ static const struct {
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "c4"), "\"c4\""},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "Linear"),
      "--kind is \"Linear\", expected one of: linear, max, mean, mean-relu, mean-abs, "
-     "mean-square, sorted, orbit, min, moment3, cdf, sort, project-sort"},
+     "mean-square, sorted, orbit, min, moment3, cdf, sort, project-sort, power, bispectrum, "
+     "bispectrum-full, triple, fourier"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "cdf", "--thresholds", "1,x"),
      "--thresholds is \"x\", expected a number"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "sorted", "--ranks", "0,1.5"),

@@ -1,0 +1,3 @@
+#include "cpu/simd/scalar.h"
+
+#include "cpu/kernel/spectrum.inc.c"
