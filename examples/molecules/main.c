@@ -395,6 +395,8 @@ static bool report(const options *o, const training *t, const figures *f, double
     json_number(&j, "variance_2_raw", f->shares[RAW][0] + f->shares[RAW][1]);
     json_number(&j, "variance_2_sorted", f->shares[SORTED][0] + f->shares[SORTED][1]);
     json_integer(&j, "shortcut_molecules", f->shortcut.molecules);
+    json_number(&j, "shortcut_sorted_seconds", f->shortcut.sorted_seconds);
+    json_number(&j, "shortcut_assignment_seconds", f->shortcut.assignment_seconds);
     json_number(&j, "shortcut_assignment_error", f->shortcut.assignment_error);
     json_number(&j, "shortcut_unmasked_error", f->shortcut.unmasked_error);
     json_number(&j, "shortcut_unmasked_neighbours", f->shortcut.unmasked_neighbours);
@@ -439,10 +441,12 @@ static void print_table(const training *t, const figures *f)
            100 * (f->shares[SORTED][0] + f->shares[SORTED][1]));
     printf("\nequivariance error of codes %.2g; %.2g of atoms and pairs decoded otherwise\n",
            f->errors.codes, f->errors.decoded);
-    printf("sorted distance against the exact assignment %.2g; sorting without a mask is off by up "
-           "to %.2g\nand gives %.0f %% of the molecules another nearest one\n",
-           f->shortcut.assignment_error, f->shortcut.unmasked_error,
-           100 * f->shortcut.unmasked_neighbours);
+    printf(
+        "sorted distance against the exact assignment: error %.2g, %.0f times as fast\n"
+        "sorting without a mask is off by up to %.2g of the largest distance and gives %.0f %% of "
+        "the molecules\nanother nearest one\n",
+        f->shortcut.assignment_error, f->shortcut.assignment_seconds / f->shortcut.sorted_seconds,
+        f->shortcut.unmasked_error, 100 * f->shortcut.unmasked_neighbours);
 }
 
 /* ---- main ------------------------------------------------------------------------------------ */

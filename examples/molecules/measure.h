@@ -102,6 +102,7 @@ equinv_status measure_lines(const codec *c, const coded *codes, const bool *exac
 /* Distance of sorted codes against the exact assignment, and against codes sorted without a mask. */
 typedef struct shortcut {
     int64_t molecules;
+    double sorted_seconds, assignment_seconds; /* for all pairs of them */
     double assignment_error;    /* max |sorted distance - assignment| / largest distance */
     double unmasked_error;      /* the same for sorting without a mask, pairs of different size */
     double unmasked_neighbours; /* share of molecules whose nearest one is another then */

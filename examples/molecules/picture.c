@@ -171,7 +171,8 @@ bool draw_lines(const graph *raw, const graph *sorted, int steps, const char *fo
     const graph *const rows[2] = {raw, sorted};
     static const char *const titles[2] = {
         "straight line between codes in the order of the atoms",
-        "the same molecules, straight line between sorted codes (green: a molecule)"};
+        "the same molecules, straight line between sorted codes; of all lines the one with most "
+        "molecules (green)"};
     output o;
     if (!output_open(&o, folder, "molecules-lines.svg"))
         return false;
