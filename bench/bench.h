@@ -95,7 +95,7 @@ typedef struct problem {
     equinv_projection *projection;
     equinv_model *model;
     equinv_optimizer *optimizer;
-    void *own; /* a peer's */
+    void *own; /* the runner's */
 } problem;
 
 /* How a problem is made and run: an operation's own or a peer's. */
@@ -105,7 +105,7 @@ typedef struct bench_runner {
     void (*destroy)(problem *p);         /* of `own`; may be NULL */
     equinv_status (*run_on_host)(
         problem *p);                     /* run on host_input and host_output; NULL: by copies */
-    equinv_status (*finish)(problem *p); /* a peer's, not timed: its result into output; or NULL */
+    equinv_status (*finish)(problem *p); /* not timed: a result into output to compare; or NULL */
     bool incomparable;                   /* other output than ours by nature: random streams */
     equinv_status (*wait)(problem *p);   /* for work on a stream of the peer's own; or NULL */
 } bench_runner;
@@ -155,8 +155,9 @@ struct operation {
     int64_t fields_in, size, kernel, stride; /* defaults */
     double (*dense)(const bench_case *c);    /* multiplications of the dense form; or NULL */
     double (*least)(const bench_case *c);    /* those of the group Fourier form; or NULL */
-    int (*convolutions)(const bench_case *c, bench_case *list); /* of a network; or NULL */
-    double limit;                                               /* largest max_err in f32 */
+    int (*parts)(const bench_case *c, bench_case *list); /* timed by themselves beside; or NULL */
+    const char *parts_name;
+    double limit;             /* largest max_err in f32 */
     const char *missing;      /* why there is no such operation yet; or NULL */
     const char *const *impls; /* names for --impl all; or NULL */
 };
@@ -169,11 +170,13 @@ extern const operation act_operation, relu_operation, batch_norm_operation, pool
 extern const operation dense_operation;
 extern const operation node_linear_operation, node_norm_operation;
 extern const operation extract_operation, train_step_operation;
+extern const operation filters_operation, plans_operation;
 
 /* By the word of --op; NULL after a message. */
 const operation *operation_find(const char *name);
 void operations_print(FILE *out);
 extern const word pass_words[];
+extern const word network_words[]; /* of --kind (op_model.c) */
 
 /* ---- peers (peers.c, peer_*.c) ---------------------------------------------------------------- */
 
@@ -250,7 +253,7 @@ typedef struct bench_row {
     int64_t batch, check_batch; /* timed, compared */
     double time, copies_time, peer_time, best, peer_best, error, peer_error, dense_gflops,
         peak_share;
-    double layers, peer_layers; /* a network's convolutions by themselves */
+    double layers, peer_layers; /* parts by themselves */
     const char *peer_impl;      /* which of its kernels; may be NULL */
     const char *clock;
 } bench_row;

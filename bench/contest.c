@@ -101,11 +101,11 @@ void contest_end(contest *k)
     }
 }
 
-/* A network's convolutions on both sides, unchecked: they are cases of their own. */
+/* Parts of a network on both sides, unchecked: they are cases of their own. */
 static equinv_status add_layers(run *r, const bench_case *c, contest *k)
 {
     bench_case list[MOST_CONVOLUTIONS];
-    const int count = c->op->convolutions && !r->cuda ? c->op->convolutions(c, list) : 0;
+    const int count = c->op->parts && !r->cuda ? c->op->parts(c, list) : 0;
     equinv_status status = EQUINV_OK;
     k->layers = count; /* those that are not made yet are empty */
     for (int l = 0; !status && l < count; l++) {
@@ -180,7 +180,7 @@ bool contest_begin(run *r, const bench_case *c, contest *k)
     problem_destroy(&reference);
     good = good && within_limit(r, c, "", k->own_error, limit_of(c));
     if (good && add_layers(r, c, k)) {
-        case_failed(r, c, "its convolutions");
+        case_failed(r, c, "its parts");
         good = false;
     }
     if (!good)

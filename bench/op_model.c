@@ -10,7 +10,7 @@
 enum { CLASSES = 10, MOST_LAYERS = 24 };
 
 typedef enum network { PLAIN = 1, ROT_MNIST = 2, RESNET = 3 } network;
-static const word network_words[] = {
+const word network_words[] = {
     {"plain", PLAIN}, {"rot-mnist", ROT_MNIST}, {"resnet", RESNET}, {NULL, 0}};
 
 typedef struct layer {
@@ -153,6 +153,15 @@ static equinv_status set_weights(problem *p)
     return status;
 }
 
+/* What a training step does with filters before its products. */
+static int filters(const bench_case *c, bench_case *list)
+{
+    list[0] = *c;
+    list[0].op = &filters_operation;
+    list[0].batch = 1;
+    return 1;
+}
+
 static equinv_status images(problem *p)
 {
     const bench_case *const c = &p->what;
@@ -243,7 +252,8 @@ const operation extract_operation = {
     .purpose = "latents of images through a network",
     .runner = {.create = extract_create, .run = extract_run, .run_on_host = extract_run_on_host},
     MODEL,
-    .convolutions = convolutions,
+    .parts = convolutions,
+    .parts_name = "convolutions",
     .limit = 1e-5,
 };
 
@@ -252,5 +262,7 @@ const operation train_step_operation = {
     .purpose = "forward, loss, backward and Adam's step of a network",
     .runner = {.create = train_create, .run = train_run},
     MODEL,
+    .parts = filters,
+    .parts_name = "filters packed",
     .limit = 1e-3,
 };

@@ -21,7 +21,7 @@ static const operation *const operations[] = {
     &rowsort_operation,     &templates_operation,  &bispectrum_operation, &orbit_distance_operation,
     &extract_operation,     &train_step_operation, &act_operation,        &relu_operation,
     &batch_norm_operation,  &pool_operation,       &upsample_operation,   &dense_operation,
-    &node_linear_operation, &node_norm_operation,
+    &node_linear_operation, &node_norm_operation,  &filters_operation,    &plans_operation,
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 
@@ -34,7 +34,7 @@ void operations_print(FILE *out)
 
 const operation *operation_find(const char *name)
 {
-    char words[256];
+    char words[320];
     size_t used = 0;
     for (size_t i = 0; i < OPERATIONS; i++) {
         if (strcmp(name, operations[i]->name) == 0)

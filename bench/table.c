@@ -54,7 +54,7 @@ void table_row(FILE *out, const bench_row *r)
             number_text("%.1f", r->dense_gflops, cell[5], sizeof *cell),
             number_text("%.3f", r->peak_share, cell[6], sizeof *cell));
     if (!isnan(r->layers)) {
-        fprintf(out, "%34s convolutions alone %s, %.3f of the time", "",
+        fprintf(out, "%34s %s alone %s, %.3f of the time", "", r->what->op->parts_name,
                 time_text(r->layers, cell[0], sizeof *cell), r->layers / r->time);
         if (!isnan(r->peer_layers))
             fprintf(out, "; %s's %s: ratio %.3g, to our whole network %.3g", r->peer,

@@ -7,6 +7,9 @@
 
 enum { MOST_SAMPLES = 4096, LEAST_SAMPLES = 20, FEWEST_SAMPLES = 3, MOST_CALLS = 200 };
 
+#define SHORT_CALL 2e-6 /* seconds */
+#define SHORT_SAMPLE 2e-5
+
 const word clock_words[] = {{"wall", CLOCK_WALL}, {"cpu", CLOCK_CPU}, {NULL, 0}};
 static clockid_t sample_id = CLOCK_MONOTONIC;
 
@@ -60,7 +63,10 @@ static equinv_status sample(const racer *t, double *seconds)
     return status;
 }
 
-/* A device is kept busy for about a millisecond a sample; the CPU alternates single calls. */
+/*
+ * A device is kept busy for about a millisecond a sample; the CPU alternates single calls, or some where
+ * looking at the clock would count.
+ */
 static equinv_status warm_up(racer *t)
 {
     double seconds = 0;
@@ -71,6 +77,8 @@ static equinv_status warm_up(racer *t)
     if (!status && !t->copies && on_cuda(t->problem->ctx)) {
         const double calls = ceil(1e-3 / fmax(seconds, 1e-7));
         t->calls = (int64_t)fmin(calls, MOST_CALLS);
+    } else if (!t->copies && seconds < SHORT_CALL) {
+        t->calls = (int64_t)fmin(ceil(SHORT_SAMPLE / fmax(seconds, 1e-7)), MOST_CALLS);
     }
     return status;
 }

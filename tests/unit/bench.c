@@ -122,6 +122,8 @@ static const struct {
     {"--op node-linear --kind 2-1 --fields-in 5 --fields-out 4 --rows 6 --pass backward-weights",
      1e-5},
     {"--op node-norm --kind instance --fields-in 5 --rows 6 --pass backward-data", 1e-4},
+    {"--op filters --kind rot-mnist --group D4 --fields-out 1 --size 8x8 --batch 1", 1e-5},
+    {"--op plans --group C2 --fields-out 2 --kernel 3 --size 6x6 --batch 2", 1e-5},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2", 1e-5},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2 --pass backward-data", 1e-5},
     {"--op dense --fields-in 30 --fields-out 20 --batch 2 --pass backward-weights", 1e-5},

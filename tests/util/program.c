@@ -23,7 +23,9 @@ static void read_text(const char *path, char *text, size_t size)
 {
     FILE *const file = fopen(path, "rb");
     ck_assert_ptr_nonnull(file);
-    text[fread(text, 1, size - 1, file)] = '\0';
+    const size_t length = fread(text, 1, size - 1, file);
+    ck_assert_msg(length < size - 1, "%s has more than %zu bytes", path, size - 2);
+    text[length] = '\0';
     fclose(file);
 }
 
@@ -39,7 +41,7 @@ static void keep_plugin(void)
 outcome program_run(const temp_folder *folder, const char *name, const char *variables,
                     const char *arguments)
 {
-    static char out[65536], err[65536];
+    static char out[1 << 18], err[1 << 16];
     char line[PATH_MAX + 1024];
     snprintf(line, sizeof line,
              "cd '%s' && env -u EQUINV_BACKEND -u EQUINV_VERBOSE %s '%s' %s >out 2>err </dev/null",
