@@ -208,12 +208,57 @@ START_TEST(says_why_it_declines)
 }
 END_TEST
 
+static void collect(void *user, equinv_log_level level, const char *text)
+{
+    char *const all = user;
+    if (level == EQUINV_LOG_DISPATCH)
+        snprintf(all + strlen(all), 512 - strlen(all), "%s\n", text);
+}
+
+/* What EQUINV_VERBOSE=dispatch shows: every refusal with its reason, then the choice. */
+START_TEST(dispatch_names_each_refusal)
+{
+    char all[512];
+    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
+    equinv_context *ctx;
+    desc.log = collect, desc.log_user = all;
+    OK(equinv_context_create(&desc, &ctx));
+    equinv_conv_desc good = EQUINV_CONV_DESC_INIT;
+    good.batch = 1, good.fields_in = good.fields_out = 2, good.height = good.width = 5;
+#define DISPATCH(expected, ...)                                                                    \
+    do {                                                                                           \
+        equinv_conv_desc d = good;                                                                 \
+        equinv_plan *plan = NULL;                                                                  \
+        __VA_ARGS__;                                                                               \
+        all[0] = '\0';                                                                             \
+        OK(equinv_conv_plan_create(ctx, &d, &plan));                                               \
+        ck_assert_str_eq(all, expected);                                                           \
+        equinv_plan_destroy(plan);                                                                 \
+    } while (0)
+    DISPATCH("conv/gfourier: chosen\n", d.stride = 2);
+    DISPATCH("conv/gfourier: declined, f32 only\nconv/gemm: chosen\n", d.dtype = EQUINV_F64);
+    DISPATCH("conv/gfourier: declined, the group has one element: nothing to gain\n"
+             "conv/gemm: chosen\n",
+             d.group = equinv_cyclic(1));
+    DISPATCH("conv/gfourier: declined, one channel group only\nconv/gemm: chosen\n",
+             d.channel_groups = 2);
+    DISPATCH("conv/gfourier: declined, kernels up to 16 only\nconv/gemm: chosen\n", d.kernel = 17,
+             d.height = d.width = 20);
+    DISPATCH("conv/gfourier: declined, a tile of patches and the bank need more than 1 GiB\n"
+             "conv/gemm: declined, a tile of patches and the bank need more than 1 GiB\n"
+             "conv/ref: chosen\n",
+             d.batch = 0, d.height = d.width = INT64_C(1) << 40);
+    DISPATCH("conv/ref: chosen by name\n", d.impl = "ref");
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 int main(void)
 {
     const test_entry tests[] = {
         {is_the_dense_convolution, LEVELS}, {larger_than_a_tile, 1},
         {backward_passes_are_adjoints, 1},  {packing_and_strides_do_not_change_a_bit, 1},
-        {says_why_it_declines, 1},
+        {says_why_it_declines, 1},          {dispatch_names_each_refusal, 1},
     };
     return run_tests("conv_gfourier", tests, sizeof tests / sizeof *tests);
 }
