@@ -15,7 +15,9 @@ extern "C" {
 static inline bool eqi_cuda_reduces(const equinv_projection *p, const char **why)
 {
     return eqi_require(p->desc.kind <= EQUINV_PROJECT_PROJECT_SORT && !p->desc.ranks, why,
-                       "MIN, MOMENT3, CDF and chosen ranks are on the CPU only");
+                       "MIN, MOMENT3, CDF and chosen ranks are on the CPU only") &&
+           eqi_require(p->desc.group.kind != EQUINV_GROUP_TABLE, why,
+                       "groups given by a table are on the CPU only");
 }
 
 extern const eqi_projection_implementation eqi_cuda_rows; /* "projection/rank" */

@@ -5,6 +5,7 @@ equinv_status equinv_act(equinv_context *ctx, equinv_group group, int32_t elemen
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_TRY(eqi_check_finite_group(group, "group"));
+    EQI_TRY(eqi_check_group_of_device(ctx, group));
     const int32_t order = eqi_order(group);
     EQI_CHECK(element >= 0 && element < order, ARG,
               "element is %" PRId32 ", expected 0 to %" PRId32, element, order - 1);

@@ -1,3 +1,4 @@
+#include "internal/backend.h"
 #include "internal/group.h"
 
 #include <math.h>
@@ -25,8 +26,16 @@ static equinv_status check_group(equinv_group group, const char *name)
         EQI_CHECK(group.n == 0, ARG, "%s is S with n = %" PRId32 ", expected n = 0", name, group.n);
         return EQUINV_OK;
     }
+    if (group.kind == EQUINV_GROUP_TABLE) {
+        EQI_CHECK(eqi_table_exists(group), ARG,
+                  "%s is T%" PRId32 ", which no call has made, expected one that "
+                  "equinv_group_from_table or its like gave",
+                  name, group.n);
+        return EQUINV_OK;
+    }
     EQI_CHECK(group.kind == EQUINV_GROUP_CYCLIC || group.kind == EQUINV_GROUP_DIHEDRAL, ARG,
-              "%s has kind %d, expected cyclic, dihedral or symmetric", name, (int)group.kind);
+              "%s has kind %d, expected cyclic, dihedral, symmetric or table", name,
+              (int)group.kind);
     EQI_CHECK(group.n >= 1 && group.n <= EQUINV_GROUP_MAX_N, ARG,
               "%s is %c%" PRId32 ", expected n from 1 to %d", name,
               group.kind == EQUINV_GROUP_CYCLIC ? 'C' : 'D', group.n, EQUINV_GROUP_MAX_N);
@@ -41,6 +50,24 @@ equinv_status eqi_check_finite_group(equinv_group group, const char *name)
     return EQUINV_OK;
 }
 
+equinv_status eqi_check_group_of_device(const equinv_context *ctx, equinv_group group)
+{
+    EQI_CHECK(group.kind != EQUINV_GROUP_TABLE || !ctx->backend->device, UNSUPPORTED,
+              "group is given by a table, which the %s backend does not have; expected C_n, D_n or "
+              "a CPU context",
+              ctx->backend->name);
+    return EQUINV_OK;
+}
+
+/* Tables have elements and products, nothing else. */
+static equinv_status check_turns(equinv_group group)
+{
+    EQI_TRY(eqi_check_finite_group(group, "group"));
+    EQI_CHECK(group.kind != EQUINV_GROUP_TABLE, UNSUPPORTED,
+              "group is given by a table, expected C_n or D_n");
+    return EQUINV_OK;
+}
+
 static equinv_status check_element(equinv_group group, int32_t element, const char *name)
 {
     EQI_TRY(eqi_check_finite_group(group, "group"));
@@ -51,7 +78,8 @@ static equinv_status check_element(equinv_group group, int32_t element, const ch
 
 bool eqi_is_grid_group(equinv_group group)
 {
-    return group.kind != EQUINV_GROUP_SYMMETRIC && (group.n == 1 || group.n == 2 || group.n == 4);
+    return group.kind != EQUINV_GROUP_SYMMETRIC && group.kind != EQUINV_GROUP_TABLE &&
+           (group.n == 1 || group.n == 2 || group.n == 4);
 }
 
 equinv_status eqi_check_joint_action(equinv_group group, int64_t height, int64_t width)
@@ -79,6 +107,17 @@ equinv_status equinv_group_parse(const char *name, equinv_group *group)
         *group = equinv_symmetric();
         return EQUINV_OK;
     }
+    const char *const times = strchr(name, 'x');
+    if (times) {
+        char left[16];
+        equinv_group a, b;
+        EQI_CHECK((size_t)(times - name) < sizeof left, ARG,
+                  "group \"%.32s\" is unknown, expected a product as \"C4xC2\"", name);
+        eqi_format(left, sizeof left, "%.*s", (int)(times - name), name);
+        EQI_TRY(equinv_group_parse(left, &a));
+        EQI_TRY(equinv_group_parse(times + 1, &b));
+        return equinv_group_direct_product(a, b, group);
+    }
     const char letter = name[0];
     int32_t n = 0;
     size_t digits = strlen(name) < 1 ? 0 : strspn(name + 1, "0123456789");
@@ -99,7 +138,7 @@ equinv_status equinv_group_name(equinv_group group, char *name, size_t size)
     EQI_TRY(check_group(group, "group"));
     char text[8] = "S";
     if (group.kind != EQUINV_GROUP_SYMMETRIC)
-        eqi_format(text, sizeof text, "%c%" PRId32, group.kind == EQUINV_GROUP_CYCLIC ? 'C' : 'D',
+        eqi_format(text, sizeof text, "%c%" PRId32, "CDST"[group.kind - EQUINV_GROUP_CYCLIC],
                    group.n);
     EQI_CHECK(strlen(text) < size, SHAPE, "size is %zu, expected at least %zu", size,
               strlen(text) + 1);
@@ -136,6 +175,15 @@ equinv_status equinv_group_inverse(equinv_group group, int32_t a, int32_t *b)
  * r^(k + 2 l) f. */
 static int32_t class_representative(equinv_group group, int32_t element)
 {
+    if (group.kind == EQUINV_GROUP_TABLE) {
+        int32_t least = element;
+        for (int32_t x = 0; x < eqi_order(group); x++) {
+            const int32_t other =
+                eqi_product(group, eqi_product(group, x, element), eqi_inverse(group, x));
+            least = other < least ? other : least;
+        }
+        return least;
+    }
     const int32_t n = group.n, k = element % n;
     if (group.kind == EQUINV_GROUP_CYCLIC)
         return element;
@@ -175,6 +223,7 @@ static void turn(int64_t k, int64_t n, double *c, double *s)
 equinv_status equinv_group_plane(equinv_group group, int32_t element, double matrix[4])
 {
     EQI_CHECK(matrix, ARG, "matrix is NULL, expected room for 4 numbers");
+    EQI_TRY(check_turns(group));
     EQI_TRY(check_element(group, element, "element"));
     double c, s;
     turn(element % group.n, group.n, &c, &s);
@@ -207,7 +256,7 @@ static int32_t irrep_count(equinv_group group)
 equinv_status equinv_group_irrep_count(equinv_group group, int32_t *count)
 {
     EQI_CHECK(count, ARG, "count is NULL, expected where to put the number");
-    EQI_TRY(eqi_check_finite_group(group, "group"));
+    EQI_TRY(check_turns(group));
     *count = irrep_count(group);
     return EQUINV_OK;
 }
@@ -216,6 +265,7 @@ equinv_status equinv_group_irrep(equinv_group group, int32_t irrep, int32_t elem
                                  int32_t *dimension, double matrix[4])
 {
     EQI_CHECK(dimension && matrix, ARG, "dimension or matrix is NULL, expected both");
+    EQI_TRY(check_turns(group));
     EQI_TRY(check_element(group, element, "element"));
     EQI_CHECK(irrep >= 0 && irrep < irrep_count(group), ARG,
               "irrep is %" PRId32 ", expected 0 to %" PRId32, irrep, irrep_count(group) - 1);

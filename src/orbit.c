@@ -24,6 +24,7 @@ equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group group, const e
     equinv_tensor from, to;
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_TRY(eqi_check_finite_group(group, "group"));
+    EQI_TRY(eqi_check_group_of_device(ctx, group));
     EQI_TRY(check_latents(ctx, group, src, "src", false, &from));
     EQI_TRY(check_latents(ctx, group, dst, "dst", true, &to));
     EQI_TRY(eqi_check_dtype(dst, "dst", src->dtype));
@@ -99,6 +100,7 @@ equinv_status equinv_orbit_distance(equinv_context *ctx, equinv_group group, con
     equinv_tensor a, b;
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_TRY(eqi_check_orbit_group(group));
+    EQI_TRY(eqi_check_group_of_device(ctx, group));
     EQI_TRY(eqi_check_points(ctx, group, x, "x", false, &a));
     EQI_TRY(eqi_check_points(ctx, group, y, "y", false, &b));
     EQI_TRY(eqi_check_dtype(y, "y", x->dtype));

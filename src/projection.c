@@ -145,6 +145,9 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
     p->symmetric = kinds[d->kind].symmetric;
     p->spectral = eqi_is_spectral(d->kind);
     EQI_TRY(p->symmetric ? check_symmetric(d, kinds[d->kind].name) : check_finite(d));
+    EQI_CHECK(!p->spectral || d->group.kind != EQUINV_GROUP_TABLE, UNSUPPORTED,
+              "group is given by a table, expected C_n or D_n for %s: irreps are needed",
+              kinds[d->kind].name);
     EQI_CHECK(d->dtype == EQUINV_F32 || d->dtype == EQUINV_F64, DTYPE,
               "dtype is %s, expected f32 or f64", equinv_dtype_name(d->dtype));
     p->desc = *d;

@@ -142,6 +142,10 @@ static int compute(work *w, options *o)
 /* "e", "r", "r^2", "f", "r f", "r^2 f" */
 static const char *element_name(equinv_group group, int32_t element, char *text, size_t size)
 {
+    if (group.kind == EQUINV_GROUP_TABLE) {
+        snprintf(text, size, "%" PRId32, element);
+        return text;
+    }
     const int32_t turn = element % group.n;
     const bool mirror = element >= group.n;
     if (element == 0)

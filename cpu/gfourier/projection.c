@@ -633,6 +633,8 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
     const equinv_projection *const p = problem;
     if (!eqi_require(!p->symmetric, why, "sorting of rows is no product") ||
         !eqi_require(!p->spectral, why, "spectra of signals have no templates") ||
+        !eqi_require(p->desc.group.kind != EQUINV_GROUP_TABLE, why,
+                     "a group given by a table: products with all its elements instead") ||
         !eqi_require(p->desc.dtype == EQUINV_F32, why, "f32 only") ||
         !eqi_require(p->dimension <= LATENT_MOST, why, "a latent has more than 2^20 numbers"))
         return false;

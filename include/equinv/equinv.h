@@ -325,16 +325,20 @@ EQUINV_API equinv_status equinv_tensor_copy(equinv_context *ctx, const equinv_te
 /* ---- 5 groups ------------------------------------------------------------------------------- */
 
 typedef enum equinv_group_kind {
-    EQUINV_GROUP_CYCLIC = 1,   /* C_n: turns by 2 pi / n */
-    EQUINV_GROUP_DIHEDRAL = 2, /* D_n: turns and mirrors, order 2n */
-    EQUINV_GROUP_SYMMETRIC = 3 /* S: permutations of rows; has no element table */
+    EQUINV_GROUP_CYCLIC = 1,    /* C_n: turns by 2 pi / n */
+    EQUINV_GROUP_DIHEDRAL = 2,  /* D_n: turns and mirrors, order 2n */
+    EQUINV_GROUP_SYMMETRIC = 3, /* S: permutations of rows; has no element table */
+    EQUINV_GROUP_TABLE = 4      /* any other, by its products; n is its number in this process */
 } equinv_group_kind;
 
 #define EQUINV_GROUP_MAX_N 1024
+#define EQUINV_GROUP_MAX_ORDER 1024 /* of groups given by tables */
+#define EQUINV_GROUP_MAX_DEGREE 4096
+#define EQUINV_GROUP_TABLES 1024
 
 /*
  * A finite group, by value. C_n and D_n: n = 1 .. 1024. S: n = 0; the number of rows comes with the
- * data, and functions that enumerate elements give UNSUPPORTED.
+ * data, and functions that enumerate elements give UNSUPPORTED. Other groups: equinv_group_from_table.
  *
  * Elements are indices 0 .. order-1. C_n: k for r^k. D_n: s n + k for r^k f^s (reflect first):
  * e, r, .., r^(n-1), f, r f, .., r^(n-1) f. r turns counter-clockwise by 2 pi / n, f mirrors
@@ -354,7 +358,42 @@ EQUINV_API equinv_group equinv_dihedral(int32_t n);
 /* The symmetric group on rows. */
 EQUINV_API equinv_group equinv_symmetric(void);
 
-/* Reads "C4", "D4", "S" (case matters). ARG names what was read and what is expected. */
+/*
+ * The group whose product of a and b (first b, then a) is table[a order + b], element 0 the identity.
+ * Closure, identity, inverses and associativity are checked in this order: ARG names the first one that
+ * is broken, and where. 1 to EQUINV_GROUP_MAX_ORDER elements, else UNSUPPORTED.
+ *
+ * A group so made is known to the whole process until that ends, so that it can be a value like the
+ * others; an equal table gives the same group. At most EQUINV_GROUP_TABLES different ones (UNSUPPORTED);
+ * what they need, 2 order^2 bytes, is not from a context's allocator. Any number of threads at once.
+ *
+ * equinv_act, the orbit functions, projections and reports take such groups where height = width = 1
+ * (else SHAPE), on the CPU (CUDA: UNSUPPORTED); convolutions and models do not. Its plane matrices and
+ * irreps are UNSUPPORTED. Its name, "T0", "T1" .., means something in this process alone.
+ */
+EQUINV_API equinv_status equinv_group_from_table(int32_t order, const int32_t *table,
+                                                 equinv_group *group);
+
+/*
+ * The group that permutations generate, as a table. generators [count, degree]: number i takes point x
+ * to generators[i degree + x]; degree 1 .. EQUINV_GROUP_MAX_DEGREE, count may be 0. Element 0 is the
+ * identity; the others are numbered as they are found, by products of element 0, 1, .. with generator 0,
+ * 1, .. (the generator acts first). More than EQUINV_GROUP_MAX_ORDER: UNSUPPORTED.
+ *
+ * elements  NULL, or room for EQUINV_GROUP_MAX_ORDER x degree numbers: the permutation of each element
+ */
+EQUINV_API equinv_status equinv_group_from_permutations(int32_t degree, int32_t count,
+                                                        const int32_t *generators,
+                                                        equinv_group *group, int32_t *elements);
+
+/* The direct product of two finite groups, as a table: (x, y) is element x |b| + y. */
+EQUINV_API equinv_status equinv_group_direct_product(equinv_group a, equinv_group b,
+                                                     equinv_group *group);
+
+/*
+ * Reads "C4", "D4", "S" (case matters), and direct products as "C4xC2". ARG names what was read and what
+ * is expected.
+ */
 EQUINV_API equinv_status equinv_group_parse(const char *name, equinv_group *group);
 
 /* Writes the name ("C4") with its terminating zero; size >= 8 is enough. ARG, SHAPE. */
@@ -1344,7 +1383,7 @@ typedef enum equinv_projection_kind {
 typedef struct equinv_projection_desc {
     uint32_t struct_size;
     equinv_projection_kind kind;
-    equinv_group group;    /* C_n, D_n; SORT and PROJECT_SORT: S */
+    equinv_group group;    /* C_n, D_n, a table; SORT and PROJECT_SORT: S */
     equinv_dtype dtype;    /* of latents, templates and dst: F32, F64 */
     int64_t fields;        /* C_n, D_n: latents are [B, fields, |G|, height, width] */
     int64_t height, width; /* 1, 1: no space left */

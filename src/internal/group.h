@@ -5,8 +5,11 @@
 #include "portable.h"
 #include "tensor.h"
 
-/* C_n or D_n with n in range (`name` is the argument); S is UNSUPPORTED. */
+/* C_n, D_n or a table, with n in range (`name` is the argument); S is UNSUPPORTED. */
 equinv_status eqi_check_finite_group(equinv_group group, const char *name);
+
+/* UNSUPPORTED for a group given by a table on a device that has none. */
+equinv_status eqi_check_group_of_device(const equinv_context *ctx, equinv_group group);
 
 /* C1, C2, C4, D1, D2 or D4: every element maps the pixel grid onto itself. */
 bool eqi_is_grid_group(equinv_group group);
@@ -17,14 +20,29 @@ bool eqi_is_grid_group(equinv_group group);
  */
 equinv_status eqi_check_joint_action(equinv_group group, int64_t height, int64_t width);
 
+/* Groups that are given by a table; what the CUDA plugin, which is C++, does not get to see. */
+bool eqi_table_exists(equinv_group group);
+int32_t eqi_table_order(equinv_group group);
+int32_t eqi_table_product(equinv_group group, int32_t a, int32_t b);
+int32_t eqi_table_inverse(equinv_group group, int32_t a);
+#ifdef __cplusplus
+#define EQI_IF_TABLE(group, value)
+#else
+#define EQI_IF_TABLE(group, value)                                                                 \
+    if ((group).kind == EQUINV_GROUP_TABLE)                                                        \
+        return value;
+#endif
+
 EQI_INLINE int32_t eqi_order(equinv_group group)
 {
+    EQI_IF_TABLE(group, eqi_table_order(group))
     return group.kind == EQUINV_GROUP_DIHEDRAL ? 2 * group.n : group.n;
 }
 
 /* (s, k)(t, l) = (s + t mod 2, k + (-1)^s l mod n), index s n + k. */
 EQI_INLINE int32_t eqi_product(equinv_group group, int32_t a, int32_t b)
 {
+    EQI_IF_TABLE(group, eqi_table_product(group, a, b))
     const int32_t n = group.n, s = a / n, t = b / n;
     const int32_t k = a % n, l = b % n;
     return (s ^ t) * n + (s ? k - l + n : k + l) % n;
@@ -32,6 +50,7 @@ EQI_INLINE int32_t eqi_product(equinv_group group, int32_t a, int32_t b)
 
 EQI_INLINE int32_t eqi_inverse(equinv_group group, int32_t a)
 {
+    EQI_IF_TABLE(group, eqi_table_inverse(group, a))
     return a >= group.n ? a : (group.n - a) % group.n;
 }
 
@@ -43,11 +62,13 @@ typedef struct eqi_motion {
 
 EQI_INLINE bool eqi_on_grid(equinv_group group, int32_t element)
 {
+    EQI_IF_TABLE(group, element == 0)
     return element % group.n * 4 % group.n == 0;
 }
 
 EQI_INLINE eqi_motion eqi_motion_of(equinv_group group, int32_t element)
 {
+    EQI_IF_TABLE(group, ((eqi_motion){false, 0}))
     return (eqi_motion){element >= group.n, element % group.n * 4 / group.n};
 }
 

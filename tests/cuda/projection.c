@@ -418,6 +418,44 @@ START_TEST(what_is_missing_is_declined)
     d.ranks = &rank;
     d.rank_count = 1;
     FAILS(EQUINV_ERR_UNSUPPORTED, "on the CPU only", equinv_projection_create(ctx, &d, &p));
+    d = desc_of(EQUINV_PROJECT_MAX, group_cases[3], EQUINV_F32, 2, 3, 1);
+    OK(equinv_projection_create(ctx, &d, &p));
+    equinv_tensor none = {0};
+    FAILS(EQUINV_ERR_UNSUPPORTED, "has no gradient of templates",
+          equinv_project_backward_templates(p, &none, NULL, &none, NULL, 0, &none, NULL, 0));
+    equinv_projection_destroy(p);
+    OK(equinv_group_parse("C2xC2", &d.group));
+    FAILS(EQUINV_ERR_UNSUPPORTED, "groups given by a table are on the CPU only",
+          equinv_projection_create(ctx, &d, &p));
+    FAILS(EQUINV_ERR_UNSUPPORTED, "given by a table", equinv_act(ctx, d.group, 1, &none, &none));
+    FAILS(EQUINV_ERR_UNSUPPORTED, "given by a table",
+          equinv_orbit_mean(ctx, d.group, &none, &none));
+    FAILS(EQUINV_ERR_UNSUPPORTED, "given by a table",
+          equinv_orbit_distance(ctx, d.group, &none, &none, &none, NULL));
+    /* Made on the CPU, with the same bits there. */
+    equinv_context_desc on_cpu = EQUINV_CONTEXT_DESC_INIT;
+    equinv_context *cpu = NULL;
+    on_cpu.device = EQUINV_DEVICE_CPU;
+    OK(equinv_context_create(&on_cpu, &cpu));
+    static const equinv_template_kind kinds[] = {EQUINV_TEMPLATE_SPARSE, EQUINV_TEMPLATE_HADAMARD};
+    for (int i = 0; i < 2; i++) {
+        equinv_projection_desc e = desc_of(EQUINV_PROJECT_MAX, group_cases[3], EQUINV_F32, 2, 3, 1);
+        equinv_projection *q = NULL;
+        equinv_tensor here, there, copy;
+        e.templates = kinds[i];
+        OK(equinv_projection_create(ctx, &e, &p));
+        OK(equinv_projection_create(cpu, &e, &q));
+        OK(equinv_projection_templates(p, &there));
+        OK(equinv_projection_templates(q, &here));
+        OK(equinv_tensor_create(cpu, EQUINV_F32, here.ndim, here.shape, &copy));
+        OK(equinv_tensor_copy(ctx, &there, &copy));
+        OK(equinv_context_synchronize(ctx));
+        ASSERT_SAME(&copy, &here);
+        equinv_tensor_destroy(cpu, &copy);
+        equinv_projection_destroy(p);
+        equinv_projection_destroy(q);
+    }
+    equinv_context_destroy(cpu);
     equinv_context_destroy(ctx);
 }
 END_TEST
