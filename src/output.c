@@ -18,6 +18,7 @@ struct eqi_output {
     int fd;
     char name[EQI_PATH_TEXT];
     char *target, *temporary; /* both NULL: written through */
+    char *sidecar;            /* NULL: the temporary file goes if it is not completed */
     equinv_status failed;     /* first failure, and its sentence */
     char sentence[EQI_PATH_TEXT + 256];
     size_t used;
@@ -147,15 +148,20 @@ out:
     return status;
 }
 
+static equinv_status flush(eqi_output *o);
+
 void eqi_output_abort(eqi_output *o)
 {
     if (!o)
         return;
+    if (o->sidecar && o->temporary && o->fd >= 0 && !o->failed)
+        flush(o); /* what was written stays, as far as the system takes it */
     if (o->fd >= 0)
         close(o->fd);
-    if (o->temporary)
+    if (o->temporary && !o->sidecar)
         unlink(o->temporary);
     free_text(o->ctx, o->temporary);
+    free_text(o->ctx, o->sidecar);
     free_text(o->ctx, o->target);
     eqi_free(o->ctx, o, sizeof *o);
 }
@@ -211,6 +217,162 @@ static equinv_status write_all(eqi_output *o, const unsigned char *bytes, size_t
         size -= (size_t)n;
     }
     return EQUINV_OK;
+}
+
+/* ---- what outlives the process -------------------------------------------------------------- */
+
+enum { IDENTITY = 4096 };
+
+static char *join(const equinv_context *ctx, const char *text, const char *end)
+{
+    const size_t size = strlen(text) + strlen(end) + 1;
+    char *const both = eqi_alloc(ctx, size);
+    if (both)
+        eqi_format(both, size, "%s%s", text, end);
+    return both;
+}
+
+/* The sidecar's text, cut at IDENTITY; "" if there is none. */
+static void read_sidecar(const eqi_output *o, char text[IDENTITY])
+{
+    const int fd = open(o->sidecar, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    size_t used = 0;
+    for (ssize_t n = 1; fd >= 0 && n != 0 && used < IDENTITY - 1;) {
+        n = read(fd, text + used, IDENTITY - 1 - used);
+        if (n < 0 && errno != EINTR)
+            break;
+        used += n > 0 ? (size_t)n : 0;
+    }
+    text[used] = '\0';
+    if (fd >= 0)
+        close(fd);
+}
+
+static equinv_status write_sidecar(const eqi_output *o, const char *identity)
+{
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+    const int fd = open(o->sidecar, flags, 0666);
+    size_t size = strlen(identity);
+    if (fd < 0)
+        return eqi_fail_system(o->name, "created (the text beside its .part file)", errno);
+    while (size > 0) {
+        const ssize_t n = write_quietly(fd, identity, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            const int error = n < 0 ? errno : ENOSPC;
+            close(fd);
+            return eqi_fail_system(o->name, "written (the text beside its .part file)", error);
+        }
+        identity += n;
+        size -= (size_t)n;
+    }
+    if (close(fd) != 0 && errno != EINTR)
+        return eqi_fail_system(o->name, "written (the text beside its .part file)", errno);
+    return EQUINV_OK;
+}
+
+/* ARG with the first line that differs. */
+static equinv_status compare_identity(const eqi_output *o, const char *is, const char *wanted)
+{
+    if (strcmp(is, wanted) == 0)
+        return EQUINV_OK;
+    EQI_CHECK(*is, ARG,
+              "%s.part has no %s.part.txt that says what it was made from; remove it to begin "
+              "again",
+              o->name, o->name);
+    size_t line = 0;
+    for (size_t i = 0; is[i] && is[i] == wanted[i]; i++)
+        line = is[i] == '\n' ? i + 1 : line;
+    return eqi_fail(
+        EQUINV_ERR_ARG,
+        "%s.part was made from something else: \"%.*s\", expected \"%.*s\"; remove it and "
+        "%s.part.txt to begin again",
+        o->name, (int)strcspn(is + line, "\n"), is + line, (int)strcspn(wanted + line, "\n"),
+        wanted + line, o->name);
+}
+
+static equinv_status open_part(eqi_output *o)
+{
+    struct stat is;
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    const int flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK;
+    o->fd = open(o->temporary, flags, 0666);
+    if (o->fd < 0)
+        return eqi_fail_system(o->name, "opened (its .part file)", errno);
+    EQI_CHECK(fstat(o->fd, &is) == 0 && S_ISREG(is.st_mode), IO,
+              "%s.part is no regular file, expected one or none", o->name);
+    EQI_CHECK(fcntl(o->fd, F_SETLK, &whole) == 0 || errno == ENOLCK, IO,
+              "%s.part is being written by another process", o->name);
+    return EQUINV_OK;
+}
+
+/* Whole rows behind the header; what is behind them is cut off. An empty file gets its sidecar. */
+static equinv_status find_end(eqi_output *o, const char *identity, const void *header, size_t size,
+                              int64_t row, int64_t most, int64_t *rows)
+{
+    char is[IDENTITY];
+    unsigned char begin[EQI_NPY_HEADER];
+    struct stat file;
+    *rows = 0;
+    if (fstat(o->fd, &file) != 0)
+        return eqi_fail_system(o->name, "examined (its .part file)", errno);
+    if (file.st_size == 0) {
+        EQI_TRY(write_sidecar(o, identity));
+        return eqi_output_write(o, header, size);
+    }
+    read_sidecar(o, is);
+    EQI_TRY(compare_identity(o, is, identity));
+    const bool cut = file.st_size < (off_t)size;
+    EQI_CHECK(
+        cut || (pread(o->fd, begin, size, 0) == (ssize_t)size && memcmp(begin, header, size) == 0),
+        ARG, "%s.part has rows of another type or shape; remove it and %s.part.txt to begin again",
+        o->name, o->name);
+    if (!cut && row > 0)
+        *rows = (file.st_size - (off_t)size) / row;
+    *rows = *rows < most ? *rows : most;
+    const off_t end = cut ? 0 : (off_t)size + *rows * row;
+    if (ftruncate(o->fd, end) != 0 || lseek(o->fd, end, SEEK_SET) != end)
+        return eqi_fail_system(o->name, "continued", errno);
+    return cut ? eqi_output_write(o, header, size) : EQUINV_OK;
+}
+
+equinv_status eqi_output_resume(equinv_context *ctx, const char *path, const char *identity,
+                                const void *header, size_t size, int64_t row, int64_t most,
+                                eqi_output **output, int64_t *rows)
+{
+    equinv_status status;
+    eqi_output *const o = eqi_alloc(ctx, sizeof *o);
+    EQI_CHECK(o, NOMEM, "out of memory: a writer needs %zu bytes", sizeof *o);
+    memset(o, 0, offsetof(eqi_output, buffer));
+    o->ctx = ctx;
+    o->fd = -1;
+    eqi_path_text(path, o->name);
+    EQI_TRY_GOTO(status, out, look_at_target(o, path));
+    if (!o->target) {
+        status = eqi_fail(EQUINV_ERR_ARG,
+                          "%s is written through, expected a file: only one can be "
+                          "continued",
+                          o->name);
+        goto out;
+    }
+    o->temporary = join(ctx, o->target, ".part");
+    o->sidecar = join(ctx, o->target, ".part.txt");
+    if (!o->temporary || !o->sidecar) {
+        status = eqi_fail(EQUINV_ERR_NOMEM, "out of memory: the names beside %s", o->name);
+        goto out;
+    }
+    EQI_TRY_GOTO(status, out, open_part(o));
+    EQI_TRY_GOTO(status, out, find_end(o, identity, header, size, row, most, rows));
+    *output = o;
+    return EQUINV_OK;
+out:
+    if (!o->sidecar) { /* a .part file that is not ours stays */
+        free_text(ctx, o->temporary);
+        o->temporary = NULL;
+    }
+    eqi_output_abort(o);
+    return status;
 }
 
 static equinv_status flush(eqi_output *o)
@@ -273,6 +435,8 @@ static equinv_status put_in_place(eqi_output *o)
         return eqi_fail_system(o->name, "replaced", errno);
     free_text(o->ctx, o->temporary);
     o->temporary = NULL;
+    if (o->sidecar)
+        unlink(o->sidecar);
     return EQUINV_OK;
 }
 

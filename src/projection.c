@@ -32,6 +32,11 @@ static const struct {
     [EQUINV_PROJECT_FOURIER] = {"FOURIER", false, true, EQI_SAVED_NONE},
 };
 
+const char *eqi_projection_kind_name(equinv_projection_kind kind)
+{
+    return kinds[kind].name;
+}
+
 eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind)
 {
     return kinds[kind].saved;

@@ -1,4 +1,7 @@
 #include "internal/file.h"
+
+#include <string.h>
+
 #include "internal/stage.h"
 
 struct equinv_writer {
@@ -8,8 +11,10 @@ struct equinv_writer {
     int64_t rows, written; /* axis 0; an array without axes is one row */
 };
 
-equinv_status equinv_writer_create(equinv_context *ctx, const char *path, equinv_dtype dtype,
-                                   int32_t ndim, const int64_t *shape, equinv_writer **writer)
+/* identity NULL: begin anew; else rows receives how many there are. */
+static equinv_status create(equinv_context *ctx, const char *path, equinv_dtype dtype, int32_t ndim,
+                            const int64_t *shape, const char *identity, equinv_writer **writer,
+                            int64_t *rows)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_CHECK(path && *path, ARG, "path is %s, expected a file name", path ? "empty" : "NULL");
@@ -39,14 +44,41 @@ equinv_status equinv_writer_create(equinv_context *ctx, const char *path, equinv
     for (int32_t i = 0; i < ndim; i++)
         w->array.shape[i] = shape[i];
     w->rows = ndim > 0 ? shape[0] : 1;
-    EQI_TRY_GOTO(status, out, eqi_output_create(ctx, path, &w->output));
     const size_t size = eqi_npy_make_header(dtype, ndim, shape, header);
-    EQI_TRY_GOTO(status, out, eqi_output_write(w->output, header, size));
+    if (identity) {
+        const int64_t row = w->rows > 0 ? bytes / w->rows : 0;
+        EQI_TRY_GOTO(status, out,
+                     eqi_output_resume(ctx, path, identity, header, size, row, w->rows, &w->output,
+                                       &w->written));
+        *rows = w->written;
+    } else {
+        EQI_TRY_GOTO(status, out, eqi_output_create(ctx, path, &w->output));
+        EQI_TRY_GOTO(status, out, eqi_output_write(w->output, header, size));
+    }
     *writer = w;
     return EQUINV_OK;
 out:
     equinv_writer_abort(w);
     return status;
+}
+
+equinv_status equinv_writer_create(equinv_context *ctx, const char *path, equinv_dtype dtype,
+                                   int32_t ndim, const int64_t *shape, equinv_writer **writer)
+{
+    return create(ctx, path, dtype, ndim, shape, NULL, writer, NULL);
+}
+
+equinv_status equinv_writer_resume(equinv_context *ctx, const char *path, equinv_dtype dtype,
+                                   int32_t ndim, const int64_t *shape, const char *identity,
+                                   equinv_writer **writer, int64_t *rows)
+{
+    EQI_CHECK(identity && *identity && strlen(identity) < 4096, ARG,
+              "identity is %s, expected 1 to 4095 bytes of text",
+              !identity   ? "NULL"
+              : *identity ? "longer"
+                          : "empty");
+    EQI_CHECK(rows, ARG, "rows is NULL, expected where to put the number");
+    return create(ctx, path, dtype, ndim, shape, identity, writer, rows);
 }
 
 /* rows is [n, rest]; where the array has no axis, also []. */

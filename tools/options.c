@@ -281,7 +281,10 @@ static error_t parse_projection(int key, char *argument, struct argp_state *stat
             tool_misused("--group: %s", equinv_last_error());
         options->group_given = true;
         break;
-    case KEY_KIND: good = option_kind("--kind", argument, &desc->kind); break;
+    case KEY_KIND:
+        good = option_kind("--kind", argument, &desc->kind);
+        options->kind_given = true;
+        break;
     case KEY_CDF: good = read_thresholds(argument, options); break;
     case KEY_RANKS: good = read_ranks(argument, options); break;
     default: return ARGP_ERR_UNKNOWN;

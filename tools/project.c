@@ -1,17 +1,21 @@
 /* equinv project: invariant codes of a file of latents, row by row through chunks of bounded size. */
 #include <errno.h>
+#include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "tools/mirror.h"
 #include "tools/tool.h"
 
 typedef struct options {
     const char *latents, *output, *mask;
+    const char *from, *save; /* files of projections */
+    bool resume;
     projection_options projection;
     equinv_context_desc device;
 } options;
 
-enum { KEY_MASK = 1, KEY_FILL };
+enum { KEY_MASK = 1, KEY_FILL, KEY_RESUME, KEY_FROM, KEY_SAVE };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -23,6 +27,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         return 0;
     case 'o': o->output = argument; return 0;
     case KEY_MASK: o->mask = argument; return 0;
+    case KEY_RESUME: o->resume = true; return 0;
+    case KEY_FROM: o->from = argument; return 0;
+    case KEY_SAVE: o->save = argument; return 0;
     case KEY_FILL: return option_number("--fill", argument, &o->projection.desc.fill) ? 0 : EINVAL;
     case ARGP_KEY_ARG:
         if (o->latents) {
@@ -43,10 +50,16 @@ static const struct argp argp = {
              "for S: integers or booleans [B, rows], non-zero where a row is present", 1},
             {"fill", KEY_FILL, "X", 0,
              "for S with a mask: what stands at the end for absent rows; default inf", 1},
+            {"resume", KEY_RESUME, NULL, 0,
+             "keep what was written if the command ends early, and go on from there", 0},
+            {"save-projection", KEY_SAVE, "FILE", 0,
+             "write the projection with its templates, safetensors", 2},
+            {"projection", KEY_FROM, "FILE", 0,
+             "use such a file instead of --group, --kind and templates", 2},
             {0},
         },
     .parser = parse,
-    .args_doc = "LATENTS -o OUT.npy --group GROUP",
+    .args_doc = "LATENTS -o OUT.npy --group GROUP\nLATENTS -o OUT.npy --projection FILE",
     .doc =
         "Turns latents, which are defined only up to the group's action, into codes that do not "
         "change when the group acts: one row of OUT.npy for every row of LATENTS.\v"
@@ -68,6 +81,15 @@ static const struct argp argp = {
         "be "
         "LATENTS or MASK itself.\n"
         "\n"
+        "With --resume rows go to OUT.npy.part, beside OUT.npy.part.txt, which says what they are "
+        "made "
+        "from; both stay if the command is stopped or killed, or the disk is full, and the same "
+        "command goes on behind the last whole row. The bits are those of one go. Another input or "
+        "projection is refused until the two files are removed. Files that can be read again "
+        "only.\n"
+        "\n"
+        "Rows with NaN or infinity are counted and told at the end; they do not touch other rows.\n"
+        "\n"
         "Examples:\n"
         "  equinv project latents.npy -o codes.npy --group C4 --kind linear --k 64\n"
         "  equinv project graphs.npy -o sorted.npy --kind sort --mask present.npy\n"
@@ -87,6 +109,7 @@ typedef struct work {
     equinv_projection *projection;
     equinv_tensor array;         /* shape and type of the file of latents */
     mirror latents, mask, codes; /* one chunk of each */
+    int64_t odd, first_odd;      /* rows with NaN or infinity, and the first one */
     bool flat; /* sort of [B, rows]: written as it came, without an axis of one channel */
 } work;
 
@@ -133,8 +156,118 @@ static int open_mask(work *w, const options *o, const equinv_projection_desc *de
     return -1;
 }
 
-/* Everything before the first row: -1, or the exit code. */
-static int prepare(work *w, options *o)
+/* ---- what a continued file is made from ------------------------------------------------------- */
+
+/* Fowler, Noll, Vo, 64 bits. */
+static uint64_t hash_of(uint64_t hash, const void *bytes, size_t size)
+{
+    const unsigned char *const b = bytes;
+    for (size_t i = 0; b && i < size; i++)
+        hash = (hash ^ b[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+/* A line on a file: size and when it was changed. -1, or the exit code. */
+static int add_file(char *text, size_t size, const char *what, const char *path)
+{
+    struct stat is;
+    const size_t used = strlen(text);
+    if (!path)
+        return -1;
+    if (stat(path, &is) != 0 || !S_ISREG(is.st_mode))
+        return tool_fail("%s is no regular file, expected one: --resume reads it again", path);
+    snprintf(text + used, size - used, "%s: %lld bytes, changed %lld.%09ld\n", what,
+             (long long)is.st_size, (long long)is.st_mtim.tv_sec, is.st_mtim.tv_nsec);
+    return -1;
+}
+
+static int make_identity(const work *w, const options *o, char *text, size_t size)
+{
+    const equinv_projection_desc *const d = &o->projection.desc;
+    char shape[200], group[16] = "";
+    equinv_group_name(d->group, group, sizeof group);
+    text[0] = '\0';
+    int code = add_file(text, size, "latents", o->latents);
+    if (code < 0)
+        code = add_file(text, size, "mask", o->mask);
+    if (code < 0)
+        code = add_file(text, size, "projection", o->from);
+    if (code >= 0)
+        return code;
+    uint64_t hash = hash_of(UINT64_C(14695981039346656037), d->thresholds,
+                            (size_t)d->threshold_count * sizeof *d->thresholds);
+    hash = hash_of(hash, d->ranks, (size_t)d->rank_count * sizeof *d->ranks);
+    const size_t used = strlen(text);
+    snprintf(text + used, size - used,
+             "shape: %s\nkind: %s, group %s, k %" PRId64 ", %s templates, seed %" PRIu64
+             ", density %.17g, scaled %d, fill %.17g, lists "
+             "%016" PRIx64 "\nby: %s, equinv %s, %s\n",
+             shape_text(w->array.ndim, w->array.shape, shape, sizeof shape), kind_name(d->kind),
+             group, d->k, templates_name(d->templates), d->seed, d->density, d->scaled, d->fill,
+             hash, equinv_projection_impl_name(w->projection), equinv_version(),
+             equinv_context_description(w->ctx));
+    return -1;
+}
+
+/* ---- before the first row --------------------------------------------------------------------- */
+
+/* Projection from its file; the latents must be what it takes. */
+static int load_projection(work *w, options *o)
+{
+    equinv_projection_desc *const desc = &o->projection.desc, found = *desc;
+    if (equinv_projection_load(w->ctx, o->from, desc->impl, &w->projection) ||
+        equinv_projection_describe(w->projection, desc))
+        return tool_refused();
+    found.group = desc->group;
+    const int code = projection_shape(o->latents, &w->array, &found);
+    if (code >= 0)
+        return code;
+    const bool rows = desc->group.kind == EQUINV_GROUP_SYMMETRIC;
+    const bool fits = found.dtype == desc->dtype &&
+                      (rows ? found.rows == desc->rows && found.channels == desc->channels
+                            : found.fields == desc->fields && found.height == desc->height &&
+                                  found.width == desc->width);
+    if (fits)
+        return -1;
+    return rows ? tool_fail("%s is for %s [B, %" PRId64 ", %" PRId64 "], which %s does not hold",
+                            o->from, equinv_dtype_name(desc->dtype), desc->rows, desc->channels,
+                            o->latents)
+                : tool_fail("%s is for %s latents of %" PRId64 " fields and %" PRId64 " x %" PRId64
+                            " pixels, which %s does not hold",
+                            o->from, equinv_dtype_name(desc->dtype), desc->fields, desc->height,
+                            desc->width, o->latents);
+}
+
+static int make_projection(work *w, options *o)
+{
+    equinv_projection_desc *const desc = &o->projection.desc;
+    if (o->from)
+        return load_projection(w, o);
+    const int code = projection_shape(o->latents, &w->array, desc);
+    if (code >= 0)
+        return code;
+    return equinv_projection_create(w->ctx, desc, &w->projection) ? tool_refused() : -1;
+}
+
+static int open_output(work *w, const options *o, int32_t ndim, const int64_t *shape, int64_t *done)
+{
+    const equinv_dtype dtype = o->projection.desc.dtype;
+    char identity[4096];
+    *done = 0;
+    if (!o->resume)
+        return equinv_writer_create(w->ctx, o->output, dtype, ndim, shape, &w->writer)
+                   ? tool_refused()
+                   : -1;
+    const int code = make_identity(w, o, identity, sizeof identity);
+    if (code >= 0)
+        return code;
+    return equinv_writer_resume(w->ctx, o->output, dtype, ndim, shape, identity, &w->writer, done)
+               ? tool_refused()
+               : -1;
+}
+
+/* Everything before the first row: -1, or the exit code. *done: rows that are written already. */
+static int prepare(work *w, options *o, int64_t *done)
 {
     equinv_projection_desc *const desc = &o->projection.desc;
     int32_t ndim;
@@ -144,12 +277,12 @@ static int prepare(work *w, options *o)
         equinv_reader_open(w->ctx, o->latents, &w->reader) ||
         equinv_reader_describe(w->reader, &w->array))
         return tool_refused();
-    int code = projection_shape(o->latents, &w->array, desc);
+    int code = make_projection(w, o);
     if (code < 0)
         code = open_mask(w, o, desc);
     if (code >= 0)
         return code;
-    if (equinv_projection_create(w->ctx, desc, &w->projection) ||
+    if ((o->save && equinv_projection_save(w->projection, o->save)) ||
         equinv_projection_output_shape(w->projection, w->array.shape[0], &ndim, shape))
         return tool_refused();
     w->flat = desc->kind == EQUINV_PROJECT_SORT && w->array.ndim == 2;
@@ -164,21 +297,65 @@ static int prepare(work *w, options *o)
         return tool_refused();
     memcpy(chunk, shape, sizeof shape);
     chunk[0] = rows;
-    if (mirror_create(w->ctx, desc->dtype, ndim, chunk, &w->codes) ||
-        equinv_writer_create(w->ctx, o->output, desc->dtype, w->flat ? 2 : ndim, shape, &w->writer))
+    if (mirror_create(w->ctx, desc->dtype, ndim, chunk, &w->codes))
         return tool_refused();
-    return -1;
+    return open_output(w, o, w->flat ? 2 : ndim, shape, done);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------- */
+
+static bool is_finite(const equinv_tensor *t, int64_t first, int64_t count)
+{
+    bool finite = true;
+    if (t->dtype == EQUINV_F32)
+        for (int64_t i = first; i < first + count; i++)
+            finite = finite && isfinite(((const float *)t->data)[i]);
+    else
+        for (int64_t i = first; i < first + count; i++)
+            finite = finite && isfinite(((const double *)t->data)[i]);
+    return finite;
+}
+
+/* Counts what is not finite in `count` latents from number `first` on; absent rows do not count. */
+static void count_odd(work *w, int64_t first, int64_t count)
+{
+    const equinv_tensor *const z = &w->latents.here;
+    const int64_t pieces = w->mask_reader ? z->shape[1] : 1;
+    const int64_t length = equinv_tensor_count(z) / z->shape[0] / pieces;
+    for (int64_t row = 0; row < count; row++) {
+        bool odd = false;
+        for (int64_t i = row * pieces; i < (row + 1) * pieces; i++)
+            odd = odd || ((!w->mask_reader || ((const int32_t *)w->mask.here.data)[i]) &&
+                          !is_finite(z, i * length, length));
+        if (odd && w->odd++ == 0)
+            w->first_odd = first + row;
+    }
+}
+
+/* The next rows, at most `most`, and their mask. */
+static equinv_status read_chunk(work *w, int64_t done, int64_t most, int64_t *count)
+{
+    equinv_tensor rows;
+    int64_t masks;
+    equinv_status status;
+    if (most > w->latents.here.shape[0])
+        most = w->latents.here.shape[0];
+    if ((status = equinv_tensor_rows(&w->latents.here, 0, most, &rows)) ||
+        (status = equinv_reader_read(w->reader, &rows, count)))
+        return status;
+    if (w->mask_reader && ((status = equinv_tensor_rows(&w->mask.here, 0, most, &rows)) ||
+                           (status = equinv_reader_read(w->mask_reader, &rows, &masks))))
+        return status;
+    count_odd(w, done, *count);
+    return EQUINV_OK;
 }
 
 /* One chunk; *count is 0 at the end. */
-static equinv_status project_chunk(work *w, int64_t *count)
+static equinv_status project_chunk(work *w, int64_t done, int64_t *count)
 {
     equinv_tensor latents, mask, codes;
-    int64_t masks;
     equinv_status status;
-    if ((status = equinv_reader_read(w->reader, &w->latents.here, count)))
-        return status;
-    if (w->mask_reader && (status = equinv_reader_read(w->mask_reader, &w->mask.here, &masks)))
+    if ((status = read_chunk(w, done, w->latents.here.shape[0], count)))
         return status;
     if (*count == 0)
         return EQUINV_OK;
@@ -194,12 +371,15 @@ static equinv_status project_chunk(work *w, int64_t *count)
     return equinv_writer_write(w->writer, &codes);
 }
 
-static int project(work *w)
+/* `written` rows are there from an earlier run: they are read, for what is counted, and no more. */
+static int project(work *w, const options *o, int64_t written)
 {
     int64_t done = 0, count = 1;
     progress_start("rows");
     while (count > 0) {
-        if (progress_step(NULL, done, w->array.shape[0]) || project_chunk(w, &count))
+        if (progress_step(NULL, done, w->array.shape[0]) ||
+            (done < written ? read_chunk(w, done, written - done, &count)
+                            : project_chunk(w, done, &count)))
             return tool_refused();
         done += count;
     }
@@ -210,13 +390,19 @@ static int project(work *w)
     if (equinv_writer_commit(writer))
         return tool_refused();
     progress_end();
+    if (w->odd > 0)
+        tool_fail("%" PRId64 " of %" PRId64
+                  " rows of %s have NaN or infinity, the first is row %" PRId64
+                  " (from 0); other rows are not affected",
+                  w->odd, done, o->latents, w->first_odd);
     return TOOL_DONE;
 }
 
 static int run(int argc, char **argv)
 {
-    options o = {NULL, NULL, NULL, PROJECTION_OPTIONS_INIT, EQUINV_CONTEXT_DESC_INIT};
+    options o = {.projection = PROJECTION_OPTIONS_INIT, .device = EQUINV_CONTEXT_DESC_INIT};
     work w = {0};
+    int64_t written = 0;
     int code = tool_parse(&argp, 0, argc, argv, &o);
     if (code >= 0)
         return code;
@@ -224,19 +410,21 @@ static int run(int argc, char **argv)
         return tool_misused("no file of latents was given");
     if (!o.output)
         return tool_misused("-o is missing, expected the file to write");
-    code = projection_group(&o.projection);
+    if (o.from && (o.projection.group_given || o.projection.kind_given))
+        return tool_misused("--projection has group and kind, expected no --group and no --kind");
+    code = o.from ? -1 : projection_group(&o.projection);
     if (code >= 0)
         return code;
-    if (o.mask && o.projection.desc.group.kind != EQUINV_GROUP_SYMMETRIC)
+    if (o.mask && !o.from && o.projection.desc.group.kind != EQUINV_GROUP_SYMMETRIC)
         return tool_misused("--mask is for --group S, where it says which rows are present");
     if (same_file(o.latents, o.output) || (o.mask && same_file(o.mask, o.output)))
         return tool_fail("%s is read and would be replaced, expected another file for the output",
                          o.output);
 
     tool_catch_signals();
-    code = prepare(&w, &o);
+    code = prepare(&w, &o, &written);
     if (code < 0)
-        code = project(&w);
+        code = project(&w, &o, written);
     equinv_writer_abort(w.writer);
     if (w.ctx)
         equinv_context_synchronize(w.ctx); /* a refused chunk may have left its copies under way */

@@ -1453,6 +1453,28 @@ EQUINV_API equinv_status equinv_projection_create(equinv_context *ctx,
 /* Releases a projection; NULL is fine. */
 EQUINV_API void equinv_projection_destroy(equinv_projection *projection);
 
+/*
+ * Writes a projection with its templates as safetensors, all or nothing: the tensor "templates" and what
+ * describes it. Other programs can read the matrix.
+ */
+EQUINV_API equinv_status equinv_projection_save(const equinv_projection *projection,
+                                                const char *path);
+
+/*
+ * Reads such a file: the templates are the file's, bit for bit, on any device and version, and what made
+ * them is known by name only. impl as in the description (NULL: chosen). FORMAT names what does not fit;
+ * UNSUPPORTED without cJSON.
+ */
+EQUINV_API equinv_status equinv_projection_load(equinv_context *ctx, const char *path,
+                                                const char *impl, equinv_projection **projection);
+
+/*
+ * The description as it was checked; user_templates and impl are NULL, lists live as long as the
+ * projection.
+ */
+EQUINV_API equinv_status equinv_projection_describe(const equinv_projection *projection,
+                                                    equinv_projection_desc *desc);
+
 /* Shape of dst for a batch: ndim (2 or 3) and extents. */
 EQUINV_API equinv_status equinv_projection_output_shape(const equinv_projection *projection,
                                                         int64_t batch, int32_t *ndim,
@@ -1754,6 +1776,23 @@ typedef struct equinv_writer equinv_writer;
 EQUINV_API equinv_status equinv_writer_create(equinv_context *ctx, const char *path,
                                               equinv_dtype dtype, int32_t ndim,
                                               const int64_t *shape, equinv_writer **writer);
+
+/*
+ * As equinv_writer_create, but what was written outlives the process: rows go to "<path>.part", and
+ * `identity` (1 .. 4095 bytes of text: what the rows are made from) to "<path>.part.txt". If both are
+ * there, with the same identity, dtype and shape, writing goes on behind the whole rows that are there;
+ * `rows` receives their number. equinv_writer_abort keeps both files, commit leaves the target alone.
+ *
+ * refused  ARG: another identity (the sentence has the first line that differs), dtype or shape, or no
+ *          <path>.part.txt: remove the two files to begin again; a pipe or device. IO: another process
+ *          writes it
+ * A process may end at any time, however it ends; if the system itself stops, rows that it had not yet
+ * stored may be zero.
+ */
+EQUINV_API equinv_status equinv_writer_resume(equinv_context *ctx, const char *path,
+                                              equinv_dtype dtype, int32_t ndim,
+                                              const int64_t *shape, const char *identity,
+                                              equinv_writer **writer, int64_t *rows);
 
 /*
  * Appends rows [any, rest of the shape] of the file's dtype and any strides; [] or [1] where the

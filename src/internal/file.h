@@ -157,6 +157,14 @@ typedef struct eqi_output eqi_output;
 
 equinv_status eqi_output_create(equinv_context *ctx, const char *path, eqi_output **output);
 
+/*
+ * As that, but continues "<path>.part" where its rows of `row` bytes, at most `most`, end; `header` is
+ * what it begins with. The first call writes the header. See equinv_writer_resume.
+ */
+equinv_status eqi_output_resume(equinv_context *ctx, const char *path, const char *identity,
+                                const void *header, size_t size, int64_t row, int64_t most,
+                                eqi_output **output, int64_t *rows);
+
 /* After a failure, every later call fails the same way. */
 equinv_status eqi_output_write(eqi_output *output, const void *bytes, size_t size);
 

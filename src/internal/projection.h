@@ -54,6 +54,9 @@ struct equinv_projection {
 /* What saved holds of one (row, template), or (row, signal): kinds differ in element type and number. */
 typedef enum eqi_saved_kind { EQI_SAVED_NONE, EQI_SAVED_INDEX, EQI_SAVED_VALUE } eqi_saved_kind;
 
+/* "MAX" */
+const char *eqi_projection_kind_name(equinv_projection_kind kind);
+
 eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind);
 
 /* Whether v takes the place of the maximum so far, of a lower element: NaN wins and stays. */
