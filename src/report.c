@@ -12,7 +12,7 @@
 #include "internal/projection.h"
 #include "internal/rows.h"
 
-enum { CHUNK_BYTES = 4 << 20, CHUNK_ROWS = 256, PAIR_ROWS = 32, OWNED = 24 };
+enum { CHUNK_BYTES = 4 << 20, CHUNK_ROWS = 256, PAIR_ROWS = 32, OWNED = 32 };
 
 typedef struct work {
     const equinv_projection *p;
@@ -321,7 +321,9 @@ static equinv_status take_sample(work *w)
 /* Pairs (i, j), j > i, for the rows i of a block. */
 typedef struct pairs {
     const equinv_tensor *code;
-    const double *orbit; /* [rows, sampled - first]: orbit distances */
+    const double *orbit;         /* [rows, sampled - first]: orbit distances */
+    const equinv_tensor *ratios; /* NULL, or where they go: row `which` */
+    int64_t which;
     int64_t first, sampled, length;
     struct pair_sum {
         double sum, least, most;
@@ -347,6 +349,11 @@ static void pairs_of_row(void *arg, int64_t row)
         const double distance = sqrt(squared_distance(p->code, i, j, p->length));
         const double orbit = p->orbit[row * (p->sampled - p->first) + j - p->first];
         s.sum += distance;
+        if (p->ratios) /* pairs (0, 1), (0, 2) .. (1, 2) .. */
+            eqi_store(p->ratios,
+                      p->which * p->ratios->strides[0] +
+                          (i * (2 * p->sampled - i - 1) / 2 + j - i - 1) * p->ratios->strides[1],
+                      orbit == 0 ? (double)NAN : distance / orbit);
         if (orbit == 0)
             continue;
         s.least = fmin(s.least, distance / orbit);
@@ -356,9 +363,9 @@ static void pairs_of_row(void *arg, int64_t row)
 }
 
 static void add_pairs(work *w, const equinv_tensor *code, const double *orbit, int64_t first,
-                      int64_t rows, struct pair_sum *room, equinv_report_code *to)
+                      int64_t rows, struct pair_sum *room, int64_t which, equinv_report_code *to)
 {
-    pairs p = {code, orbit, first, w->sampled, row_length(code), room};
+    pairs p = {code, orbit, w->desc->ratios, which, first, w->sampled, row_length(code), room};
     const double count = (double)rows * (double)(w->sampled - first);
     eqi_parallel_if_worth(w->ctx, rows, count * (double)p.length, pairs_of_row, &p);
     for (int64_t row = 0; row < rows; row++) {
@@ -391,8 +398,8 @@ static equinv_status over_pairs(work *w, equinv_report *r)
         EQI_TRY(equinv_tensor_rows(&w->sample, first, left, &y));
         EQI_TRY(equinv_tensor_init(orbit, EQUINV_F64, 2, (int64_t[]){rows, left}, &distance));
         EQI_TRY(eqi_gemm_orbit_distance(w->ctx, group, &x, &y, &distance, NULL));
-        add_pairs(w, &w->sample, orbit, first, rows, room, &r->raw);
-        add_pairs(w, &w->sample_codes, orbit, first, rows, room, &r->projected);
+        add_pairs(w, &w->sample, orbit, first, rows, room, 0, &r->raw);
+        add_pairs(w, &w->sample_codes, orbit, first, rows, room, 1, &r->projected);
         EQI_TRY(report_progress(w, 2 * w->batch + first + rows));
     }
     finish_pairs(w, &r->raw);
@@ -414,6 +421,18 @@ static double commonest_share(const equinv_tensor *labels, eqi_item *items)
     return (double)most / (double)rows;
 }
 
+/* Random elements: `word` 0 turns the queries of the vote, word 1 those of known orbits. */
+static void choose_elements(const work *w, int64_t count, int word, int32_t *elements)
+{
+    const uint32_t key[2] = {(uint32_t)w->desc->seed, (uint32_t)(w->desc->seed >> 32)};
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t counter[4] = {(uint32_t)i, (uint32_t)((uint64_t)i >> 32), 0, 0};
+        uint32_t words[4];
+        eqi_philox(counter, key, words);
+        elements[i] = (int32_t)((uint64_t)words[word] * (uint64_t)w->p->order >> 32);
+    }
+}
+
 /* The first half of the sample is the gallery; each of the others is turned by a random element. */
 static equinv_status over_neighbours(work *w, equinv_report *r)
 {
@@ -428,13 +447,7 @@ static equinv_status over_neighbours(work *w, equinv_report *r)
     EQI_TRY(own_tensor(w, w->sample.dtype, w->sample_codes.ndim, w->sample_codes.shape, queries,
                        &turned_codes));
     int32_t *const elements = memory;
-    const uint32_t key[2] = {(uint32_t)w->desc->seed, (uint32_t)(w->desc->seed >> 32)};
-    for (int64_t i = 0; i < queries; i++) {
-        const uint32_t counter[4] = {(uint32_t)i, (uint32_t)((uint64_t)i >> 32), 0, 0};
-        uint32_t words[4];
-        eqi_philox(counter, key, words);
-        elements[i] = (int32_t)((uint64_t)words[0] * (uint64_t)w->p->order >> 32);
-    }
+    choose_elements(w, queries, 0, elements);
     EQI_TRY(equinv_tensor_rows(&w->sample, gallery, queries, &upright));
     movement m = {w, &upright, &turned, elements, 0};
     move(&m, queries);
@@ -449,6 +462,29 @@ static equinv_status over_neighbours(work *w, equinv_report *r)
                                &r->projected.knn_accuracy);
 }
 
+/* Every latent of the sample, turned, looks for itself: its label is its number. */
+static equinv_status over_known_orbits(work *w, equinv_report *r)
+{
+    void *elements, *numbers;
+    equinv_tensor turned, turned_codes, labels;
+    EQI_TRY(own(w, w->sampled, sizeof(int32_t), &elements));
+    EQI_TRY(own(w, w->sampled, sizeof(int32_t), &numbers));
+    EQI_TRY(own_tensor(w, w->sample.dtype, 5, w->sample.shape, w->sampled, &turned));
+    EQI_TRY(own_tensor(w, w->sample.dtype, w->sample_codes.ndim, w->sample_codes.shape, w->sampled,
+                       &turned_codes));
+    for (int32_t i = 0; i < w->sampled; i++)
+        ((int32_t *)numbers)[i] = i;
+    EQI_TRY(equinv_tensor_init(numbers, EQUINV_I32, 1, &w->sampled, &labels));
+    choose_elements(w, w->sampled, 1, elements);
+    movement m = {w, &w->sample, &turned, elements, 0};
+    move(&m, w->sampled);
+    EQI_TRY(project(w, &turned, &turned_codes, w->sampled));
+    EQI_TRY(
+        equinv_knn_accuracy(w->ctx, &w->sample, &labels, &turned, &labels, 1, &r->raw.own_nearest));
+    return equinv_knn_accuracy(w->ctx, &w->sample_codes, &labels, &turned_codes, &labels, 1,
+                               &r->projected.own_nearest);
+}
+
 /* ---- the call ------------------------------------------------------------------------------- */
 
 static equinv_status compute(work *w, equinv_report *r)
@@ -458,6 +494,7 @@ static equinv_status compute(work *w, equinv_report *r)
     EQI_TRY(over_variance(w, r));
     EQI_TRY(take_sample(w));
     EQI_TRY(over_pairs(w, r));
+    EQI_TRY(over_known_orbits(w, r));
     return w->labels ? over_neighbours(w, r) : EQUINV_OK;
 }
 
@@ -487,6 +524,14 @@ static equinv_status check_arguments(const equinv_projection *p, const equinv_te
     EQI_CHECK(desc->neighbours >= 1, ARG, "neighbours is %" PRId64 ", expected at least 1",
               desc->neighbours);
     EQI_CHECK(report, ARG, "report is NULL, expected where to put the figures");
+    if (desc->ratios) {
+        const int64_t s = desc->sample < batch ? desc->sample : batch;
+        EQI_TRY(eqi_check_output(p->ctx, desc->ratios, "ratios", EQI_F64));
+        EQI_TRY(eqi_check_shape(desc->ratios, "ratios", 2, (int64_t[]){2, s * (s - 1) / 2}));
+        EQI_TRY(eqi_check_disjoint(desc->ratios, "ratios", latents, "latents"));
+        if (error)
+            EQI_TRY(eqi_check_disjoint(desc->ratios, "ratios", error, "error"));
+    }
     if (!error)
         return EQUINV_OK;
     EQI_TRY(eqi_check_output(p->ctx, error, "error", EQI_F64));

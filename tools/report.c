@@ -1,18 +1,20 @@
 /* equinv report: what an invariant projection gains and loses on given latents. */
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #include "tools/tool.h"
 
 typedef struct options {
-    const char *latents, *labels;
+    const char *latents, *labels, *picture;
     bool as_json;
+    double distortion;
     equinv_report_desc report;
     projection_options projection;
     equinv_context_desc device;
 } options;
 
-enum { KEY_LABELS = 1, KEY_SAMPLE, KEY_NEIGHBOURS, KEY_JSON };
+enum { KEY_LABELS = 1, KEY_SAMPLE, KEY_NEIGHBOURS, KEY_JSON, KEY_PICTURE, KEY_DISTORTION };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -31,6 +33,14 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         good = option_integer("--neighbours", argument, 1, INT32_MAX, &o->report.neighbours);
         break;
     case KEY_JSON: o->as_json = true; break;
+    case KEY_PICTURE: o->picture = argument; break;
+    case KEY_DISTORTION:
+        good = option_number("--distortion", argument, &o->distortion);
+        if (good && !(o->distortion > 0 && o->distortion < 1)) {
+            tool_misused("--distortion is \"%s\", expected between 0 and 1", argument);
+            good = false;
+        }
+        break;
     case ARGP_KEY_ARG:
         good = !o->latents;
         if (!good)
@@ -51,6 +61,14 @@ static const struct argp argp = {
              "latents used at most for pairwise figures, spread evenly; default 1000", 0},
             {"neighbours", KEY_NEIGHBOURS, "N", 0, "nearest neighbours that vote; default 5", 0},
             {"json", KEY_JSON, NULL, 0, "print one JSON object instead of the table", 0},
+            {"distortion", KEY_DISTORTION, "E", 0,
+             "of squared distances of orbit means, for which the number of templates is told; "
+             "default 0.25",
+             0},
+            {"picture", KEY_PICTURE, "OUT.png", 0,
+             "draw how distances of codes relate to orbit distances, by gnuplot; other names: its "
+             "commands with the numbers",
+             0},
             {0},
         },
     .parser = parse,
@@ -68,6 +86,7 @@ static const struct argp argp = {
         "  inside orbits      mean distance of p(g z) and p(z)\n"
         "  between orbits     mean distance of the codes of two latents\n"
         "  distortion         range of distance of codes / distance of orbits\n"
+        "  own orbit nearest  share of latents that, moved by random g, are nearest to themselves\n"
         "  accuracy           nearest-neighbour vote on queries moved by random g\n"
         "\n"
         "Examples:\n"
@@ -82,7 +101,7 @@ static const struct argp argp = {
 
 typedef struct work {
     equinv_context *ctx;
-    equinv_tensor latents, labels, error;
+    equinv_tensor latents, labels, error, ratios;
     equinv_projection *projection;
     equinv_report report;
 } work;
@@ -129,6 +148,14 @@ static int compute(work *w, options *o)
         return tool_refused();
     o->report.seed = desc->seed;
     o->report.progress = progress_step;
+    if (o->picture) {
+        const int64_t all = w->latents.shape[0];
+        const int64_t sampled = o->report.sample < all ? o->report.sample : all;
+        if (equinv_tensor_create(w->ctx, EQUINV_F64, 2, (int64_t[]){2, sampled * (sampled - 1) / 2},
+                                 &w->ratios))
+            return tool_refused();
+        o->report.ratios = &w->ratios;
+    }
     progress_start(NULL);
     if (equinv_report_compute(w->projection, &w->latents, o->labels ? &w->labels : NULL, &o->report,
                               &w->report, &w->error))
@@ -211,6 +238,134 @@ static void print_reading(const work *w, const options *o)
     }
 }
 
+/* ---- advice ----------------------------------------------------------------------------------- */
+
+typedef struct advice {
+    equinv_projection_kind kind;
+    int64_t k,
+        bound; /* bound: templates that keep squared distances within --distortion; 0: none */
+    char reason[320];
+} advice;
+
+/* What the orbit mean keeps decides: where it keeps most, the linear projection is the cheapest. */
+static advice advise(const equinv_report *r, const options *o)
+{
+    const double most = 0.5; /* of the variance */
+    advice a = {.kind = EQUINV_PROJECT_LINEAR};
+    if (equinv_templates_for_distortion(r->latents, o->distortion, 0.01, &a.bound))
+        a.bound = 0;
+    if (r->kept_variance >= most) {
+        a.k = a.bound > 0 && a.bound < r->rank ? a.bound : r->rank;
+        snprintf(a.reason, sizeof a.reason,
+                 "the orbit mean keeps %.3g of the variance in %" PRId64 " of %" PRId64
+                 " dimensions; %s",
+                 r->kept_variance, r->rank, r->dimension,
+                 a.k == r->rank ? "so many orthonormal templates keep all of that"
+                                : "so many keep its squared distances as close as asked for");
+        return a;
+    }
+    a.kind = EQUINV_PROJECT_MAX;
+    a.k = 2 * r->dimension;
+    snprintf(
+        a.reason, sizeof a.reason,
+        "the orbit mean keeps %.3g of the variance only; twice the dimension of generic "
+        "templates tells all orbits apart (Mixon, Qaddura); fewer often do: look at \"own orbit "
+        "nearest\"",
+        r->kept_variance);
+    return a;
+}
+
+static void print_advice(const equinv_report *r, const options *o)
+{
+    if (!isfinite(r->kept_variance))
+        return;
+    const advice a = advise(r, o);
+    if (a.bound > 0)
+        printf(
+            "Linear codes keep squared distances between the orbit means of these latents within "
+            "%.3g with %" PRId64 " templates (--scaled; chance of failure 0.01); orbit means are "
+            "nearer than orbits.\n",
+            o->distortion, a.bound);
+    printf("Advice: --kind %s -k %" PRId64 ": %s.\n", kind_name(a.kind), a.k, a.reason);
+}
+
+/* ---- the picture ------------------------------------------------------------------------------ */
+
+enum { BINS = 60 };
+
+/* Shares of the pairs, for ratios divided by their mean, in bins of 0 .. 2 means; the last has the rest. */
+static void fill_bins(const equinv_tensor *ratios, int64_t row, double bins[BINS], double *mean)
+{
+    const int64_t pairs = ratios->shape[1];
+    const double *const all = (const double *)ratios->data + row * pairs;
+    double sum = 0, count = 0;
+    for (int64_t i = 0; i < pairs; i++)
+        if (isfinite(all[i])) {
+            sum += all[i];
+            count++;
+        }
+    *mean = sum / count;
+    for (int i = 0; i < BINS; i++)
+        bins[i] = 0;
+    for (int64_t i = 0; i < pairs; i++)
+        if (isfinite(all[i])) {
+            const double at = all[i] / *mean * BINS / 2;
+            bins[at < BINS ? (int)at : BINS - 1] += 1 / count;
+        }
+}
+
+static bool ends_in(const char *text, const char *end)
+{
+    const size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+static void write_plot(FILE *to, const work *w, const options *o, const char *png)
+{
+    static const char *const names[] = {"raw latents", "codes"};
+    double bins[2][BINS], means[2];
+    for (int row = 0; row < 2; row++)
+        fill_bins(&w->ratios, row, bins[row], &means[row]);
+    if (png)
+        fprintf(to, "set terminal pngcairo size 640,400\nset output '%s'\n", png);
+    fprintf(to, "set title '%s, %" PRId64 " templates: distances of codes / distances of orbits'\n",
+            kind_name(o->projection.desc.kind), o->projection.desc.k);
+    fprintf(to,
+            "set xlabel 'ratio / its mean (raw %.3g, codes %.3g)'\nset ylabel 'share of pairs'\n"
+            "set xrange [0:2]\nset yrange [0:*]\n",
+            means[0], means[1]);
+    for (int row = 0; row < 2; row++) {
+        fprintf(to, "$d%d << EOD\n", row);
+        for (int i = 0; i < BINS; i++)
+            fprintf(to, "%g %g\n", (i + 0.5) * 2 / BINS, bins[row][i]);
+        fprintf(to, "EOD\n");
+    }
+    fprintf(to, "plot $d0 with histeps lw 2 title '%s', $d1 with histeps lw 2 title '%s'\n",
+            names[0], names[1]);
+}
+
+/* -1, or the exit code. */
+static int draw(const work *w, const options *o)
+{
+    const bool png = ends_in(o->picture, ".png");
+    if (png && strpbrk(o->picture, "'\n\\"))
+        return tool_fail("--picture is \"%s\", expected a name without quotes and backslashes",
+                         o->picture);
+    errno = 0;
+    FILE *const to = png ? popen("gnuplot", "w") : fopen(o->picture, "w");
+    if (!to)
+        return tool_fail("%s could not be written: %s", o->picture, strerror(errno));
+    write_plot(to, w, o, png ? o->picture : NULL);
+    const bool failed = ferror(to);
+    const int closed = png ? pclose(to) : fclose(to);
+    if (failed || closed != 0)
+        return tool_fail("%s could not be written%s", o->picture,
+                         png ? ": gnuplot failed or is not there" : "");
+    return -1;
+}
+
+/* ---- the table -------------------------------------------------------------------------------- */
+
 static void print_table(const work *w, const options *o)
 {
     enum { SHOWN = 16 };
@@ -248,12 +403,14 @@ static void print_table(const work *w, const options *o)
          r->projected.within / r->projected.between);
     line("distortion from", r->raw.distortion_min, r->projected.distortion_min);
     line("           to", r->raw.distortion_max, r->projected.distortion_max);
+    line("own orbit nearest", r->raw.own_nearest, r->projected.own_nearest);
     if (o->labels) {
         snprintf(name, sizeof name, "%" PRId64 "-NN accuracy", o->report.neighbours);
         line(name, r->raw.knn_accuracy, r->projected.knn_accuracy);
         line("commonest class", r->label_chance, r->label_chance);
     }
     print_reading(w, o);
+    print_advice(r, o);
 }
 
 static void json_code(json *j, const work *w, const char *key, int64_t row,
@@ -270,6 +427,7 @@ static void json_code(json *j, const work *w, const char *key, int64_t row,
     json_number(j, "distortion_min", code->distortion_min);
     json_number(j, "distortion_max", code->distortion_max);
     json_number(j, "knn_accuracy", code->knn_accuracy);
+    json_number(j, "own_nearest", code->own_nearest);
     json_close(j);
 }
 
@@ -298,12 +456,23 @@ static void print_json(const work *w, const options *o)
     json_number(&j, "label_chance", r->label_chance);
     json_code(&j, w, "raw", 0, &r->raw);
     json_code(&j, w, "projected", 1, &r->projected);
+    if (isfinite(r->kept_variance)) {
+        const advice a = advise(r, o);
+        json_open(&j, "advice", '{');
+        json_text(&j, "kind", kind_name(a.kind));
+        json_integer(&j, "k", a.k);
+        json_text(&j, "reason", a.reason);
+        json_number(&j, "distortion", o->distortion);
+        json_integer(&j, "templates_for_distortion", a.bound);
+        json_close(&j);
+    }
     json_close(&j);
 }
 
 static int run(int argc, char **argv)
 {
-    options o = {.report = EQUINV_REPORT_DESC_INIT,
+    options o = {.distortion = 0.25,
+                 .report = EQUINV_REPORT_DESC_INIT,
                  .projection = PROJECTION_OPTIONS_INIT,
                  .device = EQUINV_CONTEXT_DESC_INIT};
     work w = {0};
@@ -318,6 +487,8 @@ static int run(int argc, char **argv)
 
     tool_catch_signals();
     code = compute(&w, &o);
+    if (code < 0 && o.picture)
+        code = draw(&w, &o);
     if (code < 0) {
         if (o.as_json)
             print_json(&w, &o);
@@ -326,6 +497,7 @@ static int run(int argc, char **argv)
         code = TOOL_DONE;
     }
     equinv_projection_destroy(w.projection);
+    equinv_tensor_destroy(w.ctx, &w.ratios);
     equinv_tensor_destroy(w.ctx, &w.error);
     equinv_tensor_destroy(w.ctx, &w.labels);
     equinv_tensor_destroy(w.ctx, &w.latents);

@@ -1660,11 +1660,15 @@ typedef struct equinv_report_desc {
     uint64_t seed;  /* for the random elements that turn the queries */
     equinv_progress progress;
     void *progress_user;
+    const equinv_tensor
+        *ratios; /* F64 [2, P] for the P = s (s - 1) / 2 pairs i < j of the s sampled */
+                 /* latents, i first: |p(z) - p(z')| / orbit distance of raw latents */
+                 /* and of codes, NaN for one orbit; NULL: not wanted */
 } equinv_report_desc;
 
 #define EQUINV_REPORT_DESC_INIT                                                                    \
     {                                                                                              \
-        sizeof(equinv_report_desc), 1000, 5, 0, NULL, NULL                                         \
+        sizeof(equinv_report_desc), 1000, 5, 0, NULL, NULL, NULL                                   \
     }
 
 /* Figures of one code: the raw latents or their projection. Distances are Euclidean. */
@@ -1676,6 +1680,9 @@ typedef struct equinv_report_code {
     double distortion_max;   /* different orbits; NaN if there are none */
     double knn_accuracy; /* first half of the sample as gallery, second half, each turned by a */
                          /* random element, as queries; NaN without labels */
+    double
+        own_nearest; /* share of the sample that is nearest to itself turned by a random element: */
+                     /* known orbits that are told apart; equal codes go to the lower index */
 } equinv_report_code;
 
 typedef struct equinv_report {

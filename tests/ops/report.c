@@ -229,6 +229,67 @@ START_TEST(neighbours_show_what_invariance_gains)
 }
 END_TEST
 
+START_TEST(ratios_of_every_pair_and_known_orbits)
+{
+    rng r = {65};
+    equinv_context *ctx = context_new();
+    for (int trial = 0; trial < GROUP_CASES; trial++) {
+        equinv_projection_desc d =
+            desc_of(EQUINV_PROJECT_MAX, group_cases[trial], EQUINV_F64, 2, 3, rng_next(&r));
+        enum { ROWS = 11 };
+        equinv_projection *p;
+        OK(equinv_projection_create(ctx, &d, &p));
+        equinv_tensor z = latents_of(ctx, &r, &d, ROWS), codes, store, distance;
+        equinv_tensor ratios = tensor_new(ctx, EQUINV_F64, 2, 2, ROWS * (ROWS - 1) / 2);
+        equinv_tensor view = tensor_strided_copy(ctx, &r, &ratios, &store);
+        const int64_t row = equinv_tensor_count(&z) / ROWS;
+        for (int64_t i = 0; i < row; i++) /* rows 2 and 5 are one point */
+            tensor_set(&z, 5 * row + i, tensor_get(&z, 2 * row + i));
+        codes = project(ctx, p, &z, NULL);
+        distance = tensor_new(ctx, EQUINV_F64, 2, ROWS, ROWS);
+        OK(equinv_orbit_distance(ctx, d.group, &z, &z, &distance, NULL));
+        equinv_report_desc settings = EQUINV_REPORT_DESC_INIT;
+        equinv_report report;
+        settings.ratios = &view;
+        settings.seed = (uint64_t)trial;
+        OK(equinv_report_compute(p, &z, NULL, &settings, &report, NULL));
+        const equinv_tensor *const both[] = {&z, &codes};
+        for (int which = 0; which < 2; which++) {
+            const int64_t length = equinv_tensor_count(both[which]) / ROWS;
+            int64_t pair = 0;
+            for (int64_t i = 0; i < ROWS; i++)
+                for (int64_t j = i + 1; j < ROWS; j++, pair++) {
+                    double sum = 0;
+                    for (int64_t c = 0; c < length; c++)
+                        sum += pow(tensor_get(both[which], i * length + c) -
+                                       tensor_get(both[which], j * length + c),
+                                   2);
+                    const double ratio = sqrt(sum) / tensor_get(&distance, i * ROWS + j);
+                    const double got = tensor_get(&view, which * ROWS * (ROWS - 1) / 2 + pair);
+                    if (i == 2 && j == 5)
+                        ck_assert(isnan(got));
+                    else
+                        ck_assert_msg(fabs(got - ratio) < 1e-9, "%g, expected %g", got, ratio);
+                }
+        }
+        /* Codes find themselves, but for the two that are one, which find either. */
+        ck_assert(report.projected.own_nearest > (ROWS - 2.5) / ROWS);
+        ck_assert(report.raw.own_nearest >= 0 && report.raw.own_nearest <= 1);
+        settings.ratios = &distance;
+        FAILS(EQUINV_ERR_SHAPE, "ratios has shape [11, 11], expected [2, 55]",
+              equinv_report_compute(p, &z, NULL, &settings, &report, NULL));
+        settings.ratios = &z;
+        FAILS(EQUINV_ERR_SHAPE, "ratios",
+              equinv_report_compute(p, &z, NULL, &settings, &report, NULL));
+        equinv_tensor *const owned[] = {&z, &codes, &store, &distance, &ratios};
+        for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
+            equinv_tensor_destroy(ctx, owned[i]);
+        equinv_projection_destroy(p);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(equal_latents_and_invariant_ones)
 {
     equinv_context *ctx = context_new();
@@ -434,9 +495,13 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {equals_the_definition, ORBIT_KINDS},     {neighbours_show_what_invariance_gains, 2},
-        {equal_latents_and_invariant_ones, 1},    {many_chunks_give_the_same_figures, 1},
-        {progress_ascends_and_stops, 1},          {wrong_arguments, 1},
+        {equals_the_definition, ORBIT_KINDS},
+        {neighbours_show_what_invariance_gains, 2},
+        {ratios_of_every_pair_and_known_orbits, 1},
+        {equal_latents_and_invariant_ones, 1},
+        {many_chunks_give_the_same_figures, 1},
+        {progress_ascends_and_stops, 1},
+        {wrong_arguments, 1},
         {out_of_memory_leaves_nothing_behind, 1},
     };
     return run_tests("report", tests, sizeof tests / sizeof *tests);

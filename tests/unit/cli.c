@@ -960,6 +960,7 @@ static void has_code(const char *text, const char *section, const equinv_report_
     HAS_NUMBER(text, section, "distortion_min", code->distortion_min);
     HAS_NUMBER(text, section, "distortion_max", code->distortion_max);
     HAS_NUMBER(text, section, "knn_accuracy", code->knn_accuracy);
+    HAS_NUMBER(text, section, "own_nearest", code->own_nearest);
 }
 
 /* Latents [40, 3, 4] and labels of three classes, as files. */
@@ -1692,6 +1693,235 @@ START_TEST(project_interrupted)
 }
 END_TEST
 
+/* ---- project --resume ----------------------------------------------------------------------- */
+
+enum { RESUMED_ROWS = 6000, RESUMED_NUMBERS = 1200 };
+
+/* Latents that ref needs some tenths of a second for, in four chunks; row 7 has NaN, row 300 an infinity. */
+static void save_slow(equinv_context *ctx, const char *folder)
+{
+    rng r = {55};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F32, 3, RESUMED_ROWS, 150, 8);
+    tensor_set(&z, 7 * RESUMED_NUMBERS + 3, (double)NAN);
+    tensor_set(&z, 300 * RESUMED_NUMBERS, (double)INFINITY);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    equinv_tensor_destroy(ctx, &z);
+}
+
+/* Codes are [6000, 4, 8] f32: 128 bytes a row behind a header of 128. */
+#define SLOW(output, ...)                                                                          \
+    ARGUMENTS("project", "z.npy", "-o", output, "--group", "D4", "--kind", "sorted", "-k", "4",    \
+              "--impl", "ref", "--threads", "1", __VA_ARGS__)
+enum { ROW_BYTES = 128, HEADER_BYTES = 128 };
+
+static off_t size_of_file(const char *folder, const char *name)
+{
+    struct stat is;
+    return stat(at(folder, name), &is) == 0 ? is.st_size : -1;
+}
+
+static void assert_same_bytes(const char *folder, const char *a, const char *b)
+{
+    static char bytes[2][HEADER_BYTES + RESUMED_ROWS * ROW_BYTES + 2];
+    const char *const names[2] = {a, b};
+    size_t length[2];
+    for (int i = 0; i < 2; i++) {
+        FILE *const file = fopen(at(folder, names[i]), "rb");
+        ck_assert(file != NULL);
+        length[i] = fread(bytes[i], 1, sizeof bytes[i], file);
+        fclose(file);
+    }
+    ck_assert(length[0] == HEADER_BYTES + RESUMED_ROWS * ROW_BYTES && length[0] == length[1]);
+    ck_assert(memcmp(bytes[0], bytes[1], length[0]) == 0);
+}
+
+#define ODD_ROWS "2 of 6000 rows of z.npy have NaN or infinity, the first is row 7 (from 0)"
+
+START_TEST(project_resumes_after_it_was_killed)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    save_slow(ctx, folder);
+    const outcome *o =
+        finish(start(folder, &(setup){.in = NULL}, SLOW("whole.npy", "--device", "cpu")), folder);
+    GIVES(o, DONE);
+    SAYS(o->err, ODD_ROWS);
+    write_text(folder, "c.npy", "what was there");
+    int killed = 0;
+    off_t before = 0;
+    for (int round = 0; round < 4; round++) {
+        const pid_t child = start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume"));
+        int status;
+        /* Until a few more rows are there, or it is done. */
+        for (int i = 0; i < 30000 && size_of_file(folder, "c.npy") == 14 &&
+                        size_of_file(folder, "c.npy.part") < before + 3 * ROW_BYTES;
+             i++)
+            nanosleep(&(struct timespec){0, 1000000}, NULL);
+        kill(child, SIGKILL);
+        ck_assert(waitpid(child, &status, 0) == child);
+        if (!WIFSIGNALED(status) || size_of_file(folder, "c.npy") != 14) /* it was done already */
+            break;
+        killed++;
+        before = size_of_file(folder, "c.npy.part");
+        ck_assert(before >= HEADER_BYTES + 3 * ROW_BYTES);
+        if (round == 1) /* in the middle of a row */
+            ck_assert(truncate(at(folder, "c.npy.part"), before - ROW_BYTES / 3) == 0);
+    }
+    ck_assert_msg(killed >= 1, "it was never killed in time");
+    o = finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder);
+    GIVES(o, DONE);
+    SAYS(o->err, ODD_ROWS);
+    assert_same_bytes(folder, "c.npy", "whole.npy");
+    ck_assert_int_eq(files_in(folder), 3);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_resumes_after_the_disk_was_full)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    const setup full = {.largest_file = HEADER_BYTES + 2500 * ROW_BYTES + 70};
+    const setup fuller = {.largest_file = HEADER_BYTES / 2};
+    save_slow(ctx, folder);
+    GIVES(finish(start(folder, &(setup){.in = NULL}, SLOW("whole.npy", "--device", "cpu")), folder),
+          DONE);
+    const setup *const disks[] = {&fuller, &full};
+    for (int i = 0; i < 2; i++) {
+        FAILS_WITH(finish(start(folder, disks[i], SLOW("c.npy", "--resume")), folder), REFUSED,
+                   i ? "File too large" : "the text beside its"); /* so short is stderr, too */
+        ck_assert(size_of_file(folder, "c.npy") < 0);
+    }
+    ck_assert(size_of_file(folder, "c.npy.part") > HEADER_BYTES + 2000 * ROW_BYTES);
+    ck_assert_int_eq(files_in(folder), 4);
+    GIVES(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder), DONE);
+    assert_same_bytes(folder, "c.npy", "whole.npy");
+    ck_assert_int_eq(files_in(folder), 3);
+    /* Without --resume nothing stays. */
+    FAILS_WITH(finish(start(folder, &full, SLOW("d.npy", "--device", "cpu")), folder), REFUSED,
+               "File too large");
+    ck_assert_int_eq(files_in(folder), 3);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_resumes_its_own_files_alone)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    const setup full = {.largest_file = HEADER_BYTES + 2500 * ROW_BYTES};
+    save_slow(ctx, folder);
+    GIVES(finish(start(folder, &full, SLOW("c.npy", "--resume")), folder), REFUSED);
+    FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume", "--seed", "1")),
+                      folder),
+               REFUSED, "c.npy.part was made from something else: \"kind: sorted, group D4, k 4");
+    FAILS_WITH(
+        finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume", "--ranks", "0")),
+               folder),
+        REFUSED, "c.npy.part was made from something else");
+    ck_assert(utimensat(AT_FDCWD, at(folder, "z.npy"), (struct timespec[2]){{9, 0}, {9, 0}}, 0) ==
+              0);
+    FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder),
+               REFUSED, "c.npy.part was made from something else: \"latents: ");
+    ck_assert(unlink(at(folder, "c.npy.part.txt")) == 0);
+    FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder),
+               REFUSED, "c.npy.part has no c.npy.part.txt");
+    ck_assert(size_of_file(folder, "c.npy.part") > HEADER_BYTES);
+    ck_assert(unlink(at(folder, "c.npy.part")) == 0);
+    GIVES(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder), DONE);
+    ck_assert_int_eq(files_in(folder), 2);
+    FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, SLOW("/dev/full", "--resume")), folder),
+               REFUSED, "/dev/full is written through");
+    FAILS_WITH(RUN(folder, "project", "/dev/null", "-o", "d.npy", "--group", "C4", "--resume"),
+               REFUSED, "/dev/null");
+    ck_assert_int_eq(files_in(folder), 2);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(project_saves_and_uses_projections)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    rng r = {56};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F32, 3, 30, 5, 8);
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    SUCCEEDS(RUN(folder, "project", "z.npy", "-o", "c.npy", "--group", "D4", "--kind", "sorted",
+                 "-k", "9", "--templates", "sparse", "--density", "0.2", "--ranks", "1,3",
+                 "--scaled", "--save-projection", "p.safetensors"));
+    const outcome *const o =
+        RUN(folder, "project", "z.npy", "-o", "d.npy", "--projection", "p.safetensors");
+    if (!has_cjson()) {
+        FAILS_WITH(o, REFUSED, "cJSON");
+    } else {
+        equinv_tensor codes;
+        SUCCEEDS(o);
+        OK(equinv_tensor_load(ctx, at(folder, "c.npy"), &codes));
+        ck_assert(codes.ndim == 3 && codes.shape[2] == 2);
+        assert_file_is(ctx, at(folder, "d.npy"), &codes);
+        equinv_tensor_destroy(ctx, &codes);
+        FAILS_WITH(RUN(folder, "project", "c.npy", "-o", "d.npy", "--projection", "p.safetensors"),
+                   REFUSED, "c.npy has shape");
+        FAILS_WITH(RUN(folder, "project", "z.npy", "-o", "d.npy", "--projection", "p.safetensors",
+                       "--kind", "max"),
+                   USAGE, "--projection has group and kind");
+        FAILS_WITH(RUN(folder, "project", "z.npy", "-o", "d.npy", "--projection", "z.npy"), REFUSED,
+                   "z.npy");
+    }
+    equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
+START_TEST(report_gives_advice_and_draws)
+{
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    equinv_tensor z, labels;
+    char text[8192];
+    save_labelled(ctx, folder, &z, &labels);
+    const outcome *o = RUN(folder, "report", "z.npy", "--group", "C2xC2", "--kind", "max", "-k",
+                           "24", "--picture", "h.gp");
+    SUCCEEDS(o);
+    ck_assert(has_line(o->out, "own orbit nearest"));
+    ck_assert(has_line(o->out, "invariance error 3"));
+    SAYS(o->out, "Advice: --kind max -k 24: the orbit mean keeps 0.2");
+    SAYS(o->out, "within 0.25 with 919 templates");
+    read_text(folder, "h.gp", text, sizeof text);
+    SAYS(text, "max, 24 templates: distances of codes / distances of orbits");
+    /* Shares of all pairs. */
+    const char *from = text;
+    for (int row = 0; row < 2; row++) {
+        double sum = 0;
+        from = strstr(from, " << EOD\n") + 8;
+        while (strncmp(from, "EOD", 3) != 0) {
+            double x, share;
+            ck_assert(sscanf(from, "%lf %lf", &x, &share) == 2);
+            sum += share;
+            from = strchr(from, '\n') + 1;
+        }
+        ck_assert_msg(fabs(sum - 1) < 1e-4, "%g", sum);
+    }
+    for (int64_t i = 0; i < equinv_tensor_count(&z); i++)
+        tensor_set(&z, i, (double)(i / 4));
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    o = RUN(folder, "report", "z.npy", "--group", "C4", "--distortion", "0.5");
+    SUCCEEDS(o);
+    SAYS(o->out, "Advice: --kind linear -k 3: the orbit mean keeps 1 of the variance in 3 of 12");
+    FAILS_WITH(RUN(folder, "report", "z.npy", "--group", "C4", "--distortion", "1"), USAGE,
+               "--distortion is \"1\", expected between 0 and 1");
+    FAILS_WITH(RUN(folder, "report", "z.npy", "--group", "C4", "--picture", "no/h.gp"), REFUSED,
+               "no/h.gp could not be written: No such file");
+    equinv_tensor_destroy(ctx, &z), equinv_tensor_destroy(ctx, &labels);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(project_interrupted_while_its_input_stalls)
 {
     const char *const folder = folder_new();
@@ -1811,6 +2041,11 @@ int main(void)
         {project_kinds_of_finite_groups_equal_the_library, 2 * FINITE_KINDS},
         {project_accepts_every_shape_of_latents, 1},
         {project_takes_lists, 1},
+        {project_resumes_after_it_was_killed, 1},
+        {project_resumes_after_the_disk_was_full, 1},
+        {project_resumes_its_own_files_alone, 1},
+        {project_saves_and_uses_projections, 1},
+        {report_gives_advice_and_draws, 1},
         {project_rows_under_permutations, 1},
         {project_of_an_empty_batch, 1},
         {project_in_chunks_through_files_and_pipes, 1},
