@@ -12,6 +12,9 @@ extern const eqi_implementation *const eqi_cuda_pool_list[];
 extern const eqi_implementation *const eqi_cuda_upsample_list[];
 extern const eqi_implementation *const eqi_cuda_dense_list[];
 extern const eqi_implementation *const eqi_cuda_projection_list[];
+extern const eqi_implementation *const eqi_cuda_node_linear_list[];
+extern const eqi_implementation *const eqi_cuda_node_norm_list[];
+extern const eqi_implementation *const eqi_cuda_node_pool_list[];
 
 equinv_status eqi_cuda_act(const equinv_context *ctx, equinv_group group, int32_t element,
                            const equinv_tensor *src, const equinv_tensor *dst);
@@ -27,6 +30,8 @@ equinv_status eqi_cuda_dropout(const equinv_context *ctx, double p, uint64_t see
 equinv_status eqi_cuda_mean_squared_error(const equinv_context *ctx, const equinv_tensor *src,
                                           const equinv_tensor *target, const equinv_tensor *loss,
                                           const equinv_tensor *diff_src);
+equinv_status eqi_cuda_node_outer_forward(const equinv_context *ctx, const eqi_node_outer_args *a);
+equinv_status eqi_cuda_node_outer_backward(const equinv_context *ctx, const eqi_node_outer_args *a);
 equinv_status eqi_cuda_optimizer_step(const equinv_context *ctx, const eqi_update *update,
                                       const eqi_parameter_state *state);
 equinv_status eqi_cuda_orbit_distance(const equinv_context *ctx, equinv_group group,

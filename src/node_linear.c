@@ -92,8 +92,6 @@ equinv_status equinv_node_linear_plan_create(equinv_context *ctx,
     EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
     eqi_node_linear_problem p;
     EQI_TRY(describe(desc, &p));
-    EQI_CHECK(ctx->backend->node_linear, UNSUPPORTED,
-              "%s has no linear layers of nodes, expected a CPU context", ctx->backend->name);
     const eqi_implementation *chosen;
     EQI_TRY(eqi_choose(ctx, ctx->backend->node_linear, &p, desc->impl, &chosen));
     const eqi_node_linear_implementation *const impl =

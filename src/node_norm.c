@@ -39,8 +39,6 @@ equinv_status equinv_node_norm_plan_create(equinv_context *ctx, const equinv_nod
     EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
     eqi_node_norm_problem p;
     EQI_TRY(describe(desc, &p));
-    EQI_CHECK(ctx->backend->node_norm, UNSUPPORTED,
-              "%s has no normalisation of nodes, expected a CPU context", ctx->backend->name);
     const eqi_implementation *chosen;
     EQI_TRY(eqi_choose(ctx, ctx->backend->node_norm, &p, desc->impl, &chosen));
     const eqi_node_norm_implementation *const impl = (const eqi_node_norm_implementation *)chosen;

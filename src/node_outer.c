@@ -20,8 +20,6 @@ static equinv_status check_first(const equinv_context *ctx, const equinv_tensor 
     char has[128];
     EQI_CHECK(a->ndim == 3, SHAPE, "a has shape %s, expected [batch, channels, nodes]",
               eqi_shape_text(a->ndim, a->shape, has, sizeof has));
-    EQI_CHECK(ctx->backend->node_outer_forward, UNSUPPORTED,
-              "%s has no outer product of nodes, expected a CPU context", ctx->backend->name);
     return EQUINV_OK;
 }
 

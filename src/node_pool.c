@@ -44,8 +44,6 @@ equinv_status equinv_node_pool_plan_create(equinv_context *ctx, const equinv_nod
         EQI_TRY(eqi_product_of("saved", 4,
                                (int64_t[]){p.batch, p.order, p.channels, (int64_t)sizeof(int32_t)},
                                &saved));
-    EQI_CHECK(ctx->backend->node_pool, UNSUPPORTED,
-              "%s has no pooling of nodes, expected a CPU context", ctx->backend->name);
     const eqi_implementation *chosen;
     EQI_TRY(eqi_choose(ctx, ctx->backend->node_pool, &p, desc->impl, &chosen));
 

@@ -220,6 +220,116 @@ static equinv_status dense_run(const cuda_case *c)
     }
 }
 
+/* ---- nodes -------------------------------------------------------------------------------------- */
+
+/* SRC .. DIFF_BIAS, then a mask. */
+enum { NODE_MASK = DIFF_BIAS + 1 };
+
+static equinv_status node_tensors(cuda_case *c, int64_t operations)
+{
+    for (int i = 0; i < 2; i++) { /* SRC .. DST, then DIFF_DST .. DIFF_BIAS */
+        TRY(cuda_give(c, SHAPE(3, 4, 5, 5)));
+        TRY(i ? cuda_give(c, SHAPE(3, 4, 5, 5)) : cuda_give(c, SHAPE(operations, 4, 4)));
+        TRY(i ? cuda_give(c, SHAPE(operations, 4, 4)) : cuda_give(c, SHAPE(2, 4)));
+        TRY(i ? cuda_give(c, SHAPE(2, 4)) : cuda_give(c, SHAPE(3, 4, 5, 5)));
+    }
+    return cuda_give_as(c, EQUINV_U8, SHAPE(3, 5));
+}
+
+static equinv_status node_linear_create(cuda_case *c)
+{
+    equinv_node_linear_desc d = EQUINV_NODE_LINEAR_DESC_INIT;
+    d.dtype = c->dtype;
+    d.batch = 3, d.nodes = 5, d.channels_in = d.channels_out = 4;
+    TRY(equinv_node_linear_plan_create(c->ctx, &d, &c->plan));
+    TRY(node_tensors(c, 15));
+    return give_plan_buffers(c);
+}
+
+static equinv_status node_linear_run(const cuda_case *c)
+{
+    const equinv_tensor *const t = c->tensor, *const mask = &t[NODE_MASK];
+    switch (c->operation->pass) {
+    case FORWARD:
+        return equinv_node_linear_forward(c->plan, &t[SRC], mask, &t[WEIGHTS], &t[BIAS], &t[DST],
+                                          SCRATCH);
+    case BACKWARD_DATA:
+        return equinv_node_linear_backward_data(c->plan, &t[DIFF_DST], mask, &t[WEIGHTS],
+                                                &t[DIFF_SRC], SCRATCH);
+    default:
+        return equinv_node_linear_backward_weights(c->plan, &t[SRC], mask, &t[DIFF_DST],
+                                                   &t[DIFF_WEIGHTS], &t[DIFF_BIAS], SCRATCH);
+    }
+}
+
+/* Parameters are rows of what linear layers have as bias. */
+static equinv_tensor row_of(const equinv_tensor *t, int64_t row)
+{
+    equinv_tensor view = *t;
+    view.ndim = 1;
+    view.shape[0] = t->shape[1];
+    view.strides[0] = t->strides[1];
+    view.data = (char *)t->data + row * t->strides[0] * (int64_t)equinv_dtype_size(t->dtype);
+    return view;
+}
+
+static equinv_status node_norm_create(cuda_case *c)
+{
+    equinv_node_norm_desc d = EQUINV_NODE_NORM_DESC_INIT;
+    d.kind = (equinv_node_norm_kind)c->operation->kind;
+    d.dtype = c->dtype, d.slope = 0.25;
+    d.batch = 3, d.nodes = 5, d.channels = 4;
+    TRY(equinv_node_norm_plan_create(c->ctx, &d, &c->plan));
+    TRY(node_tensors(c, 1));
+    return give_plan_buffers(c);
+}
+
+static equinv_status node_norm_run(const cuda_case *c)
+{
+    const equinv_tensor *const t = c->tensor, *const mask = &t[NODE_MASK];
+    const equinv_tensor gamma = row_of(&t[BIAS], 0), beta = row_of(&t[BIAS], 1);
+    const equinv_tensor diff_gamma = row_of(&t[DIFF_BIAS], 0), diff_beta = row_of(&t[DIFF_BIAS], 1);
+    return c->operation->pass == FORWARD
+               ? equinv_node_norm_forward(c->plan, &t[SRC], mask, &gamma, &beta, &t[DST], SCRATCH)
+               : equinv_node_norm_backward(c->plan, &t[SRC], mask, &gamma, &beta, &t[DIFF_DST],
+                                           &t[DIFF_SRC], &diff_gamma, &diff_beta, SCRATCH);
+}
+
+static equinv_status node_pool_create(cuda_case *c)
+{
+    equinv_node_pool_desc d = EQUINV_NODE_POOL_DESC_INIT;
+    d.kind = (equinv_node_pool_kind)c->operation->kind;
+    d.dtype = c->dtype;
+    d.batch = 3, d.nodes = 5, d.channels = 4;
+    TRY(equinv_node_pool_plan_create(c->ctx, &d, &c->plan));
+    TRY(cuda_give(c, SHAPE(3, 4, 5, 5)));
+    TRY(cuda_give(c, SHAPE(3, 2, 4)));
+    TRY(cuda_give_as(c, EQUINV_U8, SHAPE(3, 5)));
+    return give_plan_buffers(c);
+}
+
+static equinv_status node_pool_run(const cuda_case *c)
+{
+    const equinv_tensor *const t = c->tensor;
+    TRY(equinv_node_pool_forward(c->plan, &t[0], &t[2], &t[1], SAVED, SCRATCH));
+    return equinv_node_pool_backward(c->plan, &t[1], &t[2], SAVED, &t[0], SCRATCH);
+}
+
+static equinv_status node_outer_create(cuda_case *c)
+{
+    TRY(cuda_give(c, SHAPE(3, 4, 5)));
+    TRY(cuda_give(c, SHAPE(3, 4, 5, 5)));
+    TRY(cuda_give_as(c, EQUINV_U8, SHAPE(3, 5)));
+    return cuda_give(c, SHAPE(3, 4, 5));
+}
+
+static equinv_status node_outer_run(const cuda_case *c)
+{
+    const equinv_tensor *const t = c->tensor;
+    TRY(equinv_node_outer_forward(c->ctx, &t[0], NULL, &t[2], &t[1]));
+    return equinv_node_outer_backward(c->ctx, &t[0], NULL, &t[2], &t[1], &t[3], NULL);
+}
+
 enum { FORWARD_TRAIN, FORWARD_EVAL, BACKWARD_TRAIN, BACKWARD_EVAL };
 
 static equinv_status batch_norm_run(const cuda_case *c)
@@ -463,6 +573,17 @@ const cuda_operation cuda_operations[] = {
     BOTH("project orbit", project, EQUINV_PROJECT_ORBIT),
     BOTH("project sort", project, EQUINV_PROJECT_SORT),
     BOTH("project project sort", project, EQUINV_PROJECT_PROJECT_SORT),
+    {"node linear, forward", node_linear_create, node_linear_run, 0, FORWARD, false, false},
+    {"node linear, backward data", node_linear_create, node_linear_run, 0, BACKWARD_DATA, false,
+     false},
+    {"node linear, backward weights", node_linear_create, node_linear_run, 0, BACKWARD_WEIGHTS,
+     false, false},
+    {"node norm layer, forward", node_norm_create, node_norm_run, EQUINV_NODE_NORM_LAYER, FORWARD,
+     false, false},
+    {"node norm instance, backward", node_norm_create, node_norm_run, EQUINV_NODE_NORM_INSTANCE,
+     BACKWARD_DATA, false, false},
+    {"node pool max", node_pool_create, node_pool_run, EQUINV_NODE_POOL_MAX, 0, true, false},
+    {"node outer", node_outer_create, node_outer_run, 0, 0, false, false},
     {"model forward", model_create, model_run, 0, 0, false, false},
 };
 const int cuda_operation_count = sizeof cuda_operations / sizeof *cuda_operations;
