@@ -648,5 +648,6 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_gfourier_projection = {
-    {"projection/gfourier", supports}, prepare, release, scratch, forward, backward, eqi_gemm_templates_backward,
+    {"projection/gfourier", supports}, prepare, release, scratch, forward, backward,
+    eqi_gemm_templates_backward,
 };

@@ -41,11 +41,12 @@ typedef struct eqi_orbit_codes {
     int64_t count, step; /* a row of members has whole vectors */
     float *values;       /* left in any order */
     float *dst;
-    int64_t dst_step, dst_element; /* from one orbit to the next, from one number of it to the next */
-    const int32_t *ranks;          /* SORTED: the `numbers` places that are wanted; NULL: all */
-    const double *thresholds;      /* CDF: `numbers` of them */
+    int64_t dst_step,
+        dst_element;          /* from one orbit to the next, from one number of it to the next */
+    const int32_t *ranks;     /* SORTED: the `numbers` places that are wanted; NULL: all */
+    const double *thresholds; /* CDF: `numbers` of them */
     int64_t numbers;
-    void *saved;                   /* NULL: not wanted; as the projection's, not for SORTED */
+    void *saved; /* NULL: not wanted; as the projection's, not for SORTED */
 } eqi_orbit_codes;
 
 typedef struct eqi_orbit_kernels {

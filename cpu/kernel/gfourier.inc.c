@@ -527,7 +527,8 @@ INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float
     const int fours = columns / 4, groups = rows * fours;
     UNROLL for (int g = 0; g + 2 <= groups; g += 2)
     {
-        const int i = g / fours, j = 4 * (g % fours), k = (g + 1) / fours, l = 4 * ((g + 1) % fours);
+        const int i = g / fours, j = 4 * (g % fours), k = (g + 1) / fours,
+                  l = 4 * ((g + 1) % fours);
         vf32_add_sums(to + i * s->columns + j, acc[i] + j, to + k * s->columns + l, acc[k] + l);
     }
     UNROLL for (int i = 0; i < rows; i++)

@@ -73,13 +73,11 @@ START_TEST(training_is_taken_up_again)
                                        "own_raw", "variance_2_raw"};
     double figures[3][sizeof keys / sizeof *keys];
     temp_folder folder = temp_folder_new();
-    static const char *const runs[] = {"-o . --epochs 2", "-o . --epochs 1",
-                                       "-o . --epochs 2"};
+    static const char *const runs[] = {"-o . --epochs 2", "-o . --epochs 1", "-o . --epochs 2"};
     for (int run = 0; run < 3; run++) {
         outcome o = program_run(&folder, PROGRAM, "", few(runs[run]));
         GIVES(o, 0);
-        char *const report =
-            report_of(&folder, "molecules.json");
+        char *const report = report_of(&folder, "molecules.json");
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
             figures[run][k] = json_value(report, keys[k]);
         free(report);
