@@ -114,10 +114,11 @@ START_TEST(the_benchmarks_table)
     equinv_context *const ctx = context_of_level(_i / GUARD_SIDES);
     FILE *const file = fopen("bench/cases/conv.txt", "r");
     equinv_conv_desc d;
+    const int apart = (int)(1000 / share_of(1000)) * (_i < GUARD_SIDES ? 8 : 1);
     int rows = 0, passes;
     ck_assert_ptr_nonnull(file);
     while (ctx && conv_next_case(file, &d, &passes)) {
-        if (rows++ % (_i < GUARD_SIDES ? 8 : 1))
+        if (rows++ % apart)
             continue; /* the scalar level is slow: every eighth */
         if (d.batch > 2)
             d.batch = 2;
