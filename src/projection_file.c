@@ -1,6 +1,6 @@
 /*
  * Projections as safetensors. What describes one are texts in __metadata__, its numbers are tensors:
- * "templates" as used; "numbers" F64 [fill, density]; "thresholds" F64 and "ranks" I32 where there are
+ * "templates" as used; "numbers" F64 [fill, density, scaled]; "thresholds" F64 and "ranks" I32 where there are
  * some; "table" I32 [order, order] of a group that is no C_n or D_n. Read back, the templates are those of
  * the file, bit for bit.
  */
@@ -81,7 +81,8 @@ equinv_status equinv_projection_save(const equinv_projection *projection, const 
         EQI_TRY(equinv_group_name(d->group, group, sizeof group));
     for (int i = 0; i < COUNTS; i++) {
         const char *const member = (const char *)d + counts[i].offset;
-        eqi_format(numbers[i], sizeof numbers[i], "%" PRId64, *(const int64_t *)member);
+        const int64_t value = *(const int64_t *)member; /* what a kind does not read may be anything */
+        eqi_format(numbers[i], sizeof numbers[i], "%" PRId64, value < 0 ? 0 : value);
         pairs[6 + i] = (eqi_safetensors_pair){counts[i].word, numbers[i]};
     }
     const double reals[3] = {d->fill, d->density, d->scaled};
