@@ -149,7 +149,7 @@ include install.mk
 
 # ---- the rest ------------------------------------------------------------------------------------
 
-.PHONY: demo molecules paper setup config clean format format-check help
+.PHONY: demo molecules paper docs-pictures setup config clean format format-check help
 demo: ## train on digits, compare codes before and after projection: table, picture, report
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bin/equinv-demo
@@ -173,6 +173,8 @@ molecules: ## train a graph autoencoder on molecules, compare raw and sorted cod
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bin/equinv-molecules
 	@$(BUILD)/bin/equinv-molecules $(if $(filter 1,$(PAPER_FULL)),--data $(MOLECULES))
+docs-pictures: program ## pictures and figures of docs/projections.md (gnuplot)
+	@docs/pictures.sh $(BUILD)/bin examples/data docs
 
 setup: ## install what is missing from Debian's packages (root or sudo without password)
 	@tools/setup.sh
