@@ -19,6 +19,18 @@ typedef struct gfourier_plan {
     size_t filter_room, bias_room; /* at the start of scratch */
 } gfourier_plan;
 
+/*
+ * Without a group there is nothing to transform, only planes in place of patches: many fields on small images
+ * are better off with the matrix product.
+ */
+static bool is_matrix_product(const eqi_conv_problem *p)
+{
+    enum { FIELDS = 32, PIXELS = 448 };
+    const equinv_conv_desc *const d = &p->desc;
+    return eqi_order(d->group) == 1 && d->kernel > 1 && d->fields_in >= FIELDS &&
+           d->fields_out >= FIELDS && p->out_height * p->out_width < PIXELS;
+}
+
 static bool supports(const void *problem, const eqi_hardware *hardware, const char **why)
 {
     const eqi_conv_problem *const p = problem;
@@ -26,7 +38,8 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
     eqi_gf_kind kind;
     return eqi_require(d->dtype == EQUINV_F32, why, "f32 only") &&
            eqi_require(eqi_gf_kind_of(d->group, false, &kind), why,
-                       "the group has one element: nothing to gain") &&
+                       "groups of the pixel grid only") &&
+           eqi_require(!is_matrix_product(p), why, "C1, many fields, small images: no gain") &&
            eqi_require(d->channel_groups == 1, why, "one channel group only") &&
            eqi_require(d->kernel <= EQI_GF_KERNEL, why, "kernels up to 16 only") &&
            eqi_conv_gemm.head.supports(problem, hardware, why);
@@ -282,7 +295,7 @@ static bool takes(const eqi_conv_plan *plan, bool backward, bool output, const e
     const eqi_gf_pass *const p = backward ? &g->backward : &g->forward;
     if (output)
         return map->strides[4] == 1;
-    return p->stride == 1 && !p->circular && (map->strides[4] == 1 || p->width == 1);
+    return !p->circular && (map->strides[4] == 1 || p->width == 1);
 }
 
 const eqi_conv_implementation eqi_conv_gfourier = {

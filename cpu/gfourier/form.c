@@ -29,16 +29,18 @@ const eqi_gf_form eqi_gf_forms[EQI_GF_KINDS] = {
     [EQI_GF_SUM_2] = {2, 1, 1, 1, 1, {SAME(0)}},
     [EQI_GF_SUM_4] = {4, 1, 1, 1, 1, {SAME(0)}},
     [EQI_GF_SUM_8] = {8, 1, 1, 1, 1, {SAME(0)}},
+    [EQI_GF_ONE] = {1, 1, 1, 1, 1, {SAME(0)}},
 };
 
 bool eqi_gf_kind_of(equinv_group group, bool to_plane, eqi_gf_kind *kind)
 {
-    static const eqi_gf_kind sums[] = {[2] = EQI_GF_SUM_2, [4] = EQI_GF_SUM_4, [8] = EQI_GF_SUM_8};
+    static const eqi_gf_kind sums[] = {
+        [1] = EQI_GF_ONE, [2] = EQI_GF_SUM_2, [4] = EQI_GF_SUM_4, [8] = EQI_GF_SUM_8};
     const bool mirrors = group.kind == EQUINV_GROUP_DIHEDRAL;
     const int32_t order = eqi_order(group);
-    if (order == 1 || !eqi_is_grid_group(group))
+    if (!eqi_is_grid_group(group))
         return false;
-    if (to_plane)
+    if (to_plane || order == 1)
         *kind = sums[order];
     else if (order == 2)
         *kind = EQI_GF_2;
@@ -102,7 +104,7 @@ static void filter_sum(const double *f, double *e)
 void eqi_gf_filter(eqi_gf_kind kind, const double *phi, double *entries)
 {
     static void (*const filters[EQI_GF_KINDS])(const double *, double *) = {
-        filter_2, filter_d2, filter_c4, filter_d4, filter_sum, filter_sum, filter_sum};
+        filter_2, filter_d2, filter_c4, filter_d4, filter_sum, filter_sum, filter_sum, filter_sum};
     filters[kind](phi, entries);
 }
 

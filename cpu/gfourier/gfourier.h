@@ -20,7 +20,8 @@
 
 /*
  * Groups by the form of their transform: C2 and D1 are the same one. Where dst is a plane only the
- * trivial representation is left: the transform is the sum over the group, of that many elements.
+ * trivial representation is left: the transform is the sum over the group, of that many elements. C1 has
+ * nothing to transform: it is the plain convolution, by the same planes and products.
  */
 typedef enum eqi_gf_kind {
     EQI_GF_2,
@@ -30,6 +31,7 @@ typedef enum eqi_gf_kind {
     EQI_GF_SUM_2,
     EQI_GF_SUM_4,
     EQI_GF_SUM_8,
+    EQI_GF_ONE,
     EQI_GF_KINDS
 } eqi_gf_kind;
 
@@ -81,7 +83,8 @@ typedef struct eqi_gf_transform {
 
 /*
  * For each term dst [rows x pitch] = or += filter[.., first .. first + k - 1] . src [k x pitch], rows `pitch`
- * floats apart, components without gaps. The filter is in panels [all_k][the kernel's rows, the
+ * floats apart, components without gaps; but where `at` is given (one component) row i of src stands at
+ * at[i]. The filter is in panels [all_k][the kernel's rows, the
  * last panel what is left]. On its way the product takes some steps of `ahead`, the transform of another
  * tile: beside the multiplications these additions cost next to nothing.
  */
@@ -90,6 +93,7 @@ typedef struct eqi_gf_product {
     int64_t rows, first, k, all_k;
     const float *filter;
     const float *src;
+    const int64_t *at;
     float *dst;
     int64_t pitch, vectors;
     bool accumulate;
@@ -97,12 +101,13 @@ typedef struct eqi_gf_product {
     eqi_gf_transform *ahead; /* NULL: none */
 } eqi_gf_product;
 
-/* sums[i columns + j] += rows i of a times rows j of b, summed over `vectors` vectors of pixels. */
+/* sums[i columns + j] += row i of a, at a + at[i], times row j of b, at b + j pitch, summed over the pixels. */
 typedef struct eqi_gf_sums {
     int64_t rows, columns;
     const float *a, *b;
+    const int64_t *at;
     float *sums;
-    int64_t pitch, vectors;
+    int64_t pitch, pixels;
 } eqi_gf_sums;
 
 /*
@@ -122,12 +127,12 @@ typedef struct eqi_gf_inverse {
 } eqi_gf_inverse;
 
 /*
- * Rows of `columns` floats, without gaps: to[y][x] = from[y from_pitch + x] for first <= x < last, else 0.
+ * Rows of `columns` floats, without gaps: to[y][x] = from[y from_pitch + x step] for first <= x < last, else 0.
  * Reads nothing else; writes beyond the last row by less than a vector.
  */
 typedef struct eqi_gf_shift {
     const float *from;
-    int64_t from_pitch, first, last;
+    int64_t from_pitch, step, first, last;
     float *to;
     int64_t rows, columns;
 } eqi_gf_shift;

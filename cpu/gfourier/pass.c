@@ -205,7 +205,8 @@ size_t eqi_gf_pass_table_size(const eqi_gf_pass *p)
 {
     return eqi_aligned((size_t)p->taps * sizeof *p->tap) +
            eqi_aligned((size_t)p->copies * sizeof *p->copy) +
-           eqi_aligned((size_t)(p->taps * p->form->inputs) * sizeof *p->in);
+           eqi_aligned((size_t)(p->taps * p->form->inputs) * sizeof *p->in) +
+           eqi_aligned((size_t)(p->part * p->taps) * sizeof *p->row_at);
 }
 
 size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
@@ -243,6 +244,7 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
     find_taps(p, p->tap);
     p->copy = eqi_take(&tables, (size_t)p->copies * sizeof *p->copy);
     p->in = eqi_take(&tables, (size_t)(p->taps * p->form->inputs) * sizeof *p->in);
+    p->row_at = eqi_take(&tables, (size_t)(p->part * p->taps) * sizeof *p->row_at);
     fill_copies(p);
     /* P_v(h) reads plane h at the tap h v. */
     for (int64_t v = 0; v < p->taps; v++)
@@ -252,6 +254,9 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
             p->in[v * p->form->inputs + h] =
                 (p->elements > 1 ? h * p->element : 0) + tap_start(p, t);
         }
+    for (int64_t i = 0; i < p->part * p->taps; i++)
+        p->row_at[i] =
+            eqi_gf_is_plain(p) ? i / p->taps * p->element + p->in[i % p->taps] : i * p->pitch;
 }
 
 /* ---- filter ---------------------------------------------------------------------------------------- */
@@ -291,6 +296,7 @@ static void multiply_part(const eqi_gf_band *b, int64_t first_field, int64_t fie
                                     .all_k = p->fields_in * p->taps,
                                     .filter = b->filter,
                                     .src = hat,
+                                    .at = eqi_gf_is_plain(p) ? p->row_at : NULL,
                                     .dst = out,
                                     .pitch = p->pitch,
                                     .vectors = eqi_divide_up(pixels, p->kernels->lanes),
@@ -382,17 +388,20 @@ static void run_chunk(const eqi_gf_band *b, int64_t first, int64_t held, int64_t
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t tile = p->fields_out * p->form->components * p->pitch;
+    const bool plain = eqi_gf_is_plain(p);
     portion at, next;
     bool more = portion_at(p, 0, held, pixels, &at);
     eqi_gf_transform ahead = transform_portion(b, &at, b->hat[0]);
     for (int64_t i = 0; more; i++, at = next) {
         float *const out = b->out + (p->chunk == p->fields_in ? 0 : at.pixel / p->pitch * tile);
-        p->kernels->transform[p->kind](&ahead);
+        const float *const rows = eqi_gf_rows(b, at.field, at.pixel, b->hat[i % 2]);
+        if (!plain)
+            p->kernels->transform[p->kind](&ahead);
         more = portion_at(p, i + 1, held, pixels, &next);
         if (more)
             ahead = transform_portion(b, &next, b->hat[(i + 1) % 2]);
-        multiply_part(b, first + at.field, at.fields, at.pixels, b->hat[i % 2], out,
-                      more ? &ahead : NULL);
+        multiply_part(b, first + at.field, at.fields, at.pixels, rows, out,
+                      more && !plain ? &ahead : NULL);
         if (first + at.field + at.fields == p->fields_in)
             finish_tile(b, at.pixel, at.pixels, out);
     }

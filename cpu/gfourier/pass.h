@@ -48,6 +48,7 @@ typedef struct eqi_gf_pass {
     eqi_gf_tap *tap;                        /* [taps] */
     eqi_gf_copy *copy;                      /* [copies] */
     int64_t *in;                            /* [taps][inputs] */
+    int64_t *row_at;                        /* [part][taps]: of the rows of P^ */
     size_t filter_size;                     /* bytes of the packed filter */
 } eqi_gf_pass;
 
@@ -70,6 +71,13 @@ void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields);
 /* P^ of fields that the planes hold, from `first` of them on, for some pixels from `pixel` on: to be made. */
 eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,
                                      int64_t pixel, int64_t pixels, float *hat);
+
+/*
+ * Where the rows of P^ of such fields and pixels start, row_at from there on: in the planes themselves where
+ * the group has one element and images are taken by themselves; else in `hat`, made by the transform.
+ */
+bool eqi_gf_is_plain(const eqi_gf_pass *p);
+const float *eqi_gf_rows(const eqi_gf_band *b, int64_t first, int64_t pixel, const float *hat);
 
 /* Task number i: which images and rows. */
 void eqi_gf_band_set(eqi_gf_band *b, int64_t task);

@@ -9,19 +9,26 @@ static int64_t wrapped(int64_t at, int64_t size)
     return rest < 0 ? rest + size : rest;
 }
 
-/* A copy straight from src, where its pixels are neighbours and no step leaves any out. */
+/* a / b rounded up, or 0 for negative a; at most `most`. */
+static int64_t steps_to(int64_t a, int64_t b, int64_t most)
+{
+    return eqi_smaller(most, a > 0 ? eqi_divide_up(a, b) : 0);
+}
+
+/* A copy straight from src, where its pixels are neighbours. */
 static void shift_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_copy *c,
                         int64_t rows, float *to)
 {
     const eqi_gf_pass *const p = b->pass;
-    const int64_t pitch = b->src->strides[3], top = b->row + c->row - p->padding;
-    const int64_t above = eqi_smaller(rows, eqi_larger(0, -top));
-    const int64_t end = eqi_larger(above, eqi_smaller(rows, p->height - top));
-    const int64_t left = c->column - p->padding;
-    const eqi_gf_shift s = {.from = plane + (top + above) * pitch + left,
-                            .from_pitch = pitch,
-                            .first = -left,
-                            .last = p->width - left,
+    const int64_t step = p->stride, pitch = b->src->strides[3];
+    const int64_t top = b->row * step + c->row - p->padding, left = c->column - p->padding;
+    const int64_t above = steps_to(-top, step, rows);
+    const int64_t end = eqi_larger(above, steps_to(p->height - top, step, rows));
+    const eqi_gf_shift s = {.from = plane + (top + above * step) * pitch + left,
+                            .from_pitch = step * pitch,
+                            .step = step,
+                            .first = steps_to(-left, step, p->row),
+                            .last = steps_to(p->width - left, step, p->row),
                             .to = to + above * p->row,
                             .rows = end - above,
                             .columns = p->row};
@@ -30,7 +37,7 @@ static void shift_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_c
     memset(to + end * p->row, 0, (size_t)((rows - end) * p->row) * sizeof(float));
 }
 
-/* Any step and strides, and images that repeat. */
+/* Any strides, and images that repeat. */
 static void gather_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_copy *c,
                          int64_t rows, float *to)
 {
@@ -70,7 +77,7 @@ static void fill_element(const eqi_gf_band *b, int64_t field, int64_t element, f
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
-    const bool shifts = p->stride == 1 && !p->circular && (s[4] == 1 || p->width == 1);
+    const bool shifts = !p->circular && (s[4] == 1 || p->width == 1);
     for (int64_t n = 0; n < b->images; n++, to += p->run) {
         const float *const plane =
             (const float *)b->src->data + (b->image + n) * s[0] + field * s[1] + element * s[2];
@@ -107,4 +114,14 @@ eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_
                           .run = p->run};
     t.pixels = pixels / t.runs;
     return t;
+}
+
+bool eqi_gf_is_plain(const eqi_gf_pass *p)
+{
+    return p->kind == EQI_GF_ONE && p->images == 1;
+}
+
+const float *eqi_gf_rows(const eqi_gf_band *b, int64_t first, int64_t pixel, const float *hat)
+{
+    return eqi_gf_is_plain(b->pass) ? b->planes + first * b->pass->element + pixel : hat;
 }

@@ -7,6 +7,7 @@
 enum {
     VECTORS = 56, /* of a row at most: sums stay in registers for so long */
     PARTS = 16,
+    FOLD = 8,             /* outputs at a time */
     PART_BYTES = 32 << 20 /* of all parts together */
 };
 
@@ -99,7 +100,7 @@ static void fetch_rows(const eqi_gf_pass *p, const int64_t *s, const float *from
                        float *to)
 {
     if (s[4] == 1) {
-        const eqi_gf_shift shift = {from, s[3], 0, p->out_width, to, rows, p->row};
+        const eqi_gf_shift shift = {from, s[3], 1, 0, p->out_width, to, rows, p->row};
         p->kernels->shift(&shift);
         return;
     }
@@ -150,18 +151,10 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
     }
 }
 
-/* Zeros behind the last pixel, up to a whole vector: whatever stands there must not be summed. */
-static void clear_tails(const eqi_gf_pass *p, float *rows, int64_t count, int64_t pixels)
-{
-    const int64_t end = eqi_divide_up(pixels, p->kernels->lanes) * p->kernels->lanes;
-    for (int64_t r = 0; r < count && end > pixels; r++)
-        for (int64_t i = pixels; i < end; i++)
-            rows[r * p->pitch + i] = 0;
-}
-
 /* The trivial component is the sum over the group: its product with ones. */
 static void add_bias(const work *k, int64_t pixels)
 {
+    static const int64_t at = 0;
     const eqi_gf_pass *const p = k->band.pass;
     for (int64_t i = 0; i < p->pitch; i++)
         k->rows[i] = 1;
@@ -171,24 +164,27 @@ static void add_bias(const work *k, int64_t pixels)
                                .columns = 1,
                                .a = k->rows,
                                .b = k->gradient + o * p->pitch,
+                               .at = &at,
                                .sums = &sum,
                                .pitch = p->pitch,
-                               .vectors = eqi_divide_up(pixels, p->kernels->lanes)};
+                               .pixels = pixels};
         p->kernels->sums(&s);
         k->bias[o] += (double)sum;
     }
 }
 
-static void add_products(const work *k, int64_t first, int64_t fields, int64_t pixels)
+static void add_products(const work *k, const float *rows, int64_t first, int64_t fields,
+                         int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
     eqi_gf_sums s = {.rows = fields * p->taps,
                      .columns = p->fields_out,
+                     .at = p->row_at,
                      .pitch = p->pitch,
-                     .vectors = eqi_divide_up(pixels, p->kernels->lanes)};
+                     .pixels = pixels};
     for (int i = 0; i < p->form->terms; i++) {
         const eqi_gf_term t = p->form->term[i];
-        s.a = k->band.hat[0] + t.src * s.rows * p->pitch;
+        s.a = rows + t.src * s.rows * p->pitch;
         s.b = k->gradient + t.dst * s.columns * p->pitch;
         s.sums = k->entries + (t.filter * p->fields_in + first) * p->taps * p->fields_out;
         p->kernels->sums(&s);
@@ -205,16 +201,15 @@ static void add_band(const work *k)
         for (int64_t x = 0; x < pixels; x += p->pitch) {
             const int64_t some = eqi_smaller(p->pitch, pixels - x);
             transform_gradient(k, x, some);
-            clear_tails(p, k->gradient, p->fields_out * p->form->components, some);
             if (first == 0)
                 add_bias(k, some);
             for (int64_t i = 0; i < fields; i += p->part) {
                 const int64_t part = eqi_smaller(p->part, fields - i);
-                eqi_gf_transform t =
-                    eqi_gf_transform_of(&k->band, i, part, x, some, k->band.hat[0]);
-                p->kernels->transform[p->kind](&t);
-                clear_tails(p, k->band.hat[0], part * p->taps * p->form->components, some);
-                add_products(k, first + i, part, some);
+                float *const hat = k->band.hat[0];
+                eqi_gf_transform t = eqi_gf_transform_of(&k->band, i, part, x, some, hat);
+                if (!eqi_gf_is_plain(p))
+                    p->kernels->transform[p->kind](&t);
+                add_products(k, eqi_gf_rows(&k->band, i, x, hat), first + i, part, some);
             }
         }
     }
@@ -276,40 +271,60 @@ static void sum_parts(void *arg, int64_t i)
                                      count);
 }
 
-/* Adds the gradient of phi_v, from its entries, to that of psi[o, i]. */
-static void add_phi(const job *j, int64_t o, int64_t i, int64_t v, double *gradient)
+/* Outputs whose entries are neighbours are worked on together. */
+typedef struct lanes {
+    double at[FOLD];
+} lanes;
+
+/* Adds the gradient of phi_v, from its entries, to that of psi[o .. o + count - 1, i]. */
+static void add_phi(const job *j, int64_t o, int64_t count, int64_t i, int64_t v, lanes *gradient)
 {
     const eqi_gf_pass *const p = &j->w->pass;
     const float *entry = part_entries(j, 0) + (i * p->taps + v) * p->fields_out + o;
-    double phi[EQI_GF_ORDER] = {0};
-    for (int c = 0; c < p->form->components; c++, entry += p->fields_in * p->taps * p->fields_out)
+    lanes phi[EQI_GF_ORDER] = {{{0}}};
+    for (int c = 0; c < p->form->components; c++, entry += p->fields_in * p->taps * p->fields_out) {
+        lanes e = {{0}};
+        for (int64_t l = 0; l < count; l++)
+            e.at[l] = (double)entry[l];
         for (int a = 0; a < p->form->values; a++)
-            phi[a] += j->w->adjoint[c][a] * (double)*entry;
-    for (int a = 0; a < p->form->values; a++)
-        gradient[j->w->place[v * p->form->values + a]] += p->tap[v].share * phi[a];
+            for (int l = 0; l < FOLD; l++)
+                phi[a].at[l] += j->w->adjoint[c][a] * e.at[l];
+    }
+    for (int a = 0; a < p->form->values; a++) {
+        lanes *const to = &gradient[j->w->place[v * p->form->values + a]];
+        for (int l = 0; l < FOLD; l++)
+            to->at[l] += p->tap[v].share * phi[a].at[l];
+    }
 }
 
-static void fold_output(void *arg, int64_t o)
+static void fold_bias(const job *j, int64_t o)
+{
+    double sum = 0;
+    for (int64_t part = 0; part < j->w->parts; part++)
+        sum += part_bias(j, part)[o];
+    eqi_put(j->diff_bias, o * j->diff_bias->strides[0], sum, j->w->pass.accumulate);
+}
+
+/* Outputs from number task FOLD on. */
+static void fold_outputs(void *arg, int64_t task)
 {
     const job *const j = arg;
     const eqi_gf_pass *const p = &j->w->pass;
     const equinv_tensor *const psi = j->diff_psi;
+    const int64_t o = task * FOLD, outputs = eqi_smaller(FOLD, p->fields_out - o);
     const int64_t k = p->kernel, count = psi->shape[2] * k * k;
     for (int64_t i = 0; i < p->fields_in; i++) {
-        double gradient[EQI_GF_ORDER * EQI_GF_KERNEL * EQI_GF_KERNEL];
+        lanes gradient[EQI_GF_ORDER * EQI_GF_KERNEL * EQI_GF_KERNEL];
         memset(gradient, 0, (size_t)count * sizeof *gradient);
         for (int64_t v = 0; v < p->taps; v++)
-            add_phi(j, o, i, v, gradient);
-        for (int64_t at = 0; at < count; at++)
-            eqi_put(psi, eqi_offset5(psi, o, i, at / (k * k), at / k % k, at % k), gradient[at],
-                    p->accumulate);
+            add_phi(j, o, outputs, i, v, gradient);
+        for (int64_t l = 0; l < outputs; l++)
+            for (int64_t at = 0; at < count; at++)
+                eqi_put(psi, eqi_offset5(psi, o + l, i, at / (k * k), at / k % k, at % k),
+                        gradient[at].at[l], p->accumulate);
     }
-    if (!j->diff_bias)
-        return;
-    double sum = 0;
-    for (int64_t part = 0; part < j->w->parts; part++)
-        sum += part_bias(j, part)[o];
-    eqi_put(j->diff_bias, o * j->diff_bias->strides[0], sum, p->accumulate);
+    for (int64_t l = 0; l < outputs && j->diff_bias; l++)
+        fold_bias(j, o + l);
 }
 
 void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
@@ -325,5 +340,6 @@ void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
                       (char *)scratch + (size_t)w->parts * w->part, w->slice);
     eqi_parallel_if_worth(ctx, eqi_divide_up(w->entries, SUM_AT_A_TIME),
                           (double)w->entries * (double)w->parts, sum_parts, &j);
-    eqi_parallel_if_worth(ctx, p->fields_out, 8 * (double)w->entries, fold_output, &j);
+    eqi_parallel_if_worth(ctx, eqi_divide_up(p->fields_out, FOLD), 8 * (double)w->entries,
+                          fold_outputs, &j);
 }

@@ -308,7 +308,8 @@ INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int comp
     DO_THIS(forward_d2, 4)                                                                         \
     DO_THIS(forward_c4, 4)                                                                         \
     DO_THIS(forward_d4, 8)                                                                         \
-    DO_THIS(forward_sum_2, 2) DO_THIS(forward_sum_4, 4) DO_THIS(forward_sum_8, 8)
+    DO_THIS(forward_sum_2, 2)                                                                      \
+    DO_THIS(forward_sum_4, 4) DO_THIS(forward_sum_8, 8) DO_THIS(same, 1)
 
 #define TRANSFORM(name, inputs)                                                                    \
     static void transform_##name(eqi_gf_transform *t)                                              \
@@ -317,7 +318,6 @@ INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int comp
     }
 EACH_KIND(TRANSFORM)
 TRANSFORM(gradient_c4, 4)
-TRANSFORM(same, 1)
 
 #define INVERSE(name, components, outputs)                                                         \
     static void inverse_rows_##name(const eqi_gf_inverse *t)                                       \
@@ -364,12 +364,13 @@ INLINE void tile_step(tile *t, const float *filter, const float *src, const int 
 }
 
 /*
- * A step of the transform ahead after each `steps` of the product. What dst holds is added last: chains of
+ * Rows of src stand at at[k], or `pitch` floats apart (NULL: a table costs 5 % of the time, so that both are
+ * compiled). A step of the transform ahead after each `steps` of the product. What dst holds is added last: chains of
  * additions are as short as the parts are, and lose less.
  */
 INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *src, float *dst,
-                     const int rows, const int vectors, vector_transform *vector, const int inputs,
-                     tile_call call)
+                     const int rows, const int vectors, const int64_t *at, vector_transform *vector,
+                     const int inputs, tile_call call)
 {
     const int64_t pitch = p->pitch;
     tile t;
@@ -389,8 +390,12 @@ INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *
             transform_step(ahead, vector, inputs, VECTORS * LANES);
         }
     }
-    for (; k < p->k; k++, filter += rows, src += pitch)
-        tile_step(&t, filter, src, rows, vectors);
+    if (at)
+        for (; k < p->k; k++, filter += rows)
+            tile_step(&t, filter, src + at[k], rows, vectors);
+    else
+        for (; k < p->k; k++, filter += rows, src += pitch)
+            tile_step(&t, filter, src, rows, vectors);
     UNROLL for (int r = 0; r < rows; r++)
     {
         UNROLL for (int v = 0; v < vectors; v++)
@@ -415,9 +420,18 @@ typedef void tile_function(const eqi_gf_product *, const float *, const float *,
                                                         const float *s, float *d, tile_call call)  \
     {                                                                                              \
         if ((r) <= ROWS && (v) <= VECTORS)                                                         \
-            run_tile(p, f, s, d, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0, NULL, 0, call);  \
+            run_tile(p, f, s, d, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0, NULL, NULL, 0,   \
+                     call);                                                                        \
+    }                                                                                              \
+    static __attribute__((noinline)) void plain_##r##x##v(                                         \
+        const eqi_gf_product *p, const float *f, const float *s, float *d, tile_call call)         \
+    {                                                                                              \
+        if ((r) <= ROWS && (v) <= VECTORS)                                                         \
+            run_tile(p, f, s, d, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0, p->at, NULL, 0,  \
+                     call);                                                                        \
     }
 #define ADDRESS(r, v) run_##r##x##v,
+#define PLAIN_ADDRESS(r, v) plain_##r##x##v,
 
 EACH_SIZE(FUNCTION)
 
@@ -426,7 +440,7 @@ EACH_SIZE(FUNCTION)
     static __attribute__((noinline)) void woven_##name##_##r(                                      \
         const eqi_gf_product *p, const float *f, const float *s, float *d, tile_call call)         \
     {                                                                                              \
-        run_tile(p, f, s, d, r, VECTORS, vector_##name, inputs, call);                             \
+        run_tile(p, f, s, d, r, VECTORS, NULL, vector_##name, inputs, call);                       \
     }
 #define WOVEN_TILES(name, inputs)                                                                  \
     WOVEN_TILE(1, name, inputs)                                                                    \
@@ -467,12 +481,13 @@ static void product_rows(const eqi_gf_product *p, const float *filter, const flo
                          int64_t rows, tile_call call)
 {
     static tile_function *const sizes[] = {EACH_SIZE(ADDRESS)};
+    static tile_function *const plain[] = {EACH_SIZE(PLAIN_ADDRESS)};
     for (int64_t v = 0; v < p->vectors; v += VECTORS) {
         const int64_t vectors = p->vectors - v < VECTORS ? p->vectors - v : VECTORS;
         const bool weave =
             call.steps && vectors == VECTORS && p->ahead->at.field < p->ahead->fields;
-        tile_function *const run =
-            weave ? woven[p->kind][rows - 1] : sizes[8 * (vectors - 1) + rows - 1];
+        tile_function *const run = weave ? woven[p->kind][rows - 1]
+                                         : (p->at ? plain : sizes)[8 * (vectors - 1) + rows - 1];
         run(p, filter, src + v * LANES, dst + v * LANES, call);
     }
 }
@@ -495,48 +510,69 @@ static void product(const eqi_gf_product *p)
 
 /* ---- sums over pixels ------------------------------------------------------------------------------- */
 
-/* rows x columns sums in registers, lanes apart until the end. */
-INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float *to,
-                     const int rows, const int columns)
+typedef struct sum_tile {
+    vf32 sum[SUM_ROWS][SUM_COLUMNS]; /* lanes apart until the end */
+} sum_tile;
+
+/* `some` pixels; the others of the vector are not read. */
+INLINE void sum_step(sum_tile *t, const float *const *a, const float *b, int64_t pitch,
+                     const int rows, const int columns, int some)
 {
-    const int64_t pitch = s->pitch;
-    vf32 acc[SUM_ROWS][SUM_COLUMNS];
+    vf32 left[SUM_ROWS];
     UNROLL for (int i = 0; i < rows; i++)
     {
-        UNROLL for (int j = 0; j < columns; j++)
-        {
-            acc[i][j] = vf32_broadcast(0);
-        }
+        left[i] = some < LANES ? vf32_load_part(a[i], 0, some) : vf32_load(a[i]);
     }
-    for (int64_t x = 0; x < s->vectors * LANES; x += LANES) {
-        vf32 left[SUM_ROWS];
+    UNROLL for (int j = 0; j < columns; j++)
+    {
+        const float *const from = b + j * pitch;
+        const vf32 right =
+            vf32_keep(some < LANES ? vf32_load_part(from, 0, some) : vf32_load(from));
         UNROLL for (int i = 0; i < rows; i++)
         {
-            left[i] = vf32_load(a + i * pitch + x);
-        }
-        UNROLL for (int j = 0; j < columns; j++)
-        {
-            const vf32 right = vf32_keep(vf32_load(b + j * pitch + x));
-            UNROLL for (int i = 0; i < rows; i++)
-            {
-                acc[i][j] = vf32_fma(left[i], right, acc[i][j]);
-            }
+            t->sum[i][j] = vf32_fma(left[i], right, t->sum[i][j]);
         }
     }
+}
+
+/* rows x columns sums in registers. */
+INLINE void run_sums(const eqi_gf_sums *s, const int64_t *at, const float *b, float *to,
+                     const int rows, const int columns)
+{
+    sum_tile t;
+    const float *a[SUM_ROWS];
+    UNROLL for (int i = 0; i < rows; i++)
+    {
+        a[i] = s->a + at[i];
+        UNROLL for (int j = 0; j < columns; j++)
+        {
+            t.sum[i][j] = vf32_broadcast(0);
+        }
+    }
+    int64_t x = 0;
+    for (; x + LANES <= s->pixels; x += LANES) {
+        sum_step(&t, a, b + x, s->pitch, rows, columns, LANES);
+        UNROLL for (int i = 0; i < rows; i++)
+        {
+            a[i] += LANES;
+        }
+    }
+    if (x < s->pixels)
+        sum_step(&t, a, b + x, s->pitch, rows, columns, (int)(s->pixels - x));
     /* Four columns of a row at a time, and two such groups. */
     const int fours = columns / 4, groups = rows * fours;
     UNROLL for (int g = 0; g + 2 <= groups; g += 2)
     {
         const int i = g / fours, j = 4 * (g % fours), k = (g + 1) / fours,
                   l = 4 * ((g + 1) % fours);
-        vf32_add_sums(to + i * s->columns + j, acc[i] + j, to + k * s->columns + l, acc[k] + l);
+        vf32_add_sums(to + i * s->columns + j, t.sum[i] + j, to + k * s->columns + l, t.sum[k] + l);
     }
     UNROLL for (int i = 0; i < rows; i++)
     {
         const bool single = groups % 2 && i == rows - 1; /* the last group has no other beside it */
         UNROLL for (int j = single ? 4 * (fours - 1) : 4 * fours; j < columns; j++)
         {
-            to[i * s->columns + j] += vf32_sum(acc[i][j]);
+            to[i * s->columns + j] += vf32_sum(t.sum[i][j]);
         }
     }
 }
@@ -553,11 +589,11 @@ INLINE void run_sums(const eqi_gf_sums *s, const float *a, const float *b, float
     EACH_SUM_ROW(DO_THIS, 6) EACH_SUM_ROW(DO_THIS, 7) EACH_SUM_ROW(DO_THIS, 8)
 #define SUM_FITS(r, c) ((c) <= SUM_COLUMNS && (r) * (c) <= SUM_TILE && (r) <= SUM_ROWS)
 #define SUM_FUNCTION(r, c)                                                                         \
-    static __attribute__((noinline)) void sums_##r##x##c(const eqi_gf_sums *s, const float *a,     \
+    static __attribute__((noinline)) void sums_##r##x##c(const eqi_gf_sums *s, const int64_t *at,  \
                                                          const float *b, float *to)                \
     {                                                                                              \
         if (SUM_FITS(r, c))                                                                        \
-            run_sums(s, a, b, to, SUM_FITS(r, c) ? (r) : 0, SUM_FITS(r, c) ? (c) : 0);             \
+            run_sums(s, at, b, to, SUM_FITS(r, c) ? (r) : 0, SUM_FITS(r, c) ? (c) : 0);            \
     }
 #define SUM_ADDRESS(r, c) sums_##r##x##c,
 
@@ -566,7 +602,7 @@ EACH_SUM(SUM_FUNCTION)
 /* A block of columns stays in L1 while all rows pass. */
 static void sums(const eqi_gf_sums *s)
 {
-    static void (*const sizes[])(const eqi_gf_sums *, const float *, const float *,
+    static void (*const sizes[])(const eqi_gf_sums *, const int64_t *, const float *,
                                  float *) = {EACH_SUM(SUM_ADDRESS)};
     const int64_t most = s->columns < SUM_COLUMNS ? s->columns : SUM_COLUMNS;
     const int64_t fit = SUM_TILE / most < SUM_ROWS ? SUM_TILE / most : SUM_ROWS;
@@ -574,7 +610,7 @@ static void sums(const eqi_gf_sums *s)
         const int64_t columns = s->columns - j < SUM_COLUMNS ? s->columns - j : SUM_COLUMNS;
         for (int64_t i = 0; i < s->rows; i += fit) {
             const int64_t rows = s->rows - i < fit ? s->rows - i : fit;
-            sizes[6 * (columns - 1) + rows - 1](s, s->a + i * s->pitch, s->b + j * s->pitch,
+            sizes[6 * (columns - 1) + rows - 1](s, s->at + i, s->b + j * s->pitch,
                                                 s->sums + i * s->columns + j);
         }
     }
@@ -611,9 +647,32 @@ INLINE void shift_column(const eqi_gf_shift *s, int64_t x)
     }
 }
 
+INLINE void stride_rows(const eqi_gf_shift *s, const int64_t step)
+{
+    const float *from = s->from;
+    float *to = s->to;
+    for (int64_t y = 0; y < s->rows; y++, from += s->from_pitch, to += s->columns) {
+        int64_t x = 0;
+        for (; x < s->first; x++)
+            to[x] = 0;
+        for (; x < s->last; x++)
+            to[x] = from[x * step];
+        for (; x < s->columns; x++)
+            to[x] = 0;
+    }
+}
+
 /* The last vector of a row may reach into the next row, which the others then overwrite. */
 static void shift(const eqi_gf_shift *s)
 {
+    if (s->step == 2) {
+        stride_rows(s, 2); /* which the compiler turns into vectors */
+        return;
+    }
+    if (s->step > 2) {
+        stride_rows(s, s->step);
+        return;
+    }
     const int64_t last = (s->columns - 1) / LANES * LANES;
     shift_column(s, last);
     for (int64_t x = 0; x < last; x += LANES)
@@ -627,13 +686,13 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
     ROWS,
     VECTORS,
     {transform_forward_2, transform_forward_d2, transform_forward_c4, transform_forward_d4,
-     transform_forward_sum_2, transform_forward_sum_4, transform_forward_sum_8},
+     transform_forward_sum_2, transform_forward_sum_4, transform_forward_sum_8, transform_same},
     {transform_forward_2, transform_forward_d2, transform_gradient_c4, transform_forward_d4,
-     transform_same, transform_same, transform_same},
+     transform_same, transform_same, transform_same, transform_same},
     product,
     sums,
     add_part,
     {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_rows_same,
-     inverse_rows_same, inverse_rows_same},
+     inverse_rows_same, inverse_rows_same, inverse_rows_same},
     shift,
 };

@@ -578,8 +578,8 @@ EQUINV_API equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, i
  * the same. `tensor` has src's shape or dst's; with the shape of both the answer holds for both.
  *
  * conv/gfourier  contiguous rows (stride 1 along W); rows, elements, fields and images at any distance.
- *                src also needs stride 1 and padding with zeros, else it is gathered in every layout. A
- *                transposed plan with a stride is as conv/gemm.
+ *                src also needs padding with zeros, else it is gathered in every layout. A transposed plan
+ *                with a stride is as conv/gemm.
  * conv/gemm      contiguous rows; src also needs padding with zeros, dst of a transposed plan stride 1
  * conv/ref       always true: every layout is read in the same way
  *

@@ -22,11 +22,11 @@ static equinv_context *context_of_level(int level)
     return NULL;
 }
 
-/* Every group but C1; fields and sizes around the edges of tiles, vectors and bands. */
+/* Every group; fields and sizes around the edges of tiles, vectors and bands. */
 static equinv_conv_desc random_problem(rng *r)
 {
     equinv_conv_desc d = conv_random_desc(r, EQUINV_F32);
-    d.group = conv_groups[rng_range(r, 1, 5)];
+    d.group = conv_groups[rng_range(r, 0, 5)];
     d.channel_groups = 1;
     if (rng_range(r, 0, 1)) {
         d.fields_in = rng_range(r, 1, 9);
@@ -201,7 +201,7 @@ START_TEST(says_why_it_declines)
         FAILS(EQUINV_ERR_UNSUPPORTED, word, equinv_conv_plan_create(ctx, &d, &plan));              \
     } while (0)
     DECLINED("f32", d.dtype = EQUINV_F64);
-    DECLINED("one element", d.group = equinv_cyclic(1));
+    DECLINED("no gain", d.group = equinv_cyclic(1), d.fields_in = d.fields_out = 32);
     DECLINED("channel group", d.channel_groups = 2);
     DECLINED("up to 16", d.kernel = 17, d.height = d.width = 20);
     equinv_context_destroy(ctx);
@@ -237,9 +237,9 @@ START_TEST(dispatch_names_each_refusal)
     } while (0)
     DISPATCH("conv/gfourier: chosen\n", d.stride = 2);
     DISPATCH("conv/gfourier: declined, f32 only\nconv/gemm: chosen\n", d.dtype = EQUINV_F64);
-    DISPATCH("conv/gfourier: declined, the group has one element: nothing to gain\n"
+    DISPATCH("conv/gfourier: declined, C1, many fields, small images: no gain\n"
              "conv/gemm: chosen\n",
-             d.group = equinv_cyclic(1));
+             d.group = equinv_cyclic(1), d.fields_in = d.fields_out = 32);
     DISPATCH("conv/gfourier: declined, one channel group only\nconv/gemm: chosen\n",
              d.channel_groups = 2);
     DISPATCH("conv/gfourier: declined, kernels up to 16 only\nconv/gemm: chosen\n", d.kernel = 17,

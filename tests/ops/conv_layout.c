@@ -116,7 +116,7 @@ START_TEST(a_plan_says_what_it_takes)
         bool transposed, src, dst;
     } rows[] = {
         {"gfourier", 1, EQUINV_PAD_ZEROS, false, true, true},
-        {"gfourier", 2, EQUINV_PAD_ZEROS, false, false, true},
+        {"gfourier", 2, EQUINV_PAD_ZEROS, false, true, true},
         {"gfourier", 1, EQUINV_PAD_CIRCULAR, false, false, true},
         {"gfourier", 1, EQUINV_PAD_ZEROS, true, true, true},
         {"gfourier", 2, EQUINV_PAD_ZEROS, true, true, false},

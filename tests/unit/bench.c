@@ -366,7 +366,7 @@ START_TEST(all_implementations_can_be_checked)
     SAYS(o.out, " conv/gfourier ");
     SAYS(o.out, " conv/gemm ");
     SAYS(o.out, " conv/ref ");
-    o = bench("check --op conv --group C1 --fields-in 2 --size 6x6 --impl all" QUICK);
+    o = bench("check --op conv --dtype f64 --fields-in 2 --size 6x6 --impl all" QUICK);
     GIVES(o, 0);
     ck_assert(strstr(o.out, "conv/gfourier") == NULL);
     SAYS(o.out, " conv/gemm ");
