@@ -81,7 +81,8 @@ equinv_status equinv_projection_save(const equinv_projection *projection, const 
         EQI_TRY(equinv_group_name(d->group, group, sizeof group));
     for (int i = 0; i < COUNTS; i++) {
         const char *const member = (const char *)d + counts[i].offset;
-        const int64_t value = *(const int64_t *)member; /* what a kind does not read may be anything */
+        const int64_t value =
+            *(const int64_t *)member; /* what a kind does not read may be anything */
         eqi_format(numbers[i], sizeof numbers[i], "%" PRId64, value < 0 ? 0 : value);
         pairs[6 + i] = (eqi_safetensors_pair){counts[i].word, numbers[i]};
     }
