@@ -158,12 +158,12 @@ struct operation {
     int (*parts)(const bench_case *c, bench_case *list); /* timed by themselves beside; or NULL */
     const char *parts_name;
     double limit;             /* largest max_err in f32 */
-    const char *missing;      /* why there is no such operation yet; or NULL */
     const char *const *impls; /* names for --impl all; or NULL */
 };
 
 extern const operation conv_operation, conv_lift_operation, conv_plane_operation;
 extern const operation project_operation, rowsort_operation, templates_operation;
+extern const operation bispectrum_operation;
 extern const operation orbit_distance_operation;
 extern const operation act_operation, relu_operation, batch_norm_operation, pool_operation,
     upsample_operation;

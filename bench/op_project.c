@@ -143,6 +143,33 @@ const operation rowsort_operation = {
     .limit = 0,
 };
 
+/* ---- bispectrum: spectra of signals, which have no templates --------------------------------------- */
+
+static const word spectrum_words[] = {
+    {"bispectrum", EQUINV_PROJECT_BISPECTRUM},
+    {"power", EQUINV_PROJECT_POWER},
+    {"bispectrum-full", EQUINV_PROJECT_BISPECTRUM_FULL},
+    {"triple", EQUINV_PROJECT_TRIPLE},
+    {"fourier", EQUINV_PROJECT_FOURIER},
+    {NULL, 0},
+};
+
+static const char *const spectrum_impls[] = {"spectrum", "ref", NULL};
+
+const operation bispectrum_operation = {
+    .name = "bispectrum",
+    .purpose = "selective bispectrum of latents; by --kind other spectra",
+    .runner = {.create = project_create, .run = project_run},
+    .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
+    .uses = USES_GROUP | USES_SIZE | USES_IMPL,
+    .batch_power = 1,
+    .kinds = spectrum_words,
+    .fields_in = 1,
+    .size = 1,
+    .limit = 1e-5,
+    .impls = spectrum_impls,
+};
+
 /* ---- templates ------------------------------------------------------------------------------------ */
 
 static const word template_words[] = {

@@ -9,13 +9,6 @@ const word pass_words[] = {
     {NULL, 0},
 };
 
-static const operation bispectrum_operation = {
-    .name = "bispectrum",
-    .purpose = "selective bispectrum of latents",
-    .passes = PASS_FORWARD,
-    .missing = "this version of the library has no bispectrum",
-};
-
 static const operation *const operations[] = {
     &conv_operation,        &conv_lift_operation,  &conv_plane_operation, &project_operation,
     &rowsort_operation,     &templates_operation,  &bispectrum_operation, &orbit_distance_operation,
@@ -28,8 +21,7 @@ enum { OPERATIONS = sizeof operations / sizeof *operations };
 void operations_print(FILE *out)
 {
     for (size_t i = 0; i < OPERATIONS; i++)
-        fprintf(out, "  %-16s %s%s\n", operations[i]->name, operations[i]->purpose,
-                operations[i]->missing ? " (not in this version)" : "");
+        fprintf(out, "  %-16s %s\n", operations[i]->name, operations[i]->purpose);
 }
 
 const operation *operation_find(const char *name)

@@ -374,8 +374,6 @@ int case_complete(bench_case *c)
     if (!c->op)
         return tool_misused("--op is missing, expected what is to be timed");
     const operation *const op = c->op;
-    if (op->missing)
-        return tool_fail("--op %s: UNSUPPORTED: %s", op->name, op->missing);
     if (!(op->passes & (int)c->pass))
         return tool_misused("--pass is \"%s\", which --op %s does not have",
                             word_name(pass_words, (int)c->pass), op->name);

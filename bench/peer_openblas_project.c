@@ -368,7 +368,8 @@ const bench_runner *openblas_project(const bench_case *c)
     static const bench_runner runner = {create, run, destroy, NULL, NULL, false, NULL};
     const bool forward = c->pass == PASS_FORWARD;
     return c->op == &project_operation && c->dtype == EQUINV_F32 &&
-                   c->kind != EQUINV_PROJECT_SORT && (forward || is_linear(c))
+                   c->kind != EQUINV_PROJECT_SORT && c->kind < EQUINV_PROJECT_POWER &&
+                   (forward || is_linear(c))
                ? &runner
                : NULL;
 }

@@ -4,35 +4,16 @@ import copy
 import torch
 from escnn import gspaces, nn
 
+from peer import Peer, difference, order, uniform
+
 # Which gradients a pass asks for.
 PASSES = {"forward": None, "backward-data": (True, False, False),
           "backward-weights": (False, True, False)}
 
 
-def order(group):
-    return int(group[1:]) * (2 if group[0] == "D" else 1)
-
-
 def gspace(group):
     n = int(group[1:])
     return gspaces.rot2dOnR2(n) if group[0] == "C" else gspaces.flipRot2dOnR2(n)
-
-
-def uniform(*shape):
-    return torch.rand(*shape) * 2 - 1
-
-
-def difference(value, exact):
-    return float((value.double() - exact).abs().max() / exact.abs().max())
-
-
-class Peer:
-    """A step that is timed, and its error against the same step in f64."""
-
-    def __init__(self, make_step, inputs):
-        self.step = make_step(*inputs)
-        exact = make_step(*(t.double() for t in inputs))
-        self.error = lambda: difference(self.step(), exact())
 
 
 def conv_channels(case):

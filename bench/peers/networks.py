@@ -4,7 +4,8 @@ import copy
 import torch
 from escnn import nn
 
-from layers import difference, gspace, uniform
+from layers import gspace
+from peer import difference, uniform
 
 CLASSES = 10
 

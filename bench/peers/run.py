@@ -10,9 +10,6 @@ import time
 
 import torch
 
-import layers
-import networks
-
 
 def case_parser():
     """The flags of a case that a peer here reads; defaults are those of equinv-bench."""
@@ -44,8 +41,8 @@ def named_cases(bench):
             continue
         model = case.op in ("extract", "train-step")
         case.name = name
-        case.fields_in = case.fields_in or (1 if model or case.op == "conv-lift" else 16)
-        size = case.size or ("1x1" if case.op == "project" else "28x28" if model else "14x14")
+        case.fields_in = case.fields_in or (1 if model or case.op in ("conv-lift", "bispectrum") else 16)
+        size = case.size or ("1x1" if case.op in ("project", "bispectrum") else "28x28" if model else "14x14")
         case.height, case.width = map(int, size.split("x"))
         if case.padding is None:
             case.padding = (case.kernel - 1) // 2
@@ -73,8 +70,19 @@ def time_own(options, case):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def finders_of(op):
+    """Modules are wanted only by the cases that run them: escnn and bispectrum may be in different places."""
+    if op == "bispectrum":
+        import spectrum as module
+    elif op.startswith("conv") or op == "project":
+        import layers as module
+    else:
+        import networks as module
+    return module.PEERS
+
+
 def run_case(options, case, out):
-    finders = layers.PEERS if case.op.startswith("conv") or case.op == "project" else networks.PEERS
+    finders = finders_of(case.op)
     peers = {name: find(case) for name, find in finders.items()
              if not options.peer or name in options.peer}
     peers = {name: peer for name, peer in peers.items() if peer}
@@ -100,7 +108,7 @@ def run_case(options, case, out):
         row["best_s"] = min(r["best_s"] for r in own)
         row["peer_best_s"] = min(times[name])
         row["samples"] = options.rounds
-        row["peer_impl"] = f"torch {torch.__version__}"
+        row["peer_impl"] = getattr(peers[name], "version", f"torch {torch.__version__}")
         print(f"{case.name:<32} {case.batch:>5} {row['time_s'] * 1e3:9.3f} ms  {name:<11}"
               f"{row['peer_time_s'] * 1e3:9.3f} ms  ratio {row['ratio']:5.2f}"
               f"  max_err {row['max_err']:.1e}  peer {errors[name]:.1e}", flush=True)
