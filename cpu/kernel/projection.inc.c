@@ -21,7 +21,11 @@
 #define EQI_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { LANES = vf32_lanes, FIXED = 16 /* the largest n whose transforms are written out */ };
+enum {
+    LANES = vf32_lanes,
+    FIXED = 16, /* the largest n whose transforms are written out */
+    MOST_TOGETHER = 4
+};
 
 /* ---- transforms ------------------------------------------------------------------------------ */
 
@@ -31,9 +35,15 @@ INLINE int pair_at(const int n, int j)
     return (n % 2 == 0 ? 2 : 1) + 2 * (j - 1);
 }
 
-INLINE vf32 turn(const float *table, const int n, int steps)
+INLINE vf32 turn(const float *table, int steps)
 {
-    return vf32_broadcast(table[steps % n]);
+    return vf32_broadcast(table[steps]);
+}
+
+/* Of 0 .. n - 1, by as many steps: a remainder would cost more than the products between two of them. */
+INLINE int next_turn(int at, int by, const int n)
+{
+    return at + by < n ? at + by : at + by - n;
 }
 
 /* a x, added to a sum that begins with the first term. */
@@ -57,11 +67,13 @@ INLINE void exchange(vf32 *a, vf32 *b)
 #define NAME(name) name##_constant
 #define UNROLL EQI_UNROLL
 #define HALVINGS 4
+#define TOGETHER 1
 #include "cpu/kernel/projection_cyclic.inc.c"
 
 #define NAME(name) name##_any
 #define UNROLL
 #define HALVINGS 10
+#define TOGETHER 4
 #include "cpu/kernel/projection_cyclic.inc.c"
 
 /* Written out for the usual n, where everything stays in registers. */

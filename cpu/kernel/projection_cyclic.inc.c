@@ -1,7 +1,8 @@
 /*
  * Sequences over C_n and D_n to Fourier coefficients and back, on vectors. Included twice by
  * projection.inc.c: for n that are constants, where all loops are written out, and for any other.
- * The includer sets NAME, UNROLL and HALVINGS, how often n may be even.
+ * The includer sets NAME, UNROLL, HALVINGS, how often n may be even, and TOGETHER, how many frequencies or
+ * members of long ones are summed beside each other: they share what they load and do not wait.
  *
  * Even n is halved as long as it goes: with N = 2 m, sums x(g) + x(g + m) carry the even
  * frequencies, which are those of C_m, and differences the odd ones, whose cosines change sign
@@ -10,8 +11,8 @@
  */
 
 /* x(0 .. 2 m - 1): its odd frequencies to c, x(g) + x(g + m) stays; what is behind is used up. */
-INLINE void NAME(analyse_odd)(const eqi_orbit_group *group, const int n, const int m, vf32 *x,
-                              vf32 *c)
+INLINE void NAME(analyse_odd)(const eqi_orbit_group *group, const int n, const int m,
+                              const int together, vf32 *x, vf32 *c)
 {
     const int step = n / (2 * m), half = (m + 1) / 2;
     vf32 *const d = x + m;
@@ -27,18 +28,37 @@ INLINE void NAME(analyse_odd)(const eqi_orbit_group *group, const int n, const i
         d[g] = vf32_sub(a, b);
         d[m - g] = vf32_add(a, b);
     }
-    UNROLL for (int i = 1; i < m; i += 2)
+    UNROLL for (int first = 1; first < m; first += 2 * together)
     {
-        vf32 of_cosine = d[0], of_sine = d[0];
+        vf32 of_cosine[MOST_TOGETHER], of_sine[MOST_TOGETHER];
+        int at[MOST_TOGETHER],
+            by[MOST_TOGETHER]; /* frequencies from m on are computed for nothing */
+        EQI_UNROLL for (int q = 0; q < together; q++)
+        {
+            of_cosine[q] = of_sine[q] = d[0];
+            at[q] = 0;
+            by[q] = (first + 2 * q) * step % n;
+        }
         UNROLL for (int g = 1; g < half; g++)
         {
-            of_cosine = vf32_fma(d[g], turn(group->cosine, n, i * g * step), of_cosine);
-            of_sine = plus_product(g == 1, of_sine, d[m - g], turn(group->sine, n, i * g * step));
+            EQI_UNROLL for (int q = 0; q < together; q++)
+            {
+                at[q] = next_turn(at[q], by[q], n);
+                of_cosine[q] = vf32_fma(d[g], turn(group->cosine, at[q]), of_cosine[q]);
+                of_sine[q] = plus_product(g == 1, of_sine[q], d[m - g], turn(group->sine, at[q]));
+            }
         }
-        if (m % 2 == 0) /* the sine of i quarter turns */
-            of_sine = i / 2 % 2 ? vf32_sub(of_sine, d[m / 2]) : plus(m == 2, of_sine, d[m / 2]);
-        c[pair_at(n, i * step)] = of_cosine;
-        c[pair_at(n, i * step) + 1] = of_sine;
+        EQI_UNROLL for (int q = 0; q < together; q++)
+        {
+            const int i = first + 2 * q;
+            if (i < m) {
+                if (m % 2 == 0) /* the sine of i quarter turns */
+                    of_sine[q] = i / 2 % 2 ? vf32_sub(of_sine[q], d[m / 2])
+                                           : plus(m == 2, of_sine[q], d[m / 2]);
+                c[pair_at(n, i * step)] = of_cosine[q];
+                c[pair_at(n, i * step) + 1] = of_sine[q];
+            }
+        }
     }
     if (m % 2 == 1) { /* (-1)^g */
         vf32 sum = d[0];
@@ -67,10 +87,12 @@ INLINE void NAME(analyse_rest)(const eqi_orbit_group *group, const int n, const 
     UNROLL for (int i = 1; i < half; i++)
     {
         vf32 of_cosine = x[0], of_sine = x[0];
+        int at = 0;
         UNROLL for (int g = 1; g < half; g++)
         {
-            of_cosine = vf32_fma(x[g], turn(group->cosine, n, i * g * step), of_cosine);
-            of_sine = plus_product(g == 1, of_sine, x[odd - g], turn(group->sine, n, i * g * step));
+            at = next_turn(at, i * step, n);
+            of_cosine = vf32_fma(x[g], turn(group->cosine, at), of_cosine);
+            of_sine = plus_product(g == 1, of_sine, x[odd - g], turn(group->sine, at));
         }
         c[pair_at(n, i * step)] = of_cosine;
         c[pair_at(n, i * step) + 1] = of_sine;
@@ -79,7 +101,7 @@ INLINE void NAME(analyse_rest)(const eqi_orbit_group *group, const int n, const 
 
 /* The odd frequencies of 2 m numbers, added to x(0 .. m - 1), which has the even ones. */
 INLINE void NAME(synthesise_odd)(const eqi_orbit_group *group, const int n, const int m,
-                                 const vf32 *c, vf32 *x)
+                                 const int together, const vf32 *c, vf32 *x)
 {
     const int step = n / (2 * m), half = (m + 1) / 2;
     vf32 first = c[1], middle = c[1]; /* at 0, where sines are 0; at m / 2, where cosines are */
@@ -97,25 +119,45 @@ INLINE void NAME(synthesise_odd)(const eqi_orbit_group *group, const int n, cons
         x[m / 2] = vf32_add(a, middle);
         x[m + m / 2] = vf32_sub(a, middle);
     }
-    UNROLL for (int g = 1; g < half; g++)
+    UNROLL for (int start = 1; start < half; start += together)
     {
-        vf32 of_cosine = c[1], of_sine = c[1];
-        if (g % 2)
-            of_cosine = vf32_sub(vf32_broadcast(0), of_cosine);
+        vf32 of_cosine[MOST_TOGETHER], of_sine[MOST_TOGETHER];
+        int turns[MOST_TOGETHER],
+            by[MOST_TOGETHER]; /* members from half on are computed for nothing */
+        EQI_UNROLL for (int q = 0; q < together; q++)
+        {
+            of_cosine[q] = of_sine[q] = c[1];
+            if ((start + q) % 2)
+                of_cosine[q] = vf32_sub(vf32_broadcast(0), of_cosine[q]);
+            turns[q] = (n - (start + q) * step % n) % n; /* a step before i = 1 */
+            by[q] = 2 * (start + q) * step % n;
+        }
         UNROLL for (int i = 1; i < m; i += 2)
         {
             const int at = pair_at(n, i * step);
-            of_cosine = plus_product(i == 1 && m % 2 == 0, of_cosine, c[at],
-                                     turn(group->cosine, n, i * g * step));
-            of_sine = plus_product(i == 1, of_sine, c[at + 1], turn(group->sine, n, i * g * step));
+            EQI_UNROLL for (int q = 0; q < together; q++)
+            {
+                turns[q] = next_turn(turns[q], by[q], n);
+                of_cosine[q] = plus_product(i == 1 && m % 2 == 0, of_cosine[q], c[at],
+                                            turn(group->cosine, turns[q]));
+                of_sine[q] =
+                    plus_product(i == 1, of_sine[q], c[at + 1], turn(group->sine, turns[q]));
+            }
         }
-        const vf32 here = vf32_add(of_sine, of_cosine), there = vf32_sub(of_sine, of_cosine);
-        const vf32 b = x[m - g];
-        a = x[g];
-        x[g] = vf32_add(a, here);
-        x[m + g] = vf32_sub(a, here);
-        x[m - g] = vf32_add(b, there);
-        x[2 * m - g] = vf32_sub(b, there);
+        EQI_UNROLL for (int q = 0; q < together; q++)
+        {
+            const int g = start + q;
+            if (g < half) {
+                const vf32 here = vf32_add(of_sine[q], of_cosine[q]);
+                const vf32 there = vf32_sub(of_sine[q], of_cosine[q]);
+                const vf32 b = x[m - g];
+                a = x[g];
+                x[g] = vf32_add(a, here);
+                x[m + g] = vf32_sub(a, here);
+                x[m - g] = vf32_add(b, there);
+                x[2 * m - g] = vf32_sub(b, there);
+            }
+        }
     }
 }
 
@@ -132,11 +174,13 @@ INLINE void NAME(synthesise_rest)(const eqi_orbit_group *group, const int n, con
     UNROLL for (int g = 1; g < half; g++)
     {
         vf32 of_cosine = c[0], of_sine = c[0];
+        int turns = 0;
         UNROLL for (int i = 1; i < half; i++)
         {
             const int at = pair_at(n, i * step);
-            of_cosine = vf32_fma(c[at], turn(group->cosine, n, i * g * step), of_cosine);
-            of_sine = plus_product(i == 1, of_sine, c[at + 1], turn(group->sine, n, i * g * step));
+            turns = next_turn(turns, g * step, n);
+            of_cosine = vf32_fma(c[at], turn(group->cosine, turns), of_cosine);
+            of_sine = plus_product(i == 1, of_sine, c[at + 1], turn(group->sine, turns));
         }
         x[g] = vf32_add(of_cosine, of_sine);
         x[odd - g] = vf32_sub(of_cosine, of_sine);
@@ -150,7 +194,10 @@ INLINE void NAME(analyse_cyclic)(const eqi_orbit_group *group, const int n, vf32
     {
         if (size % 2 == 0) {
             size /= 2;
-            NAME(analyse_odd)(group, n, size, x, c);
+            if (TOGETHER > 1 && size >= 4 * TOGETHER)
+                NAME(analyse_odd)(group, n, size, TOGETHER, x, c);
+            else
+                NAME(analyse_odd)(group, n, size, 1, x, c);
         }
     }
     NAME(analyse_rest)(group, n, size, x, c);
@@ -165,7 +212,10 @@ INLINE void NAME(synthesise_cyclic)(const eqi_orbit_group *group, const int n, c
     UNROLL for (int i = 0; i < HALVINGS; i++)
     {
         if (size < n) {
-            NAME(synthesise_odd)(group, n, size, c, x);
+            if (TOGETHER > 1 && size >= 4 * TOGETHER)
+                NAME(synthesise_odd)(group, n, size, TOGETHER, c, x);
+            else
+                NAME(synthesise_odd)(group, n, size, 1, c, x);
             size *= 2;
         }
     }
@@ -264,3 +314,4 @@ INLINE void NAME(synthesise_all)(const eqi_orbit_transform *t, const int n, cons
 #undef NAME
 #undef UNROLL
 #undef HALVINGS
+#undef TOGETHER
