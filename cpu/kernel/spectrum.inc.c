@@ -20,6 +20,11 @@
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define EQI_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define EQI_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 enum { LANES = vf32_lanes };
 
@@ -507,10 +512,46 @@ static void backward(const eqi_spectrum_tile *t)
     kernels[t->kind][t->dihedral][1](t);
 }
 
+enum { QUADS = LANES / 4 };
+
+/* LANES numbers of LANES signals: rows become columns. Whole vectors are read and written then. */
+INLINE void turn(vf32 v[LANES])
+{
+    EQI_UNROLL for (int q = 0; q < QUADS; q++)
+    {
+        vf32_transpose(v + 4 * q);
+    }
+    EQI_UNROLL for (int r = 0; r < 4; r++)
+    {
+        vf32 pieces[QUADS];
+        EQI_UNROLL for (int q = 0; q < QUADS; q++)
+        {
+            pieces[q] = v[4 * q + r];
+        }
+        vf32_transpose_quads(pieces);
+        EQI_UNROLL for (int q = 0; q < QUADS; q++)
+        {
+            v[4 * q + r] = pieces[q];
+        }
+    }
+}
+
 static void put(const float *tile, int64_t numbers, int64_t count, float *to, int64_t step,
                 int64_t element)
 {
     int64_t i = 0;
+    for (; count == LANES && element == 1 && i + LANES <= numbers; i += LANES) {
+        vf32 v[LANES];
+        EQI_UNROLL for (int r = 0; r < LANES; r++)
+        {
+            v[r] = row(tile, i + r);
+        }
+        turn(v);
+        EQI_UNROLL for (int l = 0; l < LANES; l++)
+        {
+            vf32_store(to + l * step + i, v[l]);
+        }
+    }
     for (; count == LANES && element == 1 && i + 4 <= numbers; i += 4) {
         const vf32 quad[4] = {row(tile, i), row(tile, i + 1), row(tile, i + 2), row(tile, i + 3)};
         vf32_store_turned(to + i, step, quad);
@@ -524,6 +565,18 @@ static void take(const float *from, int64_t step, int64_t element, int64_t numbe
                  float *tile)
 {
     int64_t i = 0;
+    for (; count == LANES && element == 1 && i + LANES <= numbers; i += LANES) {
+        vf32 v[LANES];
+        EQI_UNROLL for (int l = 0; l < LANES; l++)
+        {
+            v[l] = vf32_load(from + l * step + i);
+        }
+        turn(v);
+        EQI_UNROLL for (int r = 0; r < LANES; r++)
+        {
+            set(tile, i + r, v[r]);
+        }
+    }
     for (; count == LANES && element == 1 && i + 4 <= numbers; i += 4) {
         vf32 quad[4];
         vf32_load_turned(from + i, step, quad);
