@@ -357,7 +357,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
     (void)hardware;
     return eqi_require(!p->spectral, why,
                        "power, bispectrum, triple correlation and Fourier coefficients of signals "
-                       "are computed on the CPU alone") &&
+                       "are computed on the CPU only") &&
            eqi_cuda_reduces(p, why) &&
            eqi_require(p->symmetric, why,
                        "only S has rows to sort, others need fields below 2^31 / |G| numbers") &&

@@ -414,6 +414,11 @@ START_TEST(what_is_missing_is_declined)
             desc_of(orbit_kinds[kind], group_cases[3], EQUINV_F32, 2, 3, 1);
         FAILS(EQUINV_ERR_UNSUPPORTED, "on the CPU only", equinv_projection_create(ctx, &d, &p));
     }
+    for (int kind = EQUINV_PROJECT_POWER; kind <= EQUINV_PROJECT_FOURIER; kind++) {
+        const equinv_projection_desc d =
+            desc_of((equinv_projection_kind)kind, group_cases[3], EQUINV_F32, 2, 0, 1);
+        FAILS(EQUINV_ERR_UNSUPPORTED, "on the CPU only", equinv_projection_create(ctx, &d, &p));
+    }
     equinv_projection_desc d = desc_of(EQUINV_PROJECT_SORTED, group_cases[3], EQUINV_F32, 2, 3, 1);
     d.ranks = &rank;
     d.rank_count = 1;
