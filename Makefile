@@ -7,7 +7,6 @@ libdir ?= $(prefix)/lib
 bindir ?= $(prefix)/bin
 DESTDIR ?=
 GOLDEN ?= ../shared/golden
-MOLECULES ?= build/molecules
 ifeq ($(origin CC),default)
 CC := gcc
 endif
@@ -160,19 +159,24 @@ demo: ## train on digits, compare codes before and after projection: table, pict
 PAPER ?= build/paper
 SEED ?= 1
 DEVICE ?= cpu
+# PAPER_FULL=1: all molecules, from the files that make_data.py --all wrote to MOLECULES, if they are there.
+MOLECULES ?= build/molecules
+ALL_MOLECULES = $(and $(filter 1,$(PAPER_FULL)),$(wildcard $(MOLECULES)/qm9-train-graphs.npy.gz))
+RUN_MOLECULES = $(BUILD)/bin/equinv-molecules --seed $(SEED) --output $(PAPER) $(if $(ALL_MOLECULES),--data $(MOLECULES))
 paper: ## the paper's experiments with the data that are here: build/paper/report.html, report.json
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(EXPERIMENT_PROGRAMS)
 	@rm -f $(PAPER)/*.json $(PAPER)/*.png $(PAPER)/*.svg
 	@for name in digits augmentation; do \
 	    $(BUILD)/bin/equinv-$$name --seed $(SEED) --device $(DEVICE) --output $(PAPER) || exit 1; done
-	@$(BUILD)/bin/equinv-molecules --seed $(SEED) --output $(PAPER)
+	@$(RUN_MOLECULES)
 	@$(BUILD)/bin/equinv-paper $(PAPER)
 
 molecules: ## train a graph autoencoder on molecules, compare raw and sorted codes: table, pictures, figures
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/bin/equinv-molecules
-	@$(BUILD)/bin/equinv-molecules $(if $(filter 1,$(PAPER_FULL)),--data $(MOLECULES))
+	@$(RUN_MOLECULES)
+
 docs-pictures: program ## pictures and figures of docs/projections.md (gnuplot)
 	@docs/pictures.sh $(BUILD)/bin examples/data docs
 

@@ -11,7 +11,7 @@
  */
 enum { INPUTS = BOND_TYPES - 1 + ATOM_TYPES + 1, WAVES = 1 + 2 * FREQUENCIES };
 enum { PARAMETERS_AT_MOST = 2 * (9 + 2 * NETWORK_BLOCKS) + 2 * (2 + 2 * NETWORK_BLOCKS) };
-static const double slope = 0.1, most_frequent = 32;
+static const double slope = 0.1, most_frequent = 8;
 
 #define TRY(call)                                                                                  \
     do {                                                                                           \
@@ -359,7 +359,7 @@ static equinv_status encode(network *net)
     return linear_forward(net, &net->head, &net->encoder.active, &net->stats);
 }
 
-/* Frequencies 1, 2, .., 32. */
+/* Frequencies 1/4, 1/2, .., 8: higher ones fit as well, but lines between codes hold fewer molecules. */
 static double frequency(int k)
 {
     return ldexp(most_frequent, k + 1 - FREQUENCIES);
