@@ -63,7 +63,7 @@ static equinv_status layer_create(problem *p, const bench_case *c, layer *l)
                                        &l->psi)))
         return status;
     const int64_t size = (int64_t)equinv_plan_packed_size(l->plan);
-    status = problem_fill(p, &l->psi, (uint64_t)(2 * MOST_TENSORS + p->inputs), 1);
+    status = problem_fill(p, &l->psi, 2 * MOST_TENSORS + (uint64_t)p->inputs, 1);
     return status ? status : equinv_tensor_create(p->ctx, EQUINV_U8, 1, &size, &l->packed);
 }
 

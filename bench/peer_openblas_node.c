@@ -131,7 +131,7 @@ static void run_block(problem *p, const state *s, int64_t first, int64_t count)
     }
     const float *const g = (const float *)p->input[1].data + first * pairs_of(s) * s->out;
     cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, depth, out, rows, 1, s->stack, depth, g,
-                out, first > 0, s->matrix, out);
+                out, first > 0 ? 1 : 0, s->matrix, out);
 }
 
 /* weights [15, out, in], and the matrix [15, in, out] */

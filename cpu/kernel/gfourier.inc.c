@@ -465,12 +465,14 @@ static int64_t divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
-/* Steps of the product for each of the transform ahead, so that this is made just in time. */
+/* Steps of the product for each of the transform ahead, made just in time; 0: none is woven in. */
 static int64_t steps_between(const eqi_gf_product *p)
 {
-    const eqi_gf_transform *const t = p->ahead;
+    const eqi_gf_transform *const t = WOVEN ? p->ahead : NULL;
+    if (!t)
+        return 0;
     const int64_t tiles = p->form->terms * divide_up(p->rows, ROWS) * (p->vectors / VECTORS);
-    if (!WOVEN || !t || tiles == 0)
+    if (tiles == 0)
         return 0;
     const int64_t ahead = t->fields * t->taps * t->runs * divide_up(t->pixels, VECTORS * LANES);
     const int64_t steps = p->k / divide_up(ahead, tiles);

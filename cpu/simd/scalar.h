@@ -168,6 +168,7 @@ static inline vf32_marks vf32_mark_nothing(void)
 static inline vf32_marks vf32_mark_special(vf32_marks marks, vf32 v)
 {
     const vi32 zero = {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN};
+    /* Only NaN differs from itself. NOLINTNEXTLINE(misc-redundant-expression) */
     return marks | (vi32)(v != v) | (vi32)((vi32)v == zero);
 }
 
@@ -287,6 +288,7 @@ static inline vu32 vf32_bits(vf32 v)
 /* Where a running maximum takes a value: if it is larger or NaN, unless the maximum is NaN. */
 static inline vmask vf32_takes(vf32 maximum, vf32 value)
 {
+    /* As above. NOLINTNEXTLINE(misc-redundant-expression) */
     return ~(value <= maximum) & (maximum == maximum);
 }
 
