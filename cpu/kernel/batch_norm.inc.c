@@ -303,7 +303,7 @@ static void run(const equinv_context *ctx, job *j, layout how, equinv_task by_ro
 static void combine_statistics(const job *j, int64_t f, double *mean, double *squares)
 {
     const int64_t batch = j->p->shape[0], fields = j->p->shape[1];
-    const double places = (double)(j->p->count / batch);
+    const double places = (double)j->p->count / (double)batch;
     double sum = 0, inside = 0, between = 0;
     for (int64_t n = 0; n < batch; n++) {
         sum += j->first[n * fields + f];

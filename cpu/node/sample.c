@@ -16,7 +16,7 @@ eqi_node_source eqi_node_source_of(const equinv_tensor *view, const equinv_tenso
 static size_t stage_size(int64_t nodes, bool pairs, int64_t channels)
 {
     const double size = (double)nodes * (double)(pairs ? nodes : 1) * (double)channels;
-    return size <= (double)(STAGED_MOST / sizeof(float)) ? (size_t)size * sizeof(float) : 0;
+    return size * (double)sizeof(float) <= (double)STAGED_MOST ? (size_t)size * sizeof(float) : 0;
 }
 
 bool eqi_node_may_stage(const eqi_node_source *source)

@@ -27,11 +27,10 @@ size_t eqi_node_room_size(int64_t nodes, bool pairs, int64_t channels);
 eqi_node_room eqi_node_room_at(int64_t nodes, bool pairs, int64_t channels, char **slice);
 
 /* Sample b; of an input what is there is copied if it has to be. Valid until the room is used again. */
-eqi_node_map eqi_node_open(const eqi_node_source *source, int64_t b, const eqi_node_room *room,
-                           bool input);
+eqi_node_map eqi_node_open(const eqi_node_source *t, int64_t b, const eqi_node_room *r, bool input);
 
 /* Copies an output out, and makes it 0 where nodes are absent unless it is added to. */
-void eqi_node_close(const eqi_node_source *source, int64_t b, const eqi_node_map *map,
-                    const eqi_node_room *room, bool accumulate);
+void eqi_node_close(const eqi_node_source *t, int64_t b, const eqi_node_map *map,
+                    const eqi_node_room *r, bool accumulate);
 
 #endif
