@@ -73,7 +73,7 @@ typedef struct place {
 equinv_status place_create(const equinv_context_desc *device, place *p);
 void place_destroy(place *p);
 
-/* A layer's latents [N, F, G, H, W] of images, as a new tensor in CPU memory; a set_map. */
+/* A layer's latents [N, F, G, H, W] of images, as a new tensor in CPU memory; a set_map, how is an extraction. */
 typedef struct extraction {
     const place *place;
     equinv_model *model;
@@ -95,8 +95,8 @@ typedef struct code_desc {
     code_kind kind;
     equinv_pool_kind pool;
     equinv_projection_kind projection;
-    int64_t k;
     equinv_template_kind templates;
+    int64_t k;
 } code_desc;
 
 /* A code: latents [N, F, G, H, W] in, rows [N, ..] out. */
@@ -115,8 +115,8 @@ equinv_status coder_create(const place *p, const code_desc *desc, equinv_group g
                            coder *c);
 void coder_destroy(coder *c);
 
-/* A new tensor in CPU memory, of RAW a copy; a set_map. */
-equinv_status encode(const void *coder, const equinv_tensor *latents, equinv_tensor *codes);
+/* A new tensor in CPU memory, of RAW a copy; a set_map, how is a coder. */
+equinv_status encode(const void *how, const equinv_tensor *latents, equinv_tensor *codes);
 
 /* ---- figures (measure.c) -------------------------------------------------------------------- */
 

@@ -37,6 +37,8 @@ enum {
     MIN,
     MAX,
     SORTED,
+    POWER,
+    BISPECTRUM,
     CODES
 };
 
@@ -65,6 +67,8 @@ static const code_desc codes[CODES] = {
     [MIN] = PROJECTED("min", "min", MIN, GAUSSIAN),
     [MAX] = PROJECTED("max", "max", MAX, GAUSSIAN),
     [SORTED] = PROJECTED("sorted", "sorted", SORTED, GAUSSIAN),
+    [POWER] = PROJECTED("power", "power spectrum", POWER, GAUSSIAN),
+    [BISPECTRUM] = PROJECTED("bispectrum", "bispectrum", BISPECTRUM, GAUSSIAN),
 };
 static const code_desc orbit_distance = {"orbit_distance", "distance of orbits", .kind = CODE_RAW};
 

@@ -50,8 +50,9 @@ const section sections[SECTIONS] = {
                         "nothing is turned is the difference in the first column. The distance of "
                         "the orbits themselves is what a perfect projection would keep. "
                         "<i>Change</i> is the largest change of a code when its digit is turned, "
-                        "against the code's size; <i>inside / between</i> compares the distance "
-                        "of a digit's codes in two turns with that of two digits.",
+                        "against the code's size (a cdf counts, and a count at a threshold may "
+                        "change by a quarter); <i>inside / between</i> compares the distance of "
+                        "a digit's codes in two turns with that of two digits.",
                     .rows = "layers.0.codes",
                     .columns = {NEIGHBOUR_COLUMNS,
                                 {"change", "invariance_error", FORM_SMALL},
@@ -159,11 +160,13 @@ const section sections[SECTIONS] = {
                                "invariance_error", FORM_SMALL}},
                 },
                 {
-                    .heading = "Pictures",
-                    .words = "The plane of the first two principal components, with some molecules "
-                             "in many orders of their atoms, coloured by their gap; and a straight "
-                             "line between two molecules, decoded step by step.",
-                    .pictures = {"molecules-codes.png", "molecules-lines.svg"},
+                    .words = "The plane of the first two principal components, some molecules in "
+                             "many orders of their atoms, coloured by their gap:",
+                    .pictures = {"molecules-codes.png"},
+                },
+                {
+                    .words = "A straight line between two molecules, decoded step by step:",
+                    .pictures = {"molecules-lines.svg"},
                 },
             },
         .goals =
@@ -195,6 +198,7 @@ const section sections[SECTIONS] = {
                              "for all four turns of a digit.",
                     .rows = "networks",
                     .columns = {{"trained on", "title", FORM_TEXT},
+                                {"epochs", "epochs", FORM_WHOLE},
                                 {"upright", "accuracy_upright", FORM_BAR},
                                 {"quarter", "accuracy_90", FORM_BAR},
                                 {"any", "accuracy_any", FORM_BAR},

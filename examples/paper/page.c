@@ -15,7 +15,7 @@ const cJSON *find_member(const cJSON *report, const char *path)
     while (at && *path) {
         const size_t length = strcspn(path, ".");
         snprintf(key, sizeof key, "%.*s", (int)length, path);
-        at = cJSON_IsArray(at) ? cJSON_GetArrayItem(at, atoi(key))
+        at = cJSON_IsArray(at) ? cJSON_GetArrayItem(at, (int)strtol(key, NULL, 10))
                                : cJSON_GetObjectItemCaseSensitive(at, key);
         path += length + (path[length] == '.');
     }
