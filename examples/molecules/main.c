@@ -24,7 +24,7 @@
 
 const char program_name[] = "equinv-molecules";
 
-enum { BATCH = 64, CHANNELS = 32, BLOCKS = 3, EPOCHS = 40 };
+enum { BATCH = 64, CHANNELS = 32, BLOCKS = 3, EPOCHS = 60 };
 enum { OWN_MOLECULES = 2000, OWN_QUERIES = 500, LINES = 300, CHECKED = 512, SHORTCUT = 1000 };
 static const double kl_weight = 0.03, peak_rate = 3e-3, most_gradient = 1;
 
