@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "examples/common/common.h"
@@ -130,9 +131,9 @@ typedef struct training {
     equinv_optimizer *adam;
     const equinv_parameter *parameters;
     size_t parameter_count;
-    int64_t *order; /* of the molecules in an epoch */
-    double seconds;
-    int64_t trained; /* molecules in those seconds */
+    int64_t *order;              /* of the molecules in an epoch */
+    double seconds, cpu_seconds; /* of the clock, of all threads */
+    int64_t trained;             /* molecules in those seconds */
 } training;
 
 /* A permutation of all molecules, the same for the same epoch. */
@@ -172,6 +173,7 @@ static equinv_status train_epoch(training *t, int64_t epoch)
     network_losses sum = {0};
     equinv_status status = EQUINV_OK;
     const double start = seconds_now();
+    const clock_t cpu_start = clock();
     order_molecules(t, epoch);
     for (int64_t s = 0; s < steps; s++) {
         const int64_t step = epoch * steps + s;
@@ -192,6 +194,7 @@ static equinv_status train_epoch(training *t, int64_t epoch)
         show_step(t, epoch, s + 1, steps, start);
     }
     t->seconds += seconds_now() - start;
+    t->cpu_seconds += (double)(clock() - cpu_start) / CLOCKS_PER_SEC;
     t->trained += steps * BATCH;
     fprintf(stderr, "%sepoch %d: atoms %.4f, pairs %.4f, divergence %.3f%s\n",
             isatty(STDERR_FILENO) ? "\r" : "", (int)epoch + 1, sum.nodes, sum.pairs, sum.divergence,
@@ -364,6 +367,7 @@ static bool report(const options *o, const training *t, const figures *f, double
     json_integer(&j, "parameters", numbers);
     json_number(&j, "seconds", seconds);
     json_number(&j, "train_seconds", t->seconds);
+    json_number(&j, "train_cpu_seconds", t->cpu_seconds);
     json_number(&j, "molecules_per_s", t->trained ? (double)t->trained / t->seconds : (double)NAN);
     json_number(&j, "encoded_per_s", f->encoded_per_s);
     json_number(&j, "node_accuracy", f->back.nodes);
