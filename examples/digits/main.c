@@ -53,7 +53,7 @@ static const code_desc codes[CODES] = {
                   .templates = EQUINV_TEMPLATE_GAUSSIAN},
     [GROUP_MEAN] = {"group_mean", "group mean pooling", CODE_POOL, .pool = EQUINV_POOL_GROUP_MEAN},
     [GROUP_MAX] = {"group_max", "group max pooling", CODE_POOL, .pool = EQUINV_POOL_GROUP_MAX},
-    [CANONICAL] = {"canonical", "canonical representative", CODE_CANONICAL},
+    [CANONICAL] = {"canonical", "canonical representative", .kind = CODE_CANONICAL},
     [LINEAR] = PROJECTED("linear", "linear", LINEAR, GAUSSIAN),
     [LINEAR_SIGNS] = PROJECTED("linear_signs", "linear, random signs", LINEAR, RADEMACHER),
     [LINEAR_ORTHONORMAL] =

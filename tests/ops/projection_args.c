@@ -335,8 +335,9 @@ START_TEST(out_of_memory_leaves_nothing_behind)
                 d.templates = templates[t];
                 d.user_templates = t == 2 ? rows ? &user_rows : &user : NULL;
                 d.impl = signals && impl == 1 ? "spectrum" : implementations[impl];
+                static const double threshold = 0.5;
                 if (kind == EQUINV_PROJECT_CDF)
-                    d.thresholds = (const double[]){0.5}, d.threshold_count = 1;
+                    d.thresholds = &threshold, d.threshold_count = 1;
                 equinv_projection *p = NULL;
                 equinv_status status = EQUINV_ERR_NOMEM;
                 int64_t allowed = 0;

@@ -184,7 +184,8 @@ START_TEST(gemm_declines_sorting_of_rows)
     ck_assert_str_eq(equinv_projection_impl_name(p), "projection/gemm");
     equinv_projection_destroy(p);
     d.impl = "fast";
-    FAILS(EQUINV_ERR_ARG, "gfourier, gemm, network, spectrum, ref", equinv_projection_create(ctx, &d, &p));
+    FAILS(EQUINV_ERR_ARG, "gfourier, gemm, network, spectrum, ref",
+          equinv_projection_create(ctx, &d, &p));
     equinv_context_destroy(ctx);
 }
 END_TEST
