@@ -488,8 +488,10 @@ static void product_rows(const eqi_gf_product *p, const float *filter, const flo
         const int64_t vectors = p->vectors - v < VECTORS ? p->vectors - v : VECTORS;
         const bool weave =
             call.steps && vectors == VECTORS && p->ahead->at.field < p->ahead->fields;
-        tile_function *const run = weave ? woven[p->kind][rows - 1]
-                                         : (p->at ? plain : sizes)[8 * (vectors - 1) + rows - 1];
+        const int64_t size = 8 * (vectors - 1) + rows - 1;
+        tile_function *const run = weave   ? woven[p->kind][rows - 1]
+                                   : p->at ? plain[size]
+                                           : sizes[size];
         run(p, filter, src + v * LANES, dst + v * LANES, call);
     }
 }
