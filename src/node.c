@@ -7,6 +7,29 @@ equinv_status eqi_check_node_order(int32_t order, const char *name)
     return EQUINV_OK;
 }
 
+eqi_node_argument eqi_node_values_argument(const equinv_tensor *tensor, const char *name,
+                                           int32_t order, int64_t batch, int64_t channels,
+                                           int64_t nodes, bool output, equinv_tensor *view)
+{
+    return (eqi_node_argument){.tensor = tensor,
+                               .name = name,
+                               .kind = EQI_NODE_VALUES,
+                               .ndim = 2 + order,
+                               .shape = {batch, channels, nodes, nodes},
+                               .output = output,
+                               .view = view};
+}
+
+eqi_node_argument eqi_node_mask_argument(const equinv_tensor *mask, int64_t batch, int64_t nodes)
+{
+    return (eqi_node_argument){.tensor = mask,
+                               .name = "mask",
+                               .kind = EQI_NODE_MASK,
+                               .ndim = 2,
+                               .shape = {batch, nodes},
+                               .may_be_null = true};
+}
+
 static equinv_status check_one(const equinv_context *ctx, equinv_dtype dtype,
                                const eqi_node_argument *a)
 {

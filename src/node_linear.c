@@ -119,33 +119,15 @@ enum { OUTPUT = true, INPUT = false, OPTIONAL = true, NEEDED = false };
 static eqi_node_argument src_of(const eqi_node_linear_problem *p, const equinv_tensor *tensor,
                                 const char *name, bool output, equinv_tensor *view)
 {
-    return (eqi_node_argument){tensor,
-                               name,
-                               EQI_NODE_VALUES,
-                               2 + p->order_in,
-                               {p->batch, p->in, p->nodes, p->nodes},
-                               output,
-                               NEEDED,
-                               view};
+    return eqi_node_values_argument(tensor, name, p->order_in, p->batch, p->in, p->nodes, output,
+                                    view);
 }
 
 static eqi_node_argument dst_of(const eqi_node_linear_problem *p, const equinv_tensor *tensor,
                                 const char *name, bool output, equinv_tensor *view)
 {
-    return (eqi_node_argument){tensor,
-                               name,
-                               EQI_NODE_VALUES,
-                               2 + p->order_out,
-                               {p->batch, p->out, p->nodes, p->nodes},
-                               output,
-                               NEEDED,
-                               view};
-}
-
-static eqi_node_argument mask_of(const eqi_node_linear_problem *p, const equinv_tensor *mask)
-{
-    return (eqi_node_argument){mask,  "mask",   EQI_NODE_MASK, 2, {p->batch, p->nodes},
-                               INPUT, OPTIONAL, NULL};
+    return eqi_node_values_argument(tensor, name, p->order_out, p->batch, p->out, p->nodes, output,
+                                    view);
 }
 
 static eqi_node_argument weights_of(const eqi_node_linear_problem *p, const equinv_tensor *weights,
@@ -176,7 +158,7 @@ equinv_status equinv_node_linear_forward(const equinv_plan *plan, const equinv_t
               "bias is given, expected NULL as the description has none");
     const eqi_node_argument arguments[] = {
         src_of(p, src, "src", INPUT, &a.src),
-        mask_of(p, mask),
+        eqi_node_mask_argument(mask, p->batch, p->nodes),
         weights_of(p, weights, "weights", INPUT),
         bias_of(p, bias, "bias", INPUT, linear->bias ? NEEDED : OPTIONAL),
         dst_of(p, dst, "dst", OUTPUT, &a.dst),
@@ -197,7 +179,7 @@ equinv_node_linear_backward_data(const equinv_plan *plan, const equinv_tensor *d
     eqi_node_linear_args a = {.mask = mask, .weights = weights};
     const eqi_node_argument arguments[] = {
         dst_of(p, diff_dst, "diff_dst", INPUT, &a.dst),
-        mask_of(p, mask),
+        eqi_node_mask_argument(mask, p->batch, p->nodes),
         weights_of(p, weights, "weights", INPUT),
         src_of(p, diff_src, "diff_src", OUTPUT, &a.src),
     };
@@ -219,7 +201,7 @@ equinv_status equinv_node_linear_backward_weights(const equinv_plan *plan, const
     eqi_node_linear_args a = {.mask = mask, .weights = diff_weights, .bias = diff_bias};
     const eqi_node_argument arguments[] = {
         src_of(p, src, "src", INPUT, &a.src),
-        mask_of(p, mask),
+        eqi_node_mask_argument(mask, p->batch, p->nodes),
         dst_of(p, diff_dst, "diff_dst", INPUT, &a.dst),
         weights_of(p, diff_weights, "diff_weights", OUTPUT),
         bias_of(p, diff_bias, "diff_bias", OUTPUT, OPTIONAL),

@@ -62,20 +62,8 @@ enum { OUTPUT = true, INPUT = false, OPTIONAL = true, NEEDED = false };
 static eqi_node_argument map_of(const eqi_node_norm_problem *p, const equinv_tensor *tensor,
                                 const char *name, bool output, equinv_tensor *view)
 {
-    return (eqi_node_argument){tensor,
-                               name,
-                               EQI_NODE_VALUES,
-                               2 + p->order,
-                               {p->batch, p->channels, p->nodes, p->nodes},
-                               output,
-                               NEEDED,
-                               view};
-}
-
-static eqi_node_argument mask_of(const eqi_node_norm_problem *p, const equinv_tensor *mask)
-{
-    return (eqi_node_argument){mask,  "mask",   EQI_NODE_MASK, 2, {p->batch, p->nodes},
-                               INPUT, OPTIONAL, NULL};
+    return eqi_node_values_argument(tensor, name, p->order, p->batch, p->channels, p->nodes, output,
+                                    view);
 }
 
 static eqi_node_argument vector_of(const eqi_node_norm_problem *p, const equinv_tensor *vector,
@@ -95,8 +83,10 @@ equinv_status equinv_node_norm_forward(const equinv_plan *plan, const equinv_ten
     const eqi_node_norm_problem *const p = &norm->problem;
     eqi_node_norm_args a = {.mask = mask, .gamma = gamma, .beta = beta};
     const eqi_node_argument arguments[] = {
-        map_of(p, src, "src", INPUT, &a.src),        mask_of(p, mask),
-        vector_of(p, gamma, "gamma", INPUT, NEEDED), vector_of(p, beta, "beta", INPUT, NEEDED),
+        map_of(p, src, "src", INPUT, &a.src),
+        eqi_node_mask_argument(mask, p->batch, p->nodes),
+        vector_of(p, gamma, "gamma", INPUT, NEEDED),
+        vector_of(p, beta, "beta", INPUT, NEEDED),
         map_of(p, dst, "dst", OUTPUT, &a.dst),
     };
     EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 5));
@@ -122,7 +112,7 @@ equinv_status equinv_node_norm_backward(const equinv_plan *plan, const equinv_te
                             .diff_beta = diff_beta};
     const eqi_node_argument arguments[] = {
         map_of(p, src, "src", INPUT, &a.src),
-        mask_of(p, mask),
+        eqi_node_mask_argument(mask, p->batch, p->nodes),
         vector_of(p, gamma, "gamma", INPUT, NEEDED),
         vector_of(p, beta, "beta", INPUT, NEEDED),
         map_of(p, diff_dst, "diff_dst", INPUT, &a.dst),

@@ -2,15 +2,15 @@
 
 enum { OUTPUT = true, INPUT = false, OPTIONAL = true, NEEDED = false };
 
-/* [B, C, n] of a, with n twice for the product; extents that the argument itself does not have are 0. */
+/* Of a's batch, channels and nodes. */
 static eqi_node_argument values(const equinv_tensor *a, const equinv_tensor *tensor,
                                 const char *name, int32_t order, bool output, bool may_be_null,
                                 equinv_tensor *view)
 {
-    const int64_t n = a->shape[2];
-    return (eqi_node_argument){
-        tensor,      name, EQI_NODE_VALUES, 2 + order, {a->shape[0], a->shape[1], n, n}, output,
-        may_be_null, view};
+    eqi_node_argument v = eqi_node_values_argument(tensor, name, order, a->shape[0], a->shape[1],
+                                                   a->shape[2], output, view);
+    v.may_be_null = may_be_null;
+    return v;
 }
 
 static equinv_status check_first(const equinv_context *ctx, const equinv_tensor *a)
@@ -32,7 +32,7 @@ equinv_status equinv_node_outer_forward(equinv_context *ctx, const equinv_tensor
     const eqi_node_argument arguments[] = {
         values(a, a, "a", 1, INPUT, NEEDED, &args.a),
         values(a, b, "b", 1, INPUT, OPTIONAL, &args.b),
-        {mask, "mask", EQI_NODE_MASK, 2, {a->shape[0], a->shape[2]}, INPUT, OPTIONAL, NULL},
+        eqi_node_mask_argument(mask, a->shape[0], a->shape[2]),
         values(a, dst, "dst", 2, OUTPUT, NEEDED, &args.dst),
     };
     EQI_TRY(eqi_check_node_arguments(ctx, a->dtype, arguments, 4));
@@ -52,7 +52,7 @@ equinv_status equinv_node_outer_backward(equinv_context *ctx, const equinv_tenso
     const eqi_node_argument arguments[] = {
         values(a, a, "a", 1, INPUT, NEEDED, &args.a),
         values(a, b, "b", 1, INPUT, OPTIONAL, &args.b),
-        {mask, "mask", EQI_NODE_MASK, 2, {a->shape[0], a->shape[2]}, INPUT, OPTIONAL, NULL},
+        eqi_node_mask_argument(mask, a->shape[0], a->shape[2]),
         values(a, diff_dst, "diff_dst", 2, INPUT, NEEDED, &args.dst),
         values(a, diff_a, "diff_a", 1, OUTPUT, NEEDED, &args.diff_a),
         values(a, diff_b, "diff_b", 1, OUTPUT, b ? NEEDED : OPTIONAL, &args.diff_b),

@@ -63,20 +63,8 @@ enum { OUTPUT = true, INPUT = false, OPTIONAL = true, NEEDED = false };
 static eqi_node_argument map_of(const eqi_node_pool_problem *p, const equinv_tensor *tensor,
                                 const char *name, bool output, equinv_tensor *view)
 {
-    return (eqi_node_argument){tensor,
-                               name,
-                               EQI_NODE_VALUES,
-                               2 + p->order,
-                               {p->batch, p->channels, p->nodes, p->nodes},
-                               output,
-                               NEEDED,
-                               view};
-}
-
-static eqi_node_argument mask_of(const eqi_node_pool_problem *p, const equinv_tensor *mask)
-{
-    return (eqi_node_argument){mask,  "mask",   EQI_NODE_MASK, 2, {p->batch, p->nodes},
-                               INPUT, OPTIONAL, NULL};
+    return eqi_node_values_argument(tensor, name, p->order, p->batch, p->channels, p->nodes, output,
+                                    view);
 }
 
 static eqi_node_argument pooled_of(const eqi_node_pool_problem *p, const equinv_tensor *tensor,
@@ -98,7 +86,7 @@ equinv_status equinv_node_pool_forward(const equinv_plan *plan, const equinv_ten
     eqi_node_pool_args a = {.pooled = dst, .mask = mask};
     const eqi_node_argument arguments[] = {
         map_of(p, src, "src", INPUT, &a.map),
-        mask_of(p, mask),
+        eqi_node_mask_argument(mask, p->batch, p->nodes),
         pooled_of(p, dst, "dst", OUTPUT),
     };
     EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 3));
@@ -119,7 +107,7 @@ equinv_status equinv_node_pool_backward(const equinv_plan *plan, const equinv_te
     eqi_node_pool_args a = {.pooled = diff_dst, .mask = mask, .saved = (int32_t *)saved};
     const eqi_node_argument arguments[] = {
         pooled_of(p, diff_dst, "diff_dst", INPUT),
-        mask_of(p, mask),
+        eqi_node_mask_argument(mask, p->batch, p->nodes),
         map_of(p, diff_src, "diff_src", OUTPUT, &a.map),
     };
     EQI_TRY(eqi_check_node_arguments(plan->ctx, p->dtype, arguments, 3));

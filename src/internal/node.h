@@ -24,6 +24,12 @@ typedef struct eqi_node_argument {
     equinv_tensor *view; /* VALUES */
 } eqi_node_argument;
 
+/* Values of an order, needed; the mask of a batch, input. */
+eqi_node_argument eqi_node_values_argument(const equinv_tensor *tensor, const char *name,
+                                           int32_t order, int64_t batch, int64_t channels,
+                                           int64_t nodes, bool output, equinv_tensor *view);
+eqi_node_argument eqi_node_mask_argument(const equinv_tensor *mask, int64_t batch, int64_t nodes);
+
 /* Each by itself, then every output against everything before it. */
 equinv_status eqi_check_node_arguments(const equinv_context *ctx, equinv_dtype dtype,
                                        const eqi_node_argument *arguments, int count);
