@@ -30,6 +30,17 @@ static size_t rows_size(const eqi_gf_pass *p)
     return eqi_aligned((size_t)(p->form->outputs * rows_pitch(p)) * sizeof(float));
 }
 
+/* Outputs whose entries are neighbours are worked on together. */
+typedef struct lanes {
+    double at[FOLD];
+} lanes;
+
+/* The gradient of psi from one field to these outputs. */
+static size_t fold_size(const eqi_gf_pass *p)
+{
+    return eqi_aligned((size_t)(p->form->values * p->kernel * p->kernel) * sizeof(lanes));
+}
+
 eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
 {
     eqi_gf_weights w = {.pass = *forward};
@@ -47,8 +58,9 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
     const int64_t most = eqi_larger(1, eqi_smaller(PARTS, PART_BYTES / (int64_t)w.part));
     w.part_tasks = eqi_divide_up(eqi_larger(1, w.tasks), most);
     w.parts = eqi_larger(1, eqi_divide_up(w.tasks, w.part_tasks));
-    w.slice =
+    const size_t tile =
         eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + rows_size(p) + gradient_size(p);
+    w.slice = tile > fold_size(p) ? tile : fold_size(p);
     return w;
 }
 
@@ -271,11 +283,6 @@ static void sum_parts(void *arg, int64_t i)
                                      count);
 }
 
-/* Outputs whose entries are neighbours are worked on together. */
-typedef struct lanes {
-    double at[FOLD];
-} lanes;
-
 /* Adds the gradient of phi_v, from its entries, to that of psi[o .. o + count - 1, i]. */
 static void add_phi(const job *j, int64_t o, int64_t count, int64_t i, int64_t v, lanes *gradient)
 {
@@ -290,10 +297,11 @@ static void add_phi(const job *j, int64_t o, int64_t count, int64_t i, int64_t v
             for (int l = 0; l < FOLD; l++)
                 phi[a].at[l] += j->w->adjoint[c][a] * e.at[l];
     }
+    const double share = p->tap[v].share;
     for (int a = 0; a < p->form->values; a++) {
         lanes *const to = &gradient[j->w->place[v * p->form->values + a]];
         for (int l = 0; l < FOLD; l++)
-            to->at[l] += p->tap[v].share * phi[a].at[l];
+            to->at[l] += share * phi[a].at[l];
     }
 }
 
@@ -305,16 +313,14 @@ static void fold_bias(const job *j, int64_t o)
     eqi_put(j->diff_bias, o * j->diff_bias->strides[0], sum, j->w->pass.accumulate);
 }
 
-/* Outputs from number task FOLD on. */
-static void fold_outputs(void *arg, int64_t task)
+/* Outputs from number o on, FOLD at most; `gradient` has room for one field's. */
+static void fold_outputs(const job *j, int64_t o, lanes *gradient)
 {
-    const job *const j = arg;
     const eqi_gf_pass *const p = &j->w->pass;
     const equinv_tensor *const psi = j->diff_psi;
-    const int64_t o = task * FOLD, outputs = eqi_smaller(FOLD, p->fields_out - o);
+    const int64_t outputs = eqi_smaller(FOLD, p->fields_out - o);
     const int64_t k = p->kernel, count = psi->shape[2] * k * k;
     for (int64_t i = 0; i < p->fields_in; i++) {
-        lanes gradient[EQI_GF_ORDER * EQI_GF_KERNEL * EQI_GF_KERNEL];
         memset(gradient, 0, (size_t)count * sizeof *gradient);
         for (int64_t v = 0; v < p->taps; v++)
             add_phi(j, o, outputs, i, v, gradient);
@@ -327,6 +333,12 @@ static void fold_outputs(void *arg, int64_t task)
         fold_bias(j, o + l);
 }
 
+static void run_fold(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    for (int64_t i = first; i < first + count; i++)
+        fold_outputs(arg, i * FOLD, slice);
+}
+
 void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
                         const equinv_tensor *src, const equinv_tensor *diff_dst,
                         const equinv_tensor *diff_psi, const equinv_tensor *diff_bias,
@@ -334,12 +346,13 @@ void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
 {
     job j = {ctx, w, src, diff_dst, diff_psi, diff_bias, scratch};
     const eqi_gf_pass *const p = &w->pass;
+    char *const slices = (char *)scratch + (size_t)w->parts * w->part;
     const double each =
         (double)w->entries * (double)(p->images * p->band * p->out_width * w->part_tasks);
-    eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j,
-                      (char *)scratch + (size_t)w->parts * w->part, w->slice);
+    eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j, slices, w->slice);
     eqi_parallel_if_worth(ctx, eqi_divide_up(w->entries, SUM_AT_A_TIME),
                           (double)w->entries * (double)w->parts, sum_parts, &j);
-    eqi_parallel_if_worth(ctx, eqi_divide_up(p->fields_out, FOLD), 8 * (double)w->entries,
-                          fold_outputs, &j);
+    const int64_t folds = eqi_divide_up(p->fields_out, FOLD);
+    eqi_parallel_rows(ctx, folds, 8 * (double)w->entries / (double)folds, 1, run_fold, &j, slices,
+                      w->slice);
 }
