@@ -32,7 +32,13 @@ include deps.mk
 
 # ---- what is built -------------------------------------------------------------------------------
 
-INCLUDES := -Iinclude -Isrc -I.
+# A checksum of every header that library and plugin share: a plugin of other sources is refused.
+INTERFACE := $(BUILD)/interface/equinv-interface.h
+INTERFACE_TEXT := $(shell mkdir -p $(dir $(INTERFACE)) && printf '\043define EQI_PLUGIN_ABI UINT32_C(0x%08x)' \
+                    $$(cat $(HEADER) $(sort $(wildcard src/internal/*.h)) | cksum | cut -d' ' -f1))
+$(shell printf '%s\n' '$(INTERFACE_TEXT)' | cmp -s - $(INTERFACE) || printf '%s\n' '$(INTERFACE_TEXT)' > $(INTERFACE))
+
+INCLUDES := -Iinclude -Isrc -I. -I$(dir $(INTERFACE))
 LIB_SOURCES := $(sort $(wildcard src/*.c cpu/*.c cpu/ref/*.c cpu/gemm/*.c cpu/gfourier/*.c cpu/node/*.c cpu/rows/*.c cpu/templates/*.c))
 ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 ISA_LEVELS := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)

@@ -34,17 +34,12 @@ static const eqi_backend cuda_backend = {
     .templates = eqi_cuda_templates,
 };
 
-#define TEXT_(x) #x
-#define TEXT(x) TEXT_(x)
-
 extern "C" EQUINV_API const eqi_plugin *equinv_backend_cuda_1(const eqi_services *services)
 {
     static const eqi_plugin plugin = {
         EQI_PLUGIN_ABI,
-        sizeof(eqi_plugin),
         sizeof(eqi_backend),
         sizeof(equinv_context),
-        TEXT(EQUINV_VERSION_MAJOR) "." TEXT(EQUINV_VERSION_MINOR) "." TEXT(EQUINV_VERSION_PATCH),
         &cuda_backend,
     };
     eqi_set_services(services);

@@ -6,6 +6,10 @@
 
 #include "cuda/device.cuh"
 
+extern "C" {
+#include "internal/plugin.h"
+}
+
 /* Must come before anything else of the plugin is called. */
 void eqi_set_services(const eqi_services *services);
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal/backend.h"
+#include "internal/plugin.h"
 
 static void *default_alloc(void *user, size_t size, size_t alignment)
 {

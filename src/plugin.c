@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "internal/backend.h"
+#include "internal/plugin.h"
 
 #define PLUGIN_FILE "libequinv-cuda.so"
 
@@ -28,15 +28,17 @@ static equinv_status check_plugin(const eqi_plugin *plugin, const char *path)
 {
     EQI_CHECK(plugin, NO_BACKEND, "%s has the symbol %s, but gives no backend", path,
               EQI_PLUGIN_ENTRY);
-    EQI_CHECK(plugin->abi == EQI_PLUGIN_ABI && plugin->struct_size == sizeof *plugin, NO_BACKEND,
-              "%s has plugin interface %" PRIu32 " (%" PRIu32 " bytes), expected %d (%zu bytes)",
-              path, plugin->abi, plugin->struct_size, EQI_PLUGIN_ABI, sizeof *plugin);
-    EQI_CHECK(strcmp(plugin->version, equinv_version()) == 0, NO_BACKEND,
-              "%s was built for equinv %s, expected %s", path, plugin->version, equinv_version());
+    EQI_CHECK(plugin->abi == EQI_PLUGIN_ABI, NO_BACKEND,
+              "%s has plugin interface %08" PRIx32 ", expected %08" PRIx32
+              ": it was built from other sources than this library (%s)",
+              path, plugin->abi, EQI_PLUGIN_ABI, equinv_version());
     EQI_CHECK(plugin->backend_size == sizeof(eqi_backend) &&
                   plugin->context_size == sizeof(equinv_context),
-              NO_BACKEND, "%s was built from other sources of equinv %s than this library", path,
-              plugin->version);
+              NO_BACKEND,
+              "%s has structs of %" PRIu32 " and %" PRIu32
+              " bytes, expected %zu and %zu: it was built with other options than this library",
+              path, plugin->backend_size, plugin->context_size, sizeof(eqi_backend),
+              sizeof(equinv_context));
     return EQUINV_OK;
 }
 

@@ -130,35 +130,4 @@ static inline equinv_status eqi_check_offered(const equinv_context *ctx, bool of
     return EQUINV_OK;
 }
 
-/* ---- the plugin ---------------------------------------------------------------------------- */
-
-/* What a plugin may ask of the library that loaded it. */
-typedef struct eqi_services {
-    equinv_status (*fail)(equinv_status status, const char *format, va_list arguments);
-    void (*log)(const equinv_context *ctx, equinv_log_level level, const char *text);
-    void *(*alloc)(const equinv_context *ctx, size_t size);
-    void (*free)(const equinv_context *ctx, void *ptr, size_t size);
-} eqi_services;
-
-/* Raised with every change of a struct that crosses the boundary. */
-#define EQI_PLUGIN_ABI 1
-#define EQI_PLUGIN_ENTRY "equinv_backend_cuda_1"
-
-typedef struct eqi_plugin {
-    uint32_t abi;         /* EQI_PLUGIN_ABI */
-    uint32_t struct_size; /* of this struct */
-    uint32_t backend_size, context_size;
-    const char *version; /* of the library it was built with */
-    const eqi_backend *backend;
-} eqi_plugin;
-
-/* The one symbol that a plugin exports. */
-typedef const eqi_plugin *eqi_plugin_entry(const eqi_services *services);
-
-/*
- * The CUDA backend; NO_BACKEND says what is missing. Looked for in EQUINV_BACKEND_PATH (a file or a
- * folder), beside the library or program and in its ../lib, and where the loader looks.
- */
-equinv_status eqi_plugin_load(const eqi_backend **backend);
-
 #endif

@@ -146,6 +146,8 @@ START_TEST(no_plugin_there)
 }
 END_TEST
 
+static const char other_sources[] = ": it was built from other sources than this library";
+
 START_TEST(plugins_of_other_builds)
 {
     static const struct {
@@ -153,10 +155,8 @@ START_TEST(plugins_of_other_builds)
     } cases[] = {
         {"no_entry", "it has no symbol equinv_backend_cuda_1"},
         {"no_plugin", "gives no backend"},
-        {"other_abi", "has plugin interface 2 ("},
-        {"other_size", "has plugin interface 1 ("},
-        {"other_structs", "was built from other sources"},
-        {"other_version", "was built for equinv 0.0.77, expected "},
+        {"other_abi", other_sources},
+        {"other_structs", " was built with other options than this library"},
     };
     forget_environment();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -185,16 +185,16 @@ START_TEST(cpu_asked_for)
 }
 END_TEST
 
-/* Whether the plugin of another version in the current folder is met. */
+/* Whether the plugin of another interface in the current folder is met. */
 static bool finds_it_here(void)
 {
     equinv_context *ctx = NULL;
     char text[4096];
     const bool refused = create(EQUINV_DEVICE_CUDA, 0, &ctx) != EQUINV_OK;
-    const bool by_library = refused && strstr(equinv_last_error(), "0.0.77");
+    const bool by_library = refused && strstr(equinv_last_error(), other_sources);
     equinv_context_destroy(ctx);
     run_info(text, sizeof text);
-    ck_assert_int_eq(by_library, strstr(text, "0.0.77") != NULL);
+    ck_assert_int_eq(by_library, strstr(text, other_sources) != NULL);
     return by_library;
 }
 
@@ -205,7 +205,7 @@ START_TEST(never_the_current_folder)
     ck_assert_ptr_nonnull(getcwd(before, sizeof before));
     temp_folder folder = temp_folder_new();
     size_t size;
-    char *const content = file_read(beside_program("plugins/other_version.so"), &size);
+    char *const content = file_read(beside_program("plugins/other_abi.so"), &size);
     file_write(temp_path(&folder, PLUGIN_FILE), content, size);
     free(content);
     ck_assert_int_eq(chdir(folder.path), 0);

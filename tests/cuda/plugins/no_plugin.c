@@ -1,5 +1,5 @@
 /* The entry symbol is there and gives nothing. */
-#include "internal/backend.h"
+#include "internal/plugin.h"
 
 EQUINV_API eqi_plugin_entry equinv_backend_cuda_1;
 
