@@ -13,14 +13,13 @@ const eqi_orbit_kernels *eqi_orbit_kernels_of(const eqi_hardware *hardware)
     return kernels[hardware->isa];
 }
 
-void eqi_orbit_members(const equinv_projection *p, const equinv_tensor *z, int64_t *members)
+void eqi_orbit_members(equinv_group group, int64_t height, int64_t width, const equinv_tensor *z,
+                       int64_t *members)
 {
-    const int64_t height = p->desc.height, width = p->desc.width;
     for (int64_t y = 0; y < height; y++)
         for (int64_t x = 0; x < width; x++)
-            for (int32_t a = 0; a < p->order; a++) {
-                const int64_t q =
-                    eqi_place(p->desc.group, a, 0, y, x, height, width) % (height * width);
+            for (int32_t a = 0; a < eqi_order(group); a++) {
+                const int64_t q = eqi_place(group, a, 0, y, x, height, width) % (height * width);
                 *members++ = eqi_offset5(z, 0, 0, a, q / width, q % width);
             }
 }

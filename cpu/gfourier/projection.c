@@ -1,243 +1,79 @@
 /*
- * Orbits of inner products by the group Fourier transform, for fp32. Latents and templates fall
- * into orbits of coordinates o = (pixel, field), sequences over the group of members z_o(a),
- * element a at the pixel that a takes there; then
- *     v[k, g] = s sum_o sum_a w_k,o(g a) z_o(a)
- * is a correlation over the group, in coefficients (cpu/gfourier/projection.h) one matrix product
- * an irreducible representation:
- *     sums     v^ = z^ w^
- *     C_n      (C, S) of v = (C, S) of z times [Cw Sw; Sw -Cw]
- *     D_n      V = W Z of 2 x 2, two rows of z^, its columns, a latent
- * with the factors 1 / |G| and 2 / |G| of the inverse and s in the transformed templates. |G|^2
- * products become 2 |G| - 2 or so (C_n) and 2 |G| - 4 (D_n, even n).
+ * Projections by orbits of inner products in Fourier form (cpu/gfourier/products.h): of a tile of
+ * latents and a block of templates come the products, the inverse in place and the reduction to
+ * codes, all in cache; neither products nor orbits of a whole batch are ever in memory. Backward is
+ * the adjoint, step by step.
  *
- * A tile of latents is transformed, [latent][coefficient][orbit]; then block by block of templates
- * come the products, [latent][coefficient][template], the inverse in place, and the reduction to
- * codes: all in cache, and neither products nor orbits of a whole batch are ever in memory.
- * Backward is the adjoint, step by step.
- *
- * LINEAR and MEAN want the first sum alone: a product |G| times smaller than with all coordinates,
- * written to dst as it is.
- *
- * Products, transforms and reductions do the same for a row whatever stands beside it.
+ * LINEAR and MEAN want the first sum alone, which is written to dst as it is.
  */
 #include <string.h>
 
 #include "cpu/gemm/gemm.h"
 #include "cpu/gemm/projection_templates.h"
-#include "cpu/gfourier/projection.h"
+#include "cpu/gfourier/products.h"
 #include "internal/arithmetic.h"
 #include "internal/rows.h"
 
-enum {
-    TILE_BYTES = 256 << 10, /* of coefficients of a tile, before and after the products */
-    GEMM_ROWS = 6,          /* of a tile of the product on every level but scalar */
-    TILE_ROWS = 120,
-    TILE_ROWS_LEAST = 12,  /* fewer would read the templates mostly for themselves */
-    LATENT_MOST = 1 << 20, /* numbers: a tile of the fewest rows has 64 MiB then */
-    BLOCK = 64             /* templates in a block, whole vectors on every level */
-};
-
-/* ---- geometry -------------------------------------------------------------------------------- */
-
-/* What follows from the description and the level. */
-typedef struct shape {
-    int64_t lanes, order, n, fields, pixels;
-    bool folded;          /* LINEAR, MEAN: the first coefficient is all that is wanted */
-    int64_t coefficients; /* of an orbit: |G|, or that one */
-    int64_t halves;       /* columns of a pair's matrix: 1, D_n 2 */
-    int64_t sums, pairs;  /* in a half */
-    int64_t rank;         /* orbits of coordinates */
-    int64_t pitch;        /* of a row of them; what is behind the last is room for whole vectors */
-    int64_t width;        /* templates in whole vectors */
-    int64_t products;     /* a template and orbit */
-    int64_t rows;         /* of a tile */
-    int64_t numbers;      /* of eqi_orbit_reduce */
-} shape;
-
-static int64_t whole(int64_t count, int64_t lanes)
-{
-    return eqi_divide_up(count, lanes) * lanes;
-}
+enum { LATENT_MOST = 1 << 20 }; /* numbers: a tile of the fewest rows has 64 MiB then */
 
 static bool is_folded(const equinv_projection *p)
 {
     return p->desc.kind == EQUINV_PROJECT_LINEAR || p->desc.kind == EQUINV_PROJECT_MEAN;
 }
 
-static shape shape_of(const equinv_projection *p, const eqi_hardware *hardware)
+static eqi_orbit_shape shape_of(const equinv_projection *p, const eqi_hardware *hardware)
 {
     const equinv_projection_desc *const d = &p->desc;
-    shape s = {.lanes = eqi_orbit_kernels_of(hardware)->lanes,
-               .order = p->order,
-               .n = d->group.n,
-               .fields = d->fields,
-               .pixels = d->height * d->width,
-               .halves = d->group.kind == EQUINV_GROUP_DIHEDRAL ? 2 : 1,
-               .rank = p->rank,
-               .numbers = eqi_orbit_numbers(p)};
-    s.folded = is_folded(p);
-    if (s.folded)
-        s.halves = 1;
-    s.sums = s.n % 2 == 0 && !s.folded ? 2 : 1;
-    s.pairs = s.folded ? 0 : (s.n - 1) / 2;
-    s.coefficients = s.folded ? 1 : s.order;
-    s.pitch = whole(s.rank, s.lanes) + s.lanes;
-    s.width = whole(p->k, s.lanes);
-    s.products = s.halves * s.sums + 4 * s.pairs;
-    const int64_t row = s.coefficients * (s.pitch + BLOCK) * (int64_t)sizeof(float);
-    s.rows = eqi_smaller(TILE_ROWS, eqi_larger(TILE_ROWS_LEAST, TILE_BYTES / row));
-    s.rows = s.rows / GEMM_ROWS * GEMM_ROWS;
-    return s;
-}
-
-/* Coefficient number i of a half: how far it is from the first one. */
-static int64_t coefficient(const shape *s, int64_t half, int64_t i, int64_t pitch)
-{
-    return (half * s->n + i) * pitch;
+    return eqi_orbit_shape_of(hardware, d->group, d->fields, d->height * d->width, p->k,
+                              is_folded(p));
 }
 
 /* ---- templates ------------------------------------------------------------------------------- */
 
 typedef struct prepared {
     size_t size; /* of this and what follows */
-    shape s;
-    const eqi_orbit_kernels *kernels;
-    eqi_orbit_group group;
-    /*
-     * Block after block of templates; of each, the sums [orbit][template], then the pairs
-     * [part of z^][orbit][part of v^][template].
-     */
-    float *weights;
+    eqi_orbit_weights weights;
 } prepared;
 
-/* Where the matrix of a sum or a pair stands inside a block of `width` templates. */
-static int64_t sum_at(const shape *s, int64_t half, int64_t i, int64_t width)
+static void members_of(const equinv_projection *p, const equinv_tensor *z, int64_t *members)
 {
-    return (half * s->sums + i) * s->rank * width;
+    eqi_orbit_members(p->desc.group, p->desc.height, p->desc.width, z, members);
 }
 
-static int64_t pair_at(const shape *s, int64_t pair, int64_t width)
+static equinv_status fill_weights(const equinv_projection *p, const eqi_orbit_weights *weights)
 {
-    return (s->halves * s->sums + 4 * pair) * s->rank * width;
-}
-
-static int64_t block_width(const shape *s, int64_t first)
-{
-    return eqi_smaller(BLOCK, s->width - first);
-}
-
-static float *block_of(const prepared *own, int64_t first)
-{
-    return own->weights + first * own->s.products * own->s.rank;
-}
-
-/* Coefficients of a latent at z, [coefficient][orbit]; staged: [element][orbit]. */
-static void transform_latent(const prepared *own, const float *z, int64_t field,
-                             const int64_t *members, float *staged, float *hat, float *room)
-{
-    const shape *const s = &own->s;
-    if (s->folded) {
-        own->kernels->sum(z, field, members, (int32_t)s->order, s->fields, hat);
-        return;
-    }
-    for (int64_t pixel = 0; pixel < s->pixels; pixel++)
-        own->kernels->stage(z, field, members + pixel * s->order, (int32_t)s->order, s->fields,
-                            staged + pixel * s->fields, s->pitch);
-    own->kernels->analyse(&(eqi_orbit_transform){.group = &own->group,
-                                                 .vectors = eqi_divide_up(s->rank, s->lanes),
-                                                 .in = staged,
-                                                 .in_step = s->pitch,
-                                                 .out = hat,
-                                                 .out_step = s->pitch,
-                                                 .room = room});
-}
-
-/* Puts one template's coefficients into the block's matrices as column t. */
-static void put_template(const shape *s, const float *hat, double scale, int64_t width, int64_t t,
-                         float *block)
-{
-    const float one = (float)(scale / (double)s->order),
-                two = (float)(2 * scale / (double)s->order);
-    for (int64_t half = 0; half < s->halves; half++)
-        for (int64_t i = 0; i < s->sums; i++)
-            for (int64_t o = 0; o < s->rank; o++)
-                block[sum_at(s, half, i, width) + o * width + t] =
-                    one * hat[coefficient(s, half, i, s->pitch) + o];
-    for (int64_t pair = 0; pair < s->pairs; pair++) {
-        const int64_t at = s->sums + 2 * pair;
-        for (int64_t l = 0; l < 2; l++)
-            for (int64_t i = 0; i < 2; i++) {
-                /* C_n: [C S; S -C]. D_n: entry (i, l), which stands in half i as part l. */
-                const bool dihedral = s->halves == 2;
-                const float *const from =
-                    hat + (dihedral ? coefficient(s, i, at + l, s->pitch)
-                                    : coefficient(s, 0, at + (l ^ i), s->pitch));
-                const float factor = !dihedral && l == 1 && i == 1 ? -two : two;
-                float *const to =
-                    block + pair_at(s, pair, width) + (l * s->rank * 2 + i) * width + t;
-                for (int64_t o = 0; o < s->rank; o++)
-                    to[2 * o * width] = factor * from[o];
-            }
-    }
-}
-
-/* Members of template 0, then a latent staged and transformed, and room. */
-static size_t temporary_size(const shape *s, int64_t members)
-{
-    return (size_t)members * sizeof(int64_t) +
-           (size_t)(2 * s->order * (s->pitch + s->lanes)) * sizeof(float) + 4 * EQI_ALIGNMENT;
-}
-
-static equinv_status fill_weights(const equinv_projection *p, prepared *own)
-{
-    const shape *const s = &own->s;
-    const size_t size = temporary_size(s, s->order * s->pixels);
+    const eqi_orbit_shape *const s = &weights->s;
+    const equinv_tensor *const w = &p->templates;
+    const size_t places = (size_t)(s->order * s->pixels) * sizeof(int64_t);
+    const size_t size = eqi_aligned(places) + eqi_orbit_fill_size(s);
     void *temporary;
     EQI_TRY(eqi_alloc_zeroed(p->ctx, (int64_t)size, 1, "transforming templates", &temporary));
     char *rest = temporary;
-    int64_t *const members = eqi_take(&rest, (size_t)(s->order * s->pixels) * sizeof *members);
-    float *const staged = eqi_take(&rest, (size_t)(s->order * s->pitch) * sizeof *staged);
-    float *const hat = eqi_take(&rest, (size_t)(s->order * s->pitch) * sizeof *hat);
-    const equinv_tensor *const w = &p->templates;
-    eqi_orbit_members(p, w, members);
-    for (int64_t k = 0; k < p->k; k++) {
-        const int64_t first = k / BLOCK * BLOCK;
-        transform_latent(own, (const float *)w->data + k * w->strides[0], w->strides[1], members,
-                         staged, hat, (float *)rest);
-        put_template(s, hat, p->scale, block_width(s, first), k - first, block_of(own, first));
-    }
+    int64_t *const members = eqi_take(&rest, places);
+    members_of(p, w, members);
+    for (int64_t first = 0; first < p->k; first += EQI_ORBIT_BLOCK)
+        eqi_orbit_fill_block(weights, w->data, w->strides[0], w->strides[1], members, p->scale,
+                             first, rest);
     eqi_free(p->ctx, temporary, size);
     return EQUINV_OK;
 }
 
-static bool prepared_size(const shape *s, size_t *size)
-{
-    const size_t weights = (size_t)(s->products * s->rank) * sizeof(float);
-    const size_t tables = 2 * eqi_aligned((size_t)s->n * sizeof(float));
-    return !__builtin_mul_overflow(weights, (size_t)s->width, size) &&
-           !__builtin_add_overflow(*size, eqi_aligned(sizeof(prepared)) + tables, size);
-}
-
 static equinv_status prepare(equinv_projection *p)
 {
-    const shape s = shape_of(p, &p->ctx->hardware);
+    const eqi_orbit_shape s = shape_of(p, &p->ctx->hardware);
     size_t size;
     void *memory;
-    EQI_CHECK(prepared_size(&s, &size), NOMEM, "the prepared templates exceed the address space");
+    EQI_CHECK(eqi_orbit_weights_size(&s, &size) &&
+                  !__builtin_add_overflow(size, eqi_aligned(sizeof(prepared)), &size),
+              NOMEM, "the prepared templates exceed the address space");
     EQI_TRY(eqi_alloc_zeroed(p->ctx, (int64_t)size, 1, "preparing templates", &memory));
     char *rest = memory;
     prepared *const own = eqi_take(&rest, sizeof *own);
-    float *const cosine = eqi_take(&rest, (size_t)s.n * sizeof *cosine);
-    float *const sine = eqi_take(&rest, (size_t)s.n * sizeof *sine);
-    *own = (prepared){.size = size,
-                      .s = s,
-                      .kernels = eqi_orbit_kernels_of(&p->ctx->hardware),
-                      .group = {(int32_t)s.n, p->order, s.halves == 2, cosine, sine},
-                      .weights = (float *)rest};
-    equinv_status status = eqi_orbit_turns((int32_t)s.n, cosine, sine);
+    own->size = size;
+    equinv_status status =
+        eqi_orbit_weights_init(&p->ctx->hardware, p->desc.group, &s, rest, &own->weights);
     if (!status)
-        status = fill_weights(p, own);
+        status = fill_weights(p, &own->weights);
     if (status)
         eqi_free(p->ctx, memory, size);
     else
@@ -255,35 +91,33 @@ static void release(equinv_projection *p)
 typedef struct job {
     const equinv_projection *p;
     const eqi_projection_call *call;
-    const prepared *own;
-    const int64_t *members;  /* of the call's latents */
-    const int64_t *sum_rows; /* of z^, for products of a sum and of a pair */
-    const int64_t *pair_rows;
-    const int64_t *columns; /* of z^: [2][orbit] */
+    const eqi_orbit_weights *own;
+    const int64_t *members; /* of the call's latents */
+    eqi_orbit_offsets offsets;
 } job;
 
 typedef struct parts {
-    void *workspace;
-    float *hat;    /* [latent][coefficient][orbit] */
-    float *tile;   /* [latent][coefficient][template] */
-    float *staged; /* one latent, [element][orbit] */
-    float *room;
+    eqi_orbit_tile of;
     double *v, *out; /* one orbit, for eqi_orbit_reduce and its backward */
     eqi_item *items;
 } parts;
 
-static parts parts_of(const shape *s, void *slice)
+static size_t orbit_size(const equinv_projection *p, size_t *v, size_t *out)
 {
-    const size_t row = (size_t)s->order * sizeof(float);
+    *v = eqi_aligned(2 * (size_t)p->order * sizeof(double));
+    *out = eqi_aligned((size_t)eqi_orbit_numbers(p) * sizeof(double));
+    return *v + *out + eqi_aligned(2 * (size_t)p->order * sizeof(eqi_item));
+}
+
+static parts parts_of(const job *j, void *slice)
+{
+    size_t v, out;
     char *rest = slice;
+    orbit_size(j->p, &v, &out);
     parts t;
-    t.workspace = eqi_take(&rest, EQI_GEMM_WORKSPACE);
-    t.hat = eqi_take(&rest, (size_t)(s->rows * s->pitch * s->coefficients) * sizeof(float));
-    t.tile = eqi_take(&rest, (size_t)(s->rows * BLOCK * s->coefficients) * sizeof(float));
-    t.staged = eqi_take(&rest, (size_t)s->pitch * row);
-    t.room = eqi_take(&rest, 2 * (size_t)s->lanes * row);
-    t.v = eqi_take(&rest, 2 * (size_t)s->order * sizeof(double));
-    t.out = eqi_take(&rest, (size_t)s->numbers * sizeof(double));
+    t.of = eqi_orbit_tile_take(&j->own->s, &rest);
+    t.v = eqi_take(&rest, v);
+    t.out = eqi_take(&rest, out);
     t.items = (eqi_item *)rest;
     return t;
 }
@@ -291,109 +125,17 @@ static parts parts_of(const shape *s, void *slice)
 /* No overflow: supports bounds what follows from a latent. */
 static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
 {
-    const shape s = shape_of(p, &p->ctx->hardware);
-    const size_t tile = (size_t)(s.rows * (s.pitch + BLOCK) * s.coefficients) * sizeof(float);
-    const size_t floats = (size_t)(s.pitch + 2 * s.lanes);
-    const size_t orbit = 2 * sizeof(double) + 2 * sizeof(eqi_item);
+    const eqi_orbit_shape s = shape_of(p, &p->ctx->hardware);
     const size_t templates = eqi_aligned(eqi_gemm_templates_slice(p));
-    *slice =
-        eqi_aligned(EQI_GEMM_WORKSPACE + tile + (size_t)s.order * (floats * sizeof(float) + orbit) +
-                    (size_t)s.numbers * sizeof(double) + 8 * EQI_ALIGNMENT);
+    size_t v, out;
+    *slice = eqi_orbit_tile_size(&s) + orbit_size(p, &v, &out);
     *slice = *slice > templates ? *slice : templates;
-    *shared = eqi_aligned((size_t)(s.order * s.pixels) * sizeof(int64_t)) +
-              eqi_aligned((size_t)((1 + s.halves) * s.rows) * sizeof(int64_t)) +
-              eqi_aligned((size_t)(2 * s.rank) * sizeof(int64_t));
+    *shared =
+        eqi_aligned((size_t)(s.order * s.pixels) * sizeof(int64_t)) + eqi_orbit_offsets_size(&s);
     return true;
 }
 
-static void product(const job *j, const eqi_gemm_args *args, void *workspace)
-{
-    eqi_gemm(&j->p->ctx->hardware, EQUINV_F32, args, workspace);
-}
-
-/* Products of a tile's coefficients with a block's templates, representation by representation. */
-static void multiply(const job *j, const parts *t, int64_t rows, int64_t first)
-{
-    const shape *const s = &j->own->s;
-    const int64_t width = block_width(s, first);
-    const float *const block = block_of(j->own, first);
-    for (int64_t half = 0; half < s->halves; half++)
-        for (int64_t i = 0; i < s->sums; i++)
-            product(j,
-                    &(eqi_gemm_args){.m = rows,
-                                     .n = width,
-                                     .k = s->rank,
-                                     .a = t->hat + coefficient(s, half, i, s->pitch),
-                                     .a_rows = j->sum_rows,
-                                     .a_columns = j->columns,
-                                     .b = block + sum_at(s, half, i, width),
-                                     .ldb = width,
-                                     .packed_b = true,
-                                     .c = t->tile + coefficient(s, half, i, width),
-                                     .ldc = s->coefficients * width},
-                    t->workspace);
-    for (int64_t pair = 0; pair < s->pairs; pair++)
-        product(j,
-                &(eqi_gemm_args){.m = s->halves * rows,
-                                 .n = 2 * width,
-                                 .k = 2 * s->rank,
-                                 .a = t->hat + coefficient(s, 0, s->sums + 2 * pair, s->pitch),
-                                 .a_rows = j->pair_rows,
-                                 .a_columns = j->columns,
-                                 .b = block + pair_at(s, pair, width),
-                                 .ldb = 2 * width,
-                                 .packed_b = true,
-                                 .c = t->tile + coefficient(s, 0, s->sums + 2 * pair, width),
-                                 .ldc = s->n * width},
-                t->workspace);
-}
-
-/*
- * The adjoint: gradients of a tile's coefficients, set by the first block and added to by the
- * others.
- */
-static void multiply_back(const job *j, const parts *t, int64_t rows, int64_t first)
-{
-    const shape *const s = &j->own->s;
-    const int64_t width = block_width(s, first);
-    const float *const block = block_of(j->own, first);
-    eqi_gemm_args args = {.transpose_b = true, .n = s->rank, .accumulate = first > 0};
-    for (int64_t half = 0; half < s->halves; half++)
-        for (int64_t i = 0; i < s->sums; i++) {
-            args.m = rows;
-            args.k = args.ldb = width;
-            args.a = t->tile + coefficient(s, half, i, width);
-            args.lda = s->coefficients * width;
-            args.b = block + sum_at(s, half, i, width);
-            args.c = t->hat + coefficient(s, half, i, s->pitch);
-            args.ldc = s->coefficients * s->pitch;
-            product(j, &args, t->workspace);
-        }
-    for (int64_t pair = 0; pair < s->pairs; pair++)
-        for (int64_t l = 0; l < 2; l++) {
-            args.m = s->halves * rows;
-            args.k = args.ldb = 2 * width;
-            args.a = t->tile + coefficient(s, 0, s->sums + 2 * pair, width);
-            args.lda = s->n * width;
-            args.b = block + pair_at(s, pair, width) + l * s->rank * 2 * width;
-            args.c = t->hat + coefficient(s, 0, s->sums + 2 * pair + l, s->pitch);
-            args.ldc = s->n * s->pitch;
-            product(j, &args, t->workspace);
-        }
-}
-
 /* ---- codes ----------------------------------------------------------------------------------- */
-
-static eqi_orbit_transform of_tile(const job *j, const parts *t, int64_t width, float *row)
-{
-    return (eqi_orbit_transform){.group = &j->own->group,
-                                 .vectors = width / j->own->s.lanes,
-                                 .in = row,
-                                 .in_step = width,
-                                 .out = row,
-                                 .out_step = width,
-                                 .room = t->room};
-}
 
 /* Orbits of row b and the templates first .. first + count - 1, [element][template], to codes. */
 static void put_codes(const job *j, const parts *t, int64_t b, int64_t first, int64_t count,
@@ -444,48 +186,49 @@ static void fetch_codes(const job *j, int64_t b, int64_t first, int64_t count)
 static void multiply_folded(const job *j, const parts *t, int64_t first_row, int64_t rows,
                             int64_t first)
 {
-    const shape *const s = &j->own->s;
+    const eqi_orbit_shape *const s = &j->own->s;
     const equinv_tensor *const dst = &j->call->dst;
-    const int64_t width = block_width(s, first), count = eqi_smaller(width, j->p->k - first);
+    const int64_t width = eqi_orbit_block_width(s, first),
+                  count = eqi_smaller(width, j->p->k - first);
     float *const to = (float *)dst->data + first_row * dst->strides[0] + first * dst->strides[1];
     const bool in_place = dst->strides[1] == 1 && (rows == 1 || dst->strides[0] >= count);
-    product(j,
-            &(eqi_gemm_args){.m = rows,
-                             .n = count,
-                             .k = s->rank,
-                             .a = t->hat,
-                             .lda = s->pitch,
-                             .b = block_of(j->own, first),
-                             .ldb = width,
-                             .packed_b = true,
-                             .c = in_place ? to : t->tile,
-                             .ldc = in_place ? dst->strides[0] : width},
-            t->workspace);
+    eqi_gemm(&j->p->ctx->hardware, EQUINV_F32,
+             &(eqi_gemm_args){.m = rows,
+                              .n = count,
+                              .k = s->rank,
+                              .a = t->of.hat,
+                              .lda = s->pitch,
+                              .b = eqi_orbit_block(j->own, first),
+                              .ldb = width,
+                              .packed_b = true,
+                              .c = in_place ? to : t->of.tile,
+                              .ldc = in_place ? dst->strides[0] : width},
+             t->of.workspace);
     for (int64_t b = 0; b < rows && !in_place; b++)
         for (int64_t k = 0; k < count; k++)
-            to[b * dst->strides[0] + k * dst->strides[1]] = t->tile[b * width + k];
+            to[b * dst->strides[0] + k * dst->strides[1]] = t->of.tile[b * width + k];
 }
 
 static void forward_tile(const void *arg, int64_t first_row, int64_t rows, void *slice)
 {
     const job *const j = arg;
-    const shape *const s = &j->own->s;
+    const eqi_orbit_shape *const s = &j->own->s;
     const equinv_tensor *const src = &j->call->src;
-    const parts t = parts_of(s, slice);
+    const parts t = parts_of(j, slice);
     for (int64_t b = 0; b < rows; b++)
-        transform_latent(j->own, (const float *)src->data + (first_row + b) * src->strides[0],
-                         src->strides[1], j->members, t.staged,
-                         t.hat + b * s->coefficients * s->pitch, t.room);
-    for (int64_t first = 0; first < j->p->k; first += BLOCK) {
-        const int64_t width = block_width(s, first);
+        eqi_orbit_transform_latent(
+            j->own, (const float *)src->data + (first_row + b) * src->strides[0], src->strides[1],
+            j->members, &t.of, t.of.hat + b * s->coefficients * s->pitch);
+    for (int64_t first = 0; first < j->p->k; first += EQI_ORBIT_BLOCK) {
+        const int64_t width = eqi_orbit_block_width(s, first);
         if (s->folded) {
             multiply_folded(j, &t, first_row, rows, first);
             continue;
         }
-        multiply(j, &t, rows, first);
+        eqi_orbit_multiply(&j->p->ctx->hardware, j->own, &j->offsets, &t.of, rows, first);
         for (int64_t b = 0; b < rows; b++) {
-            float *const row = t.tile + b * s->order * width;
-            const eqi_orbit_transform back = of_tile(j, &t, width, row);
+            float *const row = t.of.tile + b * s->order * width;
+            const eqi_orbit_transform back = eqi_orbit_transform_of_row(j->own, &t.of, width, row);
             if (b + 1 < rows)
                 fetch_codes(j, first_row + b + 1, first, eqi_smaller(width, j->p->k - first));
             j->own->kernels->synthesise(&back);
@@ -515,7 +258,7 @@ static void take_gradients(const job *j, const parts *t, int64_t b, int64_t firs
 /* Orbits of a latent's gradient, [element][orbit], to its places. */
 static void put_gradient(const job *j, const float *orbits, float *z)
 {
-    const shape *const s = &j->own->s;
+    const eqi_orbit_shape *const s = &j->own->s;
     const int64_t field = j->call->src.strides[1];
     const bool accumulate = j->p->desc.accumulate;
     for (int64_t pixel = 0; pixel < s->pixels; pixel++)
@@ -531,27 +274,28 @@ static void put_gradient(const job *j, const float *orbits, float *z)
 static void backward_folded(const void *arg, int64_t first_row, int64_t rows, void *slice)
 {
     const job *const j = arg;
-    const shape *const s = &j->own->s;
+    const eqi_orbit_shape *const s = &j->own->s;
     const equinv_tensor *const diff_dst = &j->call->dst, *const diff_src = &j->call->src;
     const bool accumulate = j->p->desc.accumulate;
-    const parts t = parts_of(s, slice);
-    for (int64_t first = 0; first < j->p->k; first += BLOCK) {
-        const int64_t width = block_width(s, first), count = eqi_smaller(width, j->p->k - first);
+    const parts t = parts_of(j, slice);
+    for (int64_t first = 0; first < j->p->k; first += EQI_ORBIT_BLOCK) {
+        const int64_t width = eqi_orbit_block_width(s, first),
+                      count = eqi_smaller(width, j->p->k - first);
         for (int64_t b = 0; b < rows; b++) {
             const float *const from = (const float *)diff_dst->data +
                                       (first_row + b) * diff_dst->strides[0] +
                                       first * diff_dst->strides[1];
             for (int64_t k = 0; k < width; k++)
-                t.tile[b * width + k] = k < count ? from[k * diff_dst->strides[1]] : 0;
+                t.of.tile[b * width + k] = k < count ? from[k * diff_dst->strides[1]] : 0;
         }
-        multiply_back(j, &t, rows, first);
+        eqi_orbit_multiply_back(&j->p->ctx->hardware, j->own, &t.of, rows, first);
     }
     for (int64_t b = 0; b < rows; b++) {
         float *const z = (float *)diff_src->data + (first_row + b) * diff_src->strides[0];
         for (int64_t f = 0; f < s->fields; f++)
             for (int64_t a = 0; a < s->order; a++) {
                 float *const to = z + f * diff_src->strides[1] + j->members[a];
-                const float value = t.hat[b * s->pitch + f];
+                const float value = t.of.hat[b * s->pitch + f];
                 *to = accumulate ? *to + value : value;
             }
     }
@@ -560,31 +304,32 @@ static void backward_folded(const void *arg, int64_t first_row, int64_t rows, vo
 static void backward_tile(const void *arg, int64_t first_row, int64_t rows, void *slice)
 {
     const job *const j = arg;
-    const shape *const s = &j->own->s;
+    const eqi_orbit_shape *const s = &j->own->s;
     const equinv_tensor *const diff_src = &j->call->src;
-    const parts t = parts_of(s, slice);
-    for (int64_t first = 0; first < j->p->k; first += BLOCK) {
-        const int64_t width = block_width(s, first);
+    const parts t = parts_of(j, slice);
+    for (int64_t first = 0; first < j->p->k; first += EQI_ORBIT_BLOCK) {
+        const int64_t width = eqi_orbit_block_width(s, first);
         for (int64_t b = 0; b < rows; b++) {
-            float *const row = t.tile + b * s->order * width;
-            eqi_orbit_transform adjoint = of_tile(j, &t, width, row);
+            float *const row = t.of.tile + b * s->order * width;
+            eqi_orbit_transform adjoint = eqi_orbit_transform_of_row(j->own, &t.of, width, row);
             adjoint.turned = true;
             take_gradients(j, &t, first_row + b, first, width, row);
             j->own->kernels->analyse(&adjoint);
         }
-        multiply_back(j, &t, rows, first);
+        eqi_orbit_multiply_back(&j->p->ctx->hardware, j->own, &t.of, rows, first);
     }
     for (int64_t b = 0; b < rows; b++) {
         j->own->kernels->synthesise(
             &(eqi_orbit_transform){.group = &j->own->group,
                                    .turned = true,
                                    .vectors = eqi_divide_up(s->rank, s->lanes),
-                                   .in = t.hat + b * s->order * s->pitch,
+                                   .in = t.of.hat + b * s->order * s->pitch,
                                    .in_step = s->pitch,
-                                   .out = t.staged,
+                                   .out = t.of.staged,
                                    .out_step = s->pitch,
-                                   .room = t.room});
-        put_gradient(j, t.staged, (float *)diff_src->data + (first_row + b) * diff_src->strides[0]);
+                                   .room = t.of.room});
+        put_gradient(j, t.of.staged,
+                     (float *)diff_src->data + (first_row + b) * diff_src->strides[0]);
     }
 }
 
@@ -593,27 +338,18 @@ static void backward_tile(const void *arg, int64_t first_row, int64_t rows, void
 static void run(const equinv_projection *p, const eqi_projection_call *call, eqi_rows_body *body)
 {
     const prepared *const own = p->prepared;
-    const shape *const s = &own->s;
-    const int64_t batch = call->src.shape[0], threads = p->ctx->hardware.threads;
+    const eqi_orbit_shape *const s = &own->weights.s;
+    const int64_t batch = call->src.shape[0];
     char *rest = call->scratch;
     int64_t *const members = eqi_take(&rest, (size_t)(s->order * s->pixels) * sizeof *members);
-    int64_t *const rows = eqi_take(&rest, (size_t)((1 + s->halves) * s->rows) * sizeof *rows);
-    int64_t *const columns = eqi_take(&rest, (size_t)(2 * s->rank) * sizeof *columns);
+    void *const offsets = eqi_take(&rest, eqi_orbit_offsets_size(s));
     if (batch == 0)
         return;
-    eqi_orbit_members(p, &call->src, members);
-    for (int64_t b = 0; b < s->rows; b++)
-        rows[b] = b * s->coefficients * s->pitch;
-    for (int64_t b = 0; b < s->halves * s->rows; b++)
-        rows[s->rows + b] = b * s->n * s->pitch;
-    for (int64_t i = 0; i < 2 * s->rank; i++)
-        columns[i] = i / s->rank * s->pitch + i % s->rank;
-    const job j = {p, call, own, members, rows, rows + s->rows, columns};
-    /* Small batches are cut further, so that all threads have work. */
-    const int64_t share = eqi_larger(TILE_ROWS_LEAST, eqi_divide_up(batch, threads));
-    const int64_t chunk = whole(eqi_divide_up(share, eqi_divide_up(share, s->rows)), GEMM_ROWS);
+    members_of(p, &call->src, members);
+    const job j = {p, call, &own->weights, members, eqi_orbit_offsets_init(s, offsets)};
     const double row_work = (double)(s->products * s->rank) * (double)p->k / 8;
-    eqi_parallel_rows(p->ctx, batch, row_work, chunk, body, &j, rest, p->slice_size);
+    eqi_parallel_rows(p->ctx, batch, row_work, eqi_orbit_chunk(s, batch, p->ctx->hardware.threads),
+                      body, &j, rest, p->slice_size);
 }
 
 static equinv_status forward(const equinv_projection *p, const eqi_projection_call *call)
@@ -641,7 +377,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
     if (is_folded(p))
         return eqi_require(p->desc.height * p->desc.width == 1, why,
                            "orbits of pixels are summed field by field");
-    const shape s = shape_of(p, hardware);
+    const eqi_orbit_shape s = shape_of(p, hardware);
     return eqi_require(eqi_divide_up(p->k * s.order, s.lanes) * s.order >
                            eqi_divide_up(p->k, s.lanes) * s.products,
                        why, "so few templates leave lanes empty");

@@ -69,7 +69,8 @@ extern const eqi_orbit_kernels eqi_orbits_avx2, eqi_orbits_avx512;
 const eqi_orbit_kernels *eqi_orbit_kernels_of(const eqi_hardware *hardware);
 
 /* members[pixel |G| + a]: where member a of that pixel's orbit stands in the first field of latents z. */
-void eqi_orbit_members(const equinv_projection *p, const equinv_tensor *z, int64_t *members);
+void eqi_orbit_members(equinv_group group, int64_t height, int64_t width, const equinv_tensor *z,
+                       int64_t *members);
 
 /* cosine[i], sine[i] of 2 pi i / n */
 equinv_status eqi_orbit_turns(int32_t n, float *cosine, float *sine);

@@ -299,7 +299,7 @@ static equinv_status run(const equinv_projection *p, const eqi_projection_call *
     char *rest = call->scratch;
     int64_t *const members =
         eqi_take(&rest, (size_t)(p->dimension / p->desc.fields) * sizeof *members);
-    eqi_orbit_members(p, &call->src, members);
+    eqi_orbit_members(p->desc.group, p->desc.height, p->desc.width, &call->src, members);
     const job j = {.p = p,
                    .call = call,
                    .own = own,
