@@ -11,10 +11,12 @@
 const bench_runner *onednn_direct(const bench_case *c);
 const bench_runner *onednn_auto(const bench_case *c);
 const bench_runner *onednn_reorder(const bench_case *c);
-const bench_runner *openblas_expanded(const bench_case *c); /* conv_, or project_ */
+const bench_runner *
+openblas_expanded(const bench_case *c); /* of the next three, or openblas_distance */
 const bench_runner *openblas_conv(const bench_case *c);
 const bench_runner *openblas_project(const bench_case *c);
 const bench_runner *openblas_node_linear(const bench_case *c);
+const bench_runner *openblas_distance(const bench_case *c);
 const bench_runner *openblas_fold(const bench_case *c);
 const bench_runner *std_runner(const bench_case *c);
 const bench_runner *cudnn_runner(const bench_case *c);
@@ -79,6 +81,8 @@ equinv_status dense_gradient_to_psi(problem *p, const dense_conv *d, float *grad
 void peer_reduce(equinv_projection_kind kind, int64_t order, int64_t k, float *values, float *dst);
 /* Every column of values [count][width] ascending. */
 void peer_sort_columns(int64_t count, int64_t width, float *values);
+/* Largest products, in dst [k], to distances of something of length `square` from y of `squares`. */
+void peer_distances(int64_t k, float square, const float *squares, float *dst);
 /* to [columns][rows] */
 void peer_transpose(const float *from, int64_t rows, int64_t columns, float *to);
 

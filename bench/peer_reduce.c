@@ -106,6 +106,15 @@ static inline __attribute__((always_inline)) void reduce(equinv_projection_kind 
     }
 }
 
+static inline __attribute__((always_inline)) void
+distances(int64_t k, float square, const float *restrict squares, float *restrict dst)
+{
+    for (int64_t i = 0; i < k; i++) {
+        const float d = square + squares[i] - 2 * dst[i];
+        dst[i] = sqrtf(d > 0 ? d : 0);
+    }
+}
+
 void peer_transpose(const float *from, int64_t rows, int64_t columns, float *to)
 {
     for (int64_t c = 0; c < columns; c++)
@@ -124,6 +133,10 @@ void peer_transpose(const float *from, int64_t rows, int64_t columns, float *to)
     target static void network_##name(int64_t count, int64_t width, float *v)                      \
     {                                                                                              \
         network(count, width, v);                                                                  \
+    }                                                                                              \
+    target static void distances_##name(int64_t k, float square, const float *squares, float *dst) \
+    {                                                                                              \
+        distances(k, square, squares, dst);                                                        \
     }
 
 LEVEL(base, )
@@ -146,4 +159,9 @@ void peer_reduce(equinv_projection_kind kind, int64_t order, int64_t k, float *v
 void peer_sort_columns(int64_t count, int64_t width, float *values)
 {
     CHOOSE(network, count, width, values);
+}
+
+void peer_distances(int64_t k, float square, const float *squares, float *dst)
+{
+    CHOOSE(distances, k, square, squares, dst);
 }

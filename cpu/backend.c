@@ -1,7 +1,7 @@
 /* The CPU backend: what fast code declines goes to the reference. */
 #include "internal/backend.h"
 
-#include "cpu/gemm/gemm.h"
+#include "cpu/gfourier/products.h"
 #include "cpu/isa/scalar/scalar.h"
 #include "cpu/node/map.h"
 #include "cpu/ref/ref.h"
@@ -178,7 +178,7 @@ const eqi_backend eqi_cpu_backend = {
     .node_outer_forward = eqi_fast_node_outer_forward,
     .node_outer_backward = eqi_fast_node_outer_backward,
     .optimizer_step = optimizer_step,
-    .orbit_distance = eqi_gemm_orbit_distance,
+    .orbit_distance = eqi_gfourier_orbit_distance,
     .orbit_mean = orbit_mean,
     .relu_backward = relu_backward,
     .relu_forward = relu_forward,

@@ -196,17 +196,6 @@ static void find(const void *arg, int64_t first, int64_t count, void *slice)
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
-/* The points one after the other: as they are, or in a copy that `owned` receives. */
-static equinv_status pack(equinv_context *ctx, equinv_tensor *points, equinv_tensor *owned)
-{
-    if (eqi_is_contiguous(points))
-        return EQUINV_OK;
-    EQI_TRY(equinv_tensor_create(ctx, points->dtype, points->ndim, points->shape, owned));
-    EQI_TRY(equinv_tensor_convert(ctx, points, 1, 0, owned));
-    *points = *owned;
-    return EQUINV_OK;
-}
-
 /* Sizes of phi and of a thread's slice. */
 static equinv_status size_job(job *j, int64_t *places, size_t *slice)
 {
@@ -249,8 +238,8 @@ static equinv_status run(equinv_context *ctx, job *j)
     equinv_status status;
     EQI_TRY_GOTO(status, done, size_job(j, &places, &slice));
     EQI_TRY_GOTO(status, done, eqi_product_of("phi", 2, (int64_t[]){rows, j->width}, &numbers));
-    EQI_TRY_GOTO(status, done, pack(ctx, &j->gallery, &own_gallery));
-    EQI_TRY_GOTO(status, done, pack(ctx, &j->queries, &own_queries));
+    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, &j->gallery, &j->gallery, &own_gallery));
+    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, &j->queries, &j->queries, &own_queries));
     EQI_TRY_GOTO(status, done,
                  eqi_alloc_zeroed(ctx, places, sizeof(int32_t), "neighbours", &table));
     EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, numbers, sizeof(double), "neighbours", &phi));

@@ -345,6 +345,19 @@ bool eqi_is_contiguous(const equinv_tensor *tensor)
     return true;
 }
 
+equinv_status eqi_tensor_pack(const equinv_context *ctx, const equinv_tensor *tensor,
+                              equinv_tensor *packed, equinv_tensor *owned)
+{
+    equinv_context *const own = (equinv_context *)ctx; /* tensors are made from the caller's */
+    const equinv_tensor from = *tensor;
+    *packed = from;
+    if (eqi_is_contiguous(&from))
+        return EQUINV_OK;
+    EQI_TRY(equinv_tensor_create(own, from.dtype, from.ndim, from.shape, owned));
+    *packed = *owned;
+    return equinv_tensor_convert(own, &from, 1, 0, packed);
+}
+
 int64_t eqi_offset_of(const equinv_tensor *tensor, int64_t index)
 {
     int64_t offset = 0;

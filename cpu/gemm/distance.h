@@ -2,12 +2,15 @@
 #ifndef EQI_GEMM_DISTANCE_H
 #define EQI_GEMM_DISTANCE_H
 
-#include <stdint.h>
+#include "internal/context.h"
 
 typedef double eqi_f32_distance(const float *x, const float *y, int64_t count);
 typedef double eqi_f64_distance(const double *x, const double *y, int64_t count);
 
 eqi_f32_distance eqi_f32_distance_scalar, eqi_f32_distance_avx2, eqi_f32_distance_avx512;
 eqi_f64_distance eqi_f64_distance_scalar, eqi_f64_distance_avx2, eqi_f64_distance_avx512;
+
+eqi_f32_distance *eqi_f32_distance_of(const eqi_hardware *hardware);
+eqi_f64_distance *eqi_f64_distance_of(const eqi_hardware *hardware);
 
 #endif

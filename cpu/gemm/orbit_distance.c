@@ -80,27 +80,38 @@ static void turn_rows(const void *arg, int64_t first, int64_t count, void *slice
     }
 }
 
-static double squared_distance(const job *j, int64_t row, int64_t turned)
+eqi_f32_distance *eqi_f32_distance_of(const eqi_hardware *hardware)
 {
-    static eqi_f32_distance *const f32[] = {
+    static eqi_f32_distance *const kernels[] = {
         [EQI_ISA_SCALAR] = eqi_f32_distance_scalar,
 #if defined(__x86_64__)
         [EQI_ISA_AVX2] = eqi_f32_distance_avx2,
         [EQI_ISA_AVX512] = eqi_f32_distance_avx512,
 #endif
     };
-    static eqi_f64_distance *const f64[] = {
+    return kernels[hardware->isa];
+}
+
+eqi_f64_distance *eqi_f64_distance_of(const eqi_hardware *hardware)
+{
+    static eqi_f64_distance *const kernels[] = {
         [EQI_ISA_SCALAR] = eqi_f64_distance_scalar,
 #if defined(__x86_64__)
         [EQI_ISA_AVX2] = eqi_f64_distance_avx2,
         [EQI_ISA_AVX512] = eqi_f64_distance_avx512,
 #endif
     };
-    const eqi_isa isa = j->ctx->hardware.isa;
+    return kernels[hardware->isa];
+}
+
+static double squared_distance(const job *j, int64_t row, int64_t turned)
+{
+    const eqi_hardware *const hardware = &j->ctx->hardware;
     const int64_t x = row * j->dimension, y = turned * j->dimension;
-    return j->size == sizeof(float) ? f32[isa]((const float *)j->x.data + x,
+    return j->size == sizeof(float)
+               ? eqi_f32_distance_of(hardware)((const float *)j->x.data + x,
                                                (const float *)(void *)j->turned + y, j->dimension)
-                                    : f64[isa]((const double *)j->x.data + x,
+               : eqi_f64_distance_of(hardware)((const double *)j->x.data + x,
                                                (const double *)(void *)j->turned + y, j->dimension);
 }
 
@@ -162,19 +173,6 @@ static void compare_rows(const void *arg, int64_t first, int64_t count, void *sl
     }
 }
 
-/* The rows one after the other: as they are, or in a copy that `owned` receives. */
-static equinv_status pack(const equinv_context *ctx, const equinv_tensor *rows,
-                          equinv_tensor *packed, equinv_tensor *owned)
-{
-    equinv_context *const own = (equinv_context *)ctx; /* tensors are made from the caller's */
-    *packed = *rows;
-    if (eqi_is_contiguous(rows))
-        return EQUINV_OK;
-    EQI_TRY(equinv_tensor_create(own, rows->dtype, rows->ndim, rows->shape, owned));
-    *packed = *owned;
-    return equinv_tensor_convert(own, rows, 1, 0, packed);
-}
-
 /* In blocks of y whose turned rows are few enough to keep. */
 static void run(job *j, void *scratch, size_t slice, int64_t block)
 {
@@ -225,8 +223,8 @@ equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group gr
     const double least = x->dtype == EQUINV_F32 ? (double)FLT_MIN : DBL_MIN;
     j.relative = ((double)j.dimension + 2) * u;
     j.at_least = (double)j.dimension * least;
-    EQI_TRY_GOTO(status, done, pack(ctx, x, &j.x, &own_x));
-    EQI_TRY_GOTO(status, done, pack(ctx, y, &j.y, &own_y));
+    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, x, &j.x, &own_x));
+    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, y, &j.y, &own_y));
     EQI_TRY_GOTO(status, done,
                  eqi_alloc_zeroed(ctx, places, sizeof(int32_t), "orbit distances", &table));
     EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, 1, all, "orbit distances", &memory));

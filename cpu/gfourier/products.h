@@ -131,4 +131,12 @@ eqi_orbit_transform eqi_orbit_transform_of_row(const eqi_orbit_weights *w, const
 /* Latents that a task takes, so that all threads have work where the batch is small. */
 int64_t eqi_orbit_chunk(const eqi_orbit_shape *s, int64_t batch, int64_t threads);
 
+/* ---- orbit distances --------------------------------------------------------------------------- */
+
+/* As eqi_ref_orbit_distance, but that distances of fp32 are rounded otherwise; x and y on the CPU. */
+equinv_status eqi_gfourier_orbit_distance(const equinv_context *ctx, equinv_group group,
+                                          const equinv_tensor *x, const equinv_tensor *y,
+                                          const equinv_tensor *distance,
+                                          const equinv_tensor *element);
+
 #endif

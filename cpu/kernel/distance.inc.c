@@ -6,7 +6,11 @@
  */
 #include "cpu/gemm/distance.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
+
+#include "cpu/gfourier/nearest.h"
 
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
@@ -37,3 +41,79 @@ typedef float narrow_lanes __attribute__((vector_size(32)));
 
 DISTANCE(eqi_f32_distance_, float, narrow_lanes)
 DISTANCE(eqi_f64_distance_, double, lanes)
+
+/* ---- products to distances ------------------------------------------------------------------- */
+
+/*
+ * Products are taken while |x - g y|^2 is at least the 16th part of |x|^2 + |y|^2, which keeps
+ * what cancels near 1e-6 of the distance, and while squares are far from the ends of the floats.
+ */
+#define CLOSE (1.0F / 16)
+#define LARGEST 1e30F
+
+static inline __attribute__((always_inline)) vf32 member(const eqi_orbit_nearest *n, int64_t i,
+                                                         int32_t h)
+{
+    return vf32_load(n->values + h * n->step + i);
+}
+
+/* How far each of two products of |x| |y| may be off, together. */
+static inline __attribute__((always_inline)) vf32 doubt(const eqi_orbit_nearest *n, int64_t i)
+{
+    return vf32_fma(vf32_broadcast(2 * n->relative * n->x_length), vf32_load(n->y_length + i),
+                    vf32_broadcast(2 * n->at_least));
+}
+
+static inline __attribute__((always_inline)) eqi_undecided distances_of(const eqi_orbit_nearest *n,
+                                                                        const bool which)
+{
+    eqi_undecided bits = {0, 0};
+    const vf32 two = vf32_broadcast(2);
+    for (int64_t i = 0; i < n->vectors * vf32_lanes; i += vf32_lanes) {
+        vf32 most = member(n, i, 0), next = vf32_broadcast(-INFINITY), at = vf32_broadcast(0);
+        for (int32_t h = 1; h < n->order; h++) {
+            const vf32 v = member(n, i, h);
+            if (which) {
+                at = vf32_choose(vf32_takes(most, v), vf32_broadcast((float)h), at);
+                next = vf32_max(next, vf32_min(most, v));
+            }
+            most = vf32_max(most, v);
+        }
+        const vf32 squares = vf32_add(vf32_broadcast(n->x_square), vf32_load(n->y_square + i));
+        const vf32 d = vf32_sub(squares, vf32_mul(two, most));
+        vf32_store(n->distance + i, vf32_sqrt(d));
+        /* Negative where undecided. The last one is never NaN and is what vf32_min takes then. */
+        const vf32 far = vf32_sub(d, vf32_mul(vf32_broadcast(CLOSE), squares));
+        const vf32 small = vf32_sub(vf32_broadcast(LARGEST), squares);
+        bits.distance |= (uint64_t)vf32_signs(vf32_min(far, small)) << i;
+        if (which) {
+            const vf32 apart = vf32_sub(vf32_sub(most, next), doubt(n, i));
+            vf32_store_i32(n->member + i, at);
+            bits.member |= (uint64_t)vf32_signs(vf32_min(apart, small)) << i;
+        }
+    }
+    return bits;
+}
+
+static eqi_undecided distances(const eqi_orbit_nearest *n)
+{
+    return n->member ? distances_of(n, true) : distances_of(n, false);
+}
+
+static void bounds(const eqi_orbit_nearest *n)
+{
+    const vf32 two = vf32_broadcast(2);
+    for (int64_t i = 0; i < n->vectors * vf32_lanes; i += vf32_lanes) {
+        vf32 most = member(n, i, 0);
+        for (int32_t h = 1; h < n->order; h++)
+            most = vf32_max(most, member(n, i, h));
+        const vf32 squares = vf32_add(vf32_broadcast(n->x_square), vf32_load(n->y_square + i));
+        /* Sums and squares are rounded too. */
+        const vf32 less = vf32_fma(vf32_broadcast(8 * FLT_EPSILON), squares, doubt(n, i));
+        const vf32 d = vf32_sub(vf32_sub(squares, vf32_mul(two, most)), less);
+        const vmask unknown = vf32_takes(vf32_broadcast(LARGEST), squares);
+        vf32_store(n->distance + i, vf32_choose(unknown, vf32_broadcast(-INFINITY), d));
+    }
+}
+
+const eqi_nearest_kernels PASTE(eqi_nearest_, EQI_LEVEL) = {distances, bounds};

@@ -312,6 +312,12 @@ static inline bool vf32_any_nan(vf32 v)
     return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0;
 }
 
+/* The sign of lane l is bit l. */
+static inline uint32_t vf32_signs(vf32 v)
+{
+    return (uint32_t)_mm256_movemask_ps(v);
+}
+
 /* Small whole numbers as integers. */
 static inline void vf32_store_i32(int32_t *p, vf32 v)
 {

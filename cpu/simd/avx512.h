@@ -316,6 +316,12 @@ static inline bool vf32_any_nan(vf32 v)
     return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0;
 }
 
+/* The sign of lane l is bit l. */
+static inline uint32_t vf32_signs(vf32 v)
+{
+    return _mm512_movepi32_mask(_mm512_castps_si512(v));
+}
+
 /* Small whole numbers as integers. */
 static inline void vf32_store_i32(int32_t *p, vf32 v)
 {

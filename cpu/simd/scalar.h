@@ -5,6 +5,7 @@
 #ifndef EQI_SIMD_SCALAR_H
 #define EQI_SIMD_SCALAR_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -216,6 +217,11 @@ static inline void vf32_transpose_quads(vf32 row[1])
     (void)row;
 }
 
+static inline vf32 vf32_sqrt(vf32 v)
+{
+    return (vf32){sqrtf(v[0]), sqrtf(v[1]), sqrtf(v[2]), sqrtf(v[3])};
+}
+
 static inline vf32 vf32_abs(vf32 v)
 {
     return (vf32)((vi32)v & INT32_MAX);
@@ -224,6 +230,15 @@ static inline vf32 vf32_abs(vf32 v)
 static inline bool vf32_any_nan(vf32 v)
 {
     return (v[0] != v[0]) | (v[1] != v[1]) | (v[2] != v[2]) | (v[3] != v[3]);
+}
+
+/* The sign of lane l is bit l. */
+static inline uint32_t vf32_signs(vf32 v)
+{
+    uint32_t bits = 0;
+    for (int i = 0; i < 4; i++)
+        bits |= (uint32_t)(((vi32)v)[i] < 0) << i;
+    return bits;
 }
 
 /* Small whole numbers as integers. */

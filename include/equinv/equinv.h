@@ -1586,7 +1586,7 @@ EQUINV_API equinv_status equinv_orbit_mean(equinv_context *ctx, equinv_group gro
  * x, y      [A, fields, |G|, H, W], [B, ..], same dtype F32 or F64; S: [A, n, c], [B, n, c] (or without
  *           the last axis for one channel). One channel: the distance of the sorted rows, any n;
  *           several: the cheapest assignment of rows, exactly, n at most 512 (else UNSUPPORTED)
- * distance  [A, B], same dtype; NaN if any number of x_i or y_j is
+ * distance  [A, B], same dtype; NaN if any number of x_i or y_j is. F32: to 1.5e-6 of itself, F64: to rounding
  * element   I32 [A, B], the g that attains it, applied to y (lowest index on ties); S: I32 [A, B, n],
  *           the row of y_j that g moves to each row of x_i; NULL: not wanted
  * refused   CUDA: S with several channels, with element or n above 64: UNSUPPORTED

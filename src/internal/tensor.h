@@ -73,6 +73,13 @@ equinv_status eqi_product_of(const char *what, int n, const int64_t *factors, in
 /* Whether elements lie in row-major order without gaps. */
 bool eqi_is_contiguous(const equinv_tensor *tensor);
 
+/*
+ * The tensor without gaps in row-major order: itself, or a copy that `owned` receives (else it is left
+ * alone). packed may be tensor. NOMEM.
+ */
+equinv_status eqi_tensor_pack(const equinv_context *ctx, const equinv_tensor *tensor,
+                              equinv_tensor *packed, equinv_tensor *owned);
+
 /* Text of a shape, "[2, 3]", into text; returns text. */
 const char *eqi_shape_text(int32_t ndim, const int64_t *shape, char *text, size_t size);
 
