@@ -43,7 +43,7 @@ static void word_of_kind(equinv_projection_kind kind, char word[WORD])
     const char *const name = eqi_projection_kind_name(kind);
     size_t i = 0;
     for (; name[i] && i + 1 < WORD; i++)
-        word[i] = name[i] == '_' ? '-' : (char)tolower((unsigned char)name[i]);
+        word[i] = (char)(name[i] == '_' ? '-' : tolower((unsigned char)name[i]));
     word[i] = '\0';
 }
 

@@ -95,7 +95,7 @@ check-valgrind: $(VALGRIND_NAMES:%=$(BUILD)/tests/%) ## reads of what was never 
 TIDY_SOURCES := $(LIB_SOURCES) $(BENCH_SOURCES) $(sort $(wildcard tools/*.c examples/*.c))
 tidy: ## clang-tidy's findings in library, programs and examples: there must be none
 	@if command -v clang-tidy >/dev/null; then \
-	    $(MAKE) --no-print-directory -j$(JOBS) $(sort $(TIDY_SOURCES:%.c=$(BUILD)/tidy/%.ok)) && echo "tidy: clean"; \
+	    $(MAKE) --no-print-directory -k -j$(JOBS) $(sort $(TIDY_SOURCES:%.c=$(BUILD)/tidy/%.ok)) && echo "tidy: clean"; \
 	else echo "SKIP tidy: clang-tidy is not installed (Debian: clang-tidy)"; fi
 
 $(BUILD)/tidy/%.ok: $(BUILD)/obj/%.o .clang-tidy
