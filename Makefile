@@ -126,7 +126,9 @@ endef
 $(foreach name,$(EXPERIMENTS),$(eval $(call experiment,$(name))))
 
 $(BUILD)/tests/unit/molecules: $(BUILD)/obj/examples/molecules/graph.o
-$(BUILD)/tests/unit/molecules_network: $(addprefix $(BUILD)/obj/examples/molecules/,graph.o network.o)
+$(addprefix $(BUILD)/tests/,unit/molecules_network cuda/molecules): $(addprefix $(BUILD)/obj/,examples/molecules/graph.o \
+    examples/molecules/network.o tools/mirror.o)
+$(BUILD)/tests/cuda/molecules: | $(BUILD)/bin/equinv-molecules
 $(TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(TEST_UTIL_OBJECTS) $(STATIC)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
@@ -161,14 +163,14 @@ demo: ## train on digits, compare codes before and after projection: table, pict
 	@mkdir -p build/demo
 	@$(BUILD)/bin/equinv-demo
 
-# SEED=2 another run of all that is random; DEVICE=cuda for the digits, where the plugin is; PAPER=dir.
+# SEED=2 another run of all that is random; DEVICE=cuda where the plugin is; PAPER=dir.
 PAPER ?= build/paper
 SEED ?= 1
 DEVICE ?= cpu
 # PAPER_FULL=1: all molecules, from the files that make_data.py --all wrote to MOLECULES, if they are there.
 MOLECULES ?= build/molecules
 ALL_MOLECULES = $(and $(filter 1,$(PAPER_FULL)),$(wildcard $(MOLECULES)/qm9-train-graphs.npy.gz))
-RUN_MOLECULES = $(BUILD)/bin/equinv-molecules --seed $(SEED) --output $(PAPER) $(if $(ALL_MOLECULES),--data $(MOLECULES))
+RUN_MOLECULES = $(BUILD)/bin/equinv-molecules --seed $(SEED) --device $(DEVICE) --output $(PAPER) $(if $(ALL_MOLECULES),--data $(MOLECULES))
 paper: ## the paper's experiments with the data that are here: build/paper/report.html, report.json
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(EXPERIMENT_PROGRAMS)

@@ -1,6 +1,8 @@
 /* The CPU backend: what fast code declines goes to the reference. */
 #include "internal/backend.h"
 
+#include <math.h>
+
 #include "cpu/gfourier/products.h"
 #include "cpu/isa/scalar/scalar.h"
 #include "cpu/node/map.h"
@@ -33,17 +35,8 @@ static equinv_status convert(const equinv_context *ctx, const equinv_tensor *src
 }
 
 static equinv_status cross_entropy(const equinv_context *ctx, const equinv_tensor *logits,
-                                   const equinv_tensor *labels, const equinv_tensor *loss,
-                                   const equinv_tensor *diff_logits)
-{
-    (void)ctx;
-    return eqi_ref_cross_entropy(logits, labels, NULL, loss, diff_logits);
-}
-
-static equinv_status cross_entropy_masked(const equinv_context *ctx, const equinv_tensor *logits,
-                                          const equinv_tensor *labels, const equinv_tensor *mask,
-                                          const equinv_tensor *loss,
-                                          const equinv_tensor *diff_logits)
+                                   const equinv_tensor *labels, const equinv_tensor *mask,
+                                   const equinv_tensor *loss, const equinv_tensor *diff_logits)
 {
     (void)ctx;
     return eqi_ref_cross_entropy(logits, labels, mask, loss, diff_logits);
@@ -88,11 +81,15 @@ static equinv_status reparameterise_backward(const equinv_context *ctx, uint64_t
     return EQUINV_OK;
 }
 
-static equinv_status gradient_norm(const equinv_context *ctx, const equinv_parameter *parameters,
-                                   size_t count, double *norm)
+static equinv_status clip_gradients(const equinv_context *ctx, const equinv_parameter *parameters,
+                                    size_t count, double max_norm, double *norm)
 {
-    (void)ctx;
-    *norm = eqi_ref_gradient_norm(parameters, count);
+    const double before = eqi_ref_gradient_norm(parameters, count);
+    for (size_t i = 0; i < count && isfinite(before) && before > max_norm; i++)
+        EQI_TRY(
+            convert(ctx, &parameters[i].gradient, max_norm / before, 0, &parameters[i].gradient));
+    if (norm)
+        *norm = before;
     return EQUINV_OK;
 }
 
@@ -168,11 +165,10 @@ const eqi_backend eqi_cpu_backend = {
     .act = act,
     .add = add,
     .binary_cross_entropy = binary_cross_entropy,
+    .clip_gradients = clip_gradients,
     .convert = convert,
     .cross_entropy = cross_entropy,
-    .cross_entropy_masked = cross_entropy_masked,
     .dropout = dropout,
-    .gradient_norm = gradient_norm,
     .kl_gaussian = kl_gaussian,
     .mean_squared_error = mean_squared_error,
     .node_outer_forward = eqi_fast_node_outer_forward,

@@ -1,32 +1,24 @@
 /*
- * loss = mean_n (log sum_c exp(x[n,c]) - x[n, label]), everything relative to the row's maximum
- * diff_logits[n,c] = (softmax(x[n])[c] - [c = label]) / N; may be the logits themselves
+ * M = how many rows i are there
+ * loss = 1/M sum_i (log sum_c exp(x[i,c]) - x[i, label]), everything relative to the row's maximum
+ * diff_logits[i,c] = (softmax(x[i])[c] - [c = label]) / M, 0 where i is not there; may be the logits
  *
- * One block, so that the sum has one order; each of its warps takes rows. A label out of range cannot
- * be told to the caller: it counts as NaN.
+ * One block, so that the sum has one order; each of its warps takes rows, or each thread where a row has
+ * few classes. A label out of range cannot be told to the caller: it counts as NaN.
  */
+#include "cuda/labels.cuh"
 #include "cuda/operations.cuh"
-#include "cuda/warp.cuh"
 
-enum { BLOCK = 512, WARPS = BLOCK / EQI_WARP };
+enum { BLOCK = 512, WARPS = BLOCK / EQI_WARP, FEW_CLASSES = 8 };
+
+enum { ROW, LABEL, MASK, DIFF, TENSORS };
 
 template <typename T> struct eqi_classification {
-    int64_t batch, classes;
+    eqi_elements<TENSORS> rows;
+    int64_t classes, step, diff_step; /* from class to class */
     const T *logits;
     T *loss, *diff_logits; /* the second may be NULL */
-    const void *labels;
-    bool labels_u8;
-    int64_t logits_stride[2], diff_stride[2], labels_stride;
-
-    __device__ __forceinline__ double logit(int64_t n, int64_t c) const
-    {
-        return logits[n * logits_stride[0] + c * logits_stride[1]];
-    }
-    __device__ __forceinline__ int64_t label(int64_t n) const
-    {
-        const int64_t at = n * labels_stride;
-        return labels_u8 ? ((const uint8_t *)labels)[at] : ((const int32_t *)labels)[at];
-    }
+    eqi_labels labels, mask;
 };
 
 /* Distance below the row's maximum; equal infinities are 0 apart. */
@@ -35,70 +27,92 @@ static __device__ __forceinline__ double below(double logit, double maximum)
     return logit == maximum ? 0 : logit - maximum;
 }
 
-/* Row n by a warp: its gradient, and its loss to every lane. */
-template <typename T>
-static __device__ double row(const eqi_classification<T> &p, int64_t n, int lane)
+/* A row by the lanes of a warp, or by one thread: its gradient, and its loss to each of them. */
+template <int LANES, typename T>
+static __device__ __forceinline__ double row(const eqi_classification<T> &p,
+                                             const int64_t (&at)[TENSORS], double there, int lane)
 {
-    const int64_t label = p.label(n);
+    const T *const x = p.logits + at[ROW];
+    const int64_t label = p.labels.value(at[LABEL]);
     const bool known = label >= 0 && label < p.classes;
     double maximum = -(double)INFINITY, sum = 0;
-    for (int64_t c = lane; c < p.classes; c += EQI_WARP) {
-        const double x = p.logit(n, c);
-        maximum = x > maximum ? x : maximum;
-    }
-    maximum = eqi_warp_max(maximum);
-    for (int64_t c = lane; c < p.classes; c += EQI_WARP)
-        sum += exp(below(p.logit(n, c), maximum));
-    sum = eqi_warp_sum(sum);
-    const double loss = known ? log(sum) - below(p.logit(n, label), maximum) : (double)NAN;
-    __syncwarp(); /* every lane has read the label's logit before it may be overwritten */
-    for (int64_t c = lane; p.diff_logits && c < p.classes; c += EQI_WARP) {
-        const double share = exp(below(p.logit(n, c), maximum)) / sum - (c == label);
-        p.diff_logits[n * p.diff_stride[0] + c * p.diff_stride[1]] =
-            T(known ? share / (double)p.batch : (double)NAN);
+    for (int64_t c = lane; c < p.classes; c += LANES)
+        maximum = x[c * p.step] > maximum ? (double)x[c * p.step] : maximum;
+    if (LANES > 1)
+        maximum = eqi_warp_max(maximum);
+    for (int64_t c = lane; c < p.classes; c += LANES)
+        sum += exp(below(x[c * p.step], maximum));
+    if (LANES > 1)
+        sum = eqi_warp_sum(sum);
+    const double loss = known ? log(sum) - below(x[label * p.step], maximum) : (double)NAN;
+    if (LANES > 1)
+        __syncwarp(); /* every lane has read the label's logit before it may be overwritten */
+    for (int64_t c = lane; p.diff_logits && c < p.classes; c += LANES) {
+        const double share = exp(below(x[c * p.step], maximum)) / sum - (c == label);
+        p.diff_logits[at[DIFF] + c * p.diff_step] = T(known ? share / there : (double)NAN);
     }
     return loss;
 }
 
-template <typename T>
+template <int LANES, typename T>
 __global__ void __launch_bounds__(BLOCK, 1) eqi_cross_entropy(eqi_classification<T> p)
 {
     EQI_SHARED(double, shared, WARPS);
-    const int warp = threadIdx.x / EQI_WARP, lane = threadIdx.x % EQI_WARP;
+    const int lane = threadIdx.x % LANES;
+    const double there = eqi_count_there<MASK>(p.rows, p.mask, shared);
     double mine = 0;
-    for (int64_t n = warp; n < p.batch; n += WARPS)
-        mine += row(p, n, lane);
+    for (int64_t i = threadIdx.x / LANES; i < p.rows.count; i += BLOCK / LANES) {
+        int64_t at[TENSORS];
+        p.rows.offsets(i, at);
+        if (p.mask.has(at[MASK]))
+            mine += row<LANES>(p, at, there, lane);
+        else
+            for (int64_t c = lane; p.diff_logits && c < p.classes; c += LANES)
+                p.diff_logits[at[DIFF] + c * p.diff_step] = T(0);
+    }
     const double total = eqi_block_sum(lane == 0 ? mine : 0, shared);
     if (threadIdx.x == 0)
-        *p.loss = T(p.batch ? total / (double)p.batch : 0);
+        *p.loss = T(there > 0 ? total / there : 0);
+}
+
+/* The logits without their last axis: one element stands for a row. */
+static equinv_tensor rows_of(const equinv_tensor *logits)
+{
+    equinv_tensor rows = *logits;
+    rows.ndim--;
+    return rows;
 }
 
 template <typename T>
 static equinv_status launch(const equinv_context *ctx, const equinv_tensor *logits,
-                            const equinv_tensor *labels, const equinv_tensor *loss,
-                            const equinv_tensor *diff_logits)
+                            const equinv_tensor *labels, const equinv_tensor *mask,
+                            const equinv_tensor *loss, const equinv_tensor *diff_logits)
 {
+    const equinv_tensor *const diff = diff_logits ? diff_logits : logits;
+    const int32_t last = logits->ndim - 1;
+    const equinv_tensor rows = rows_of(logits), diff_rows = rows_of(diff);
     eqi_classification<T> p = {};
-    p.batch = logits->shape[0];
-    p.classes = logits->shape[1];
+    p.rows = eqi_elements_of<TENSORS>({&rows, labels, mask ? mask : labels, &diff_rows});
+    p.classes = logits->shape[last];
+    p.step = logits->strides[last];
+    p.diff_step = diff->strides[last];
     p.logits = (const T *)logits->data;
     p.loss = (T *)loss->data;
-    p.labels = labels->data;
-    p.labels_u8 = labels->dtype == EQUINV_U8;
-    p.labels_stride = labels->strides[0];
     p.diff_logits = diff_logits ? (T *)diff_logits->data : NULL;
-    for (int axis = 0; axis < 2; axis++) {
-        p.logits_stride[axis] = logits->strides[axis];
-        p.diff_stride[axis] = diff_logits ? diff_logits->strides[axis] : 0;
-    }
-    EQI_LAUNCH(eqi_cross_entropy<T>, dim3(1), BLOCK, 0, eqi_stream(ctx), p);
+    p.labels = eqi_labels_of(labels);
+    p.mask = eqi_labels_of(mask);
+    if (p.classes <= FEW_CLASSES)
+        EQI_LAUNCH((eqi_cross_entropy<1, T>), dim3(1), BLOCK, 0, eqi_stream(ctx), p);
+    else
+        EQI_LAUNCH((eqi_cross_entropy<EQI_WARP, T>), dim3(1), BLOCK, 0, eqi_stream(ctx), p);
     return EQUINV_OK;
 }
 
 equinv_status eqi_cuda_cross_entropy(const equinv_context *ctx, const equinv_tensor *logits,
-                                     const equinv_tensor *labels, const equinv_tensor *loss,
-                                     const equinv_tensor *diff_logits)
+                                     const equinv_tensor *labels, const equinv_tensor *mask,
+                                     const equinv_tensor *loss, const equinv_tensor *diff_logits)
 {
-    return logits->dtype == EQUINV_F32 ? launch<float>(ctx, logits, labels, loss, diff_logits)
-                                       : launch<double>(ctx, logits, labels, loss, diff_logits);
+    return logits->dtype == EQUINV_F32
+               ? launch<float>(ctx, logits, labels, mask, loss, diff_logits)
+               : launch<double>(ctx, logits, labels, mask, loss, diff_logits);
 }

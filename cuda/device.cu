@@ -92,6 +92,7 @@ static equinv_status open_state(eqi_cuda_device *d, int index, char *text)
     d->multiprocessors = properties.multiProcessorCount;
     d->shared_bytes = properties.sharedMemPerBlockOptin;
     d->device_bytes = properties.totalGlobalMem;
+    EQI_CUDA_TRY(cudaMalloc((void **)&d->norm_room, sizeof *d->norm_room));
     int driver = 0;
     EQI_CUDA_TRY(cudaDriverGetVersion(&driver));
     snprintf(text, 256, "%.160s, compute capability %d.%d, %.0f GiB, driver for CUDA %d.%d",
@@ -110,6 +111,8 @@ static void close_device(equinv_context *ctx)
         cublasDestroy(d->blas);
     if (d->blas_workspace)
         cudaFree(d->blas_workspace);
+    if (d->norm_room)
+        cudaFree(d->norm_room);
     for (int i = 0; i < EQI_EVENTS; i++)
         if (d->event[i])
             cudaEventDestroy(d->event[i]);
@@ -118,6 +121,7 @@ static void close_device(equinv_context *ctx)
         if (stream)
             cudaStreamDestroy(stream);
     cudaGetLastError();
+    pthread_mutex_destroy(&d->norm_mutex);
     pthread_mutex_destroy(&d->blas_mutex);
     eqi_free(ctx, d, sizeof *d);
     ctx->device_state = NULL;
@@ -136,6 +140,7 @@ static equinv_status open_device(equinv_context *ctx, char *text)
     EQI_CHECK(d, NOMEM, "out of memory: a device needs %zu bytes", sizeof *d);
     memset(d, 0, sizeof *d);
     pthread_mutex_init(&d->blas_mutex, NULL);
+    pthread_mutex_init(&d->norm_mutex, NULL);
     ctx->device_state = d;
     const equinv_status status = open_state(d, ctx->device.index, text);
     if (status != EQUINV_OK)

@@ -30,6 +30,12 @@ extern "C" {
 #define EQI_CUBLAS_WORKSPACE (size_t(32) << 20)
 #endif
 
+/* Where the norm of gradients is summed: by so many blocks, then together. */
+enum { EQI_NORM_PARTS = 256 };
+typedef struct eqi_norm_room {
+    double sum[EQI_NORM_PARTS], norm;
+} eqi_norm_room;
+
 typedef struct eqi_cuda_device {
     int index;
     cudaStream_t lane[EQI_LANES]; /* COMPUTE: the stream in use, the caller's or own */
@@ -38,6 +44,8 @@ typedef struct eqi_cuda_device {
     cublasHandle_t blas;
     pthread_mutex_t blas_mutex; /* the handle has a stream and a mode: one caller at a time */
     void *blas_workspace;
+    eqi_norm_room *norm_room; /* on the device; the calls that enqueue its use hold the mutex */
+    pthread_mutex_t norm_mutex;
     int multiprocessors;
     size_t shared_bytes; /* that a block may have when asked for */
     size_t device_bytes;

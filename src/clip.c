@@ -1,12 +1,9 @@
-#include <math.h>
-
 #include "internal/backend.h"
 
 equinv_status equinv_clip_gradients(equinv_context *ctx, const equinv_parameter *parameters,
                                     size_t count, double max_norm, double *norm)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_TRY(eqi_check_offered(ctx, ctx->backend->gradient_norm, "clipping of gradients"));
     EQI_CHECK(parameters || count == 0, ARG, "parameters is NULL, expected %zu of them", count);
     EQI_CHECK(max_norm > 0, ARG, "max_norm is %g, expected a positive number", max_norm);
     for (size_t i = 0; i < count; i++) {
@@ -15,12 +12,5 @@ equinv_status equinv_clip_gradients(equinv_context *ctx, const equinv_parameter 
                    parameters[i].name ? parameters[i].name : "no name");
         EQI_TRY(eqi_check_output(ctx, &parameters[i].gradient, name, EQI_FLOAT));
     }
-    double before;
-    EQI_TRY(ctx->backend->gradient_norm(ctx, parameters, count, &before));
-    for (size_t i = 0; i < count && isfinite(before) && before > max_norm; i++)
-        EQI_TRY(equinv_tensor_convert(ctx, &parameters[i].gradient, max_norm / before, 0,
-                                      &parameters[i].gradient));
-    if (norm)
-        *norm = before;
-    return EQUINV_OK;
+    return ctx->backend->clip_gradients(ctx, parameters, count, max_norm, norm);
 }

@@ -49,7 +49,7 @@ equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_tensor *log
     EQI_TRY(eqi_check_tensor(ctx, labels, "labels", EQI_I32 | EQI_U8));
     EQI_TRY(eqi_check_shape(labels, "labels", 1, logits->shape));
     EQI_TRY(check_outputs(ctx, logits, labels, loss, diff_logits));
-    return ctx->backend->cross_entropy(ctx, logits, labels, loss, diff_logits);
+    return ctx->backend->cross_entropy(ctx, logits, labels, NULL, loss, diff_logits);
 }
 
 equinv_status equinv_cross_entropy_masked(equinv_context *ctx, const equinv_tensor *logits,
@@ -58,7 +58,6 @@ equinv_status equinv_cross_entropy_masked(equinv_context *ctx, const equinv_tens
                                           const equinv_tensor *diff_logits)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_TRY(eqi_check_offered(ctx, ctx->backend->cross_entropy_masked, "masked cross-entropy"));
     EQI_TRY(eqi_check_tensor(ctx, logits, "logits", EQI_FLOAT));
     char has[128];
     EQI_CHECK(logits->ndim >= 2 && logits->shape[logits->ndim - 1] >= 1, SHAPE,
@@ -68,7 +67,7 @@ equinv_status equinv_cross_entropy_masked(equinv_context *ctx, const equinv_tens
     EQI_TRY(eqi_check_shape(labels, "labels", logits->ndim - 1, logits->shape));
     EQI_TRY(check_outputs(ctx, logits, labels, loss, diff_logits));
     EQI_TRY(check_mask(ctx, mask, labels, loss, diff_logits));
-    return ctx->backend->cross_entropy_masked(ctx, logits, labels, mask, loss, diff_logits);
+    return ctx->backend->cross_entropy(ctx, logits, labels, mask, loss, diff_logits);
 }
 
 equinv_status equinv_binary_cross_entropy(equinv_context *ctx, const equinv_tensor *logits,
@@ -77,7 +76,6 @@ equinv_status equinv_binary_cross_entropy(equinv_context *ctx, const equinv_tens
                                           const equinv_tensor *diff_logits)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_TRY(eqi_check_offered(ctx, ctx->backend->binary_cross_entropy, "binary cross-entropy"));
     EQI_TRY(eqi_check_tensor(ctx, logits, "logits", EQI_FLOAT));
     EQI_TRY(eqi_check_tensor(ctx, labels, "labels", EQI_I32 | EQI_U8));
     EQI_TRY(eqi_check_same_shape(labels, "labels", logits, "logits"));

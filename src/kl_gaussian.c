@@ -6,7 +6,6 @@ equinv_status equinv_kl_gaussian(equinv_context *ctx, const equinv_tensor *mean,
                                  const equinv_tensor *diff_log_variance)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_TRY(eqi_check_offered(ctx, ctx->backend->kl_gaussian, "divergence of Gaussians"));
     EQI_TRY(eqi_check_tensor(ctx, mean, "mean", EQI_FLOAT));
     EQI_TRY(eqi_check_tensor(ctx, log_variance, "log_variance", EQI_FLOAT));
     EQI_TRY(eqi_check_dtype(log_variance, "log_variance", mean->dtype));

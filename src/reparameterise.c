@@ -1,14 +1,11 @@
 #include "internal/backend.h"
 
-static const char what[] = "reparameterisation";
-
 equinv_status equinv_reparameterise_forward(equinv_context *ctx, uint64_t seed, uint64_t step,
                                             const equinv_tensor *mean,
                                             const equinv_tensor *log_variance,
                                             const equinv_tensor *dst)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_TRY(eqi_check_offered(ctx, ctx->backend->reparameterise_forward, what));
     EQI_TRY(eqi_check_tensor(ctx, mean, "mean", EQI_FLOAT));
     EQI_TRY(eqi_check_tensor(ctx, log_variance, "log_variance", EQI_FLOAT));
     EQI_TRY(eqi_check_dtype(log_variance, "log_variance", mean->dtype));
@@ -27,7 +24,6 @@ equinv_status equinv_reparameterise_backward(equinv_context *ctx, uint64_t seed,
                                              const equinv_tensor *diff_log_variance)
 {
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_TRY(eqi_check_offered(ctx, ctx->backend->reparameterise_backward, what));
     EQI_TRY(eqi_check_tensor(ctx, log_variance, "log_variance", EQI_FLOAT));
     EQI_TRY(eqi_check_tensor(ctx, diff_dst, "diff_dst", EQI_FLOAT));
     EQI_TRY(eqi_check_dtype(diff_dst, "diff_dst", log_variance->dtype));

@@ -4,7 +4,7 @@
  * sorting an isometric cross section: nothing is lost, and straight lines between sorted codes are
  * shortest paths.
  *
- *     build/bin/equinv-molecules [--seed N] [--output FOLDER] [--resume]
+ *     build/bin/equinv-molecules [--seed N] [--output FOLDER] [--resume] [--device cuda]
  *
  * Trains, then compares codes in a random order of the atoms with sorted ones. Writes
  * FOLDER/molecules.json, molecules-codes.png, molecules-lines.svg, molecules-steps.npy (what lies on the
@@ -455,16 +455,16 @@ static void print_table(const training *t, const figures *f)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-static equinv_status run(equinv_context *ctx, const options *o, bool *written)
+static equinv_status run(const place *p, const options *o, bool *written)
 {
     const network_desc net_desc = {EQUINV_F32, BATCH, CHANNELS, BLOCKS, kl_weight, o->seed};
     const equinv_optimizer_desc adam = EQUINV_OPTIMIZER_DESC_INIT;
     const double start = seconds_now();
     molecules data = {0};
-    training t = {.ctx = ctx, .options = o, .data = &data};
+    training t = {.ctx = p->net, .options = o, .data = &data};
     static figures f;
     equinv_status status;
-    TRY(molecules_load(ctx, o, &data));
+    TRY(molecules_load(p->cpu, o, &data));
     t.order = malloc(sizeof *t.order * (size_t)data.train_count);
     if (!t.order || !make_folder(o->folder)) {
         status = t.order ? EQUINV_ERR_IO : EQUINV_ERR_NOMEM;
@@ -472,11 +472,11 @@ static equinv_status run(equinv_context *ctx, const options *o, bool *written)
                  "%.300s cannot be created or there is no memory", o->folder);
         goto done;
     }
-    TRY(network_create(ctx, &net_desc, &t.net));
+    TRY(network_create(p->net, &net_desc, &t.net));
     t.parameters = network_parameters(t.net, &t.parameter_count);
-    TRY(equinv_optimizer_create(ctx, &adam, t.parameters, t.parameter_count, &t.adam));
+    TRY(equinv_optimizer_create(p->net, &adam, t.parameters, t.parameter_count, &t.adam));
     TRY(train(&t));
-    const codec c = {ctx, t.net, BATCH, o->seed};
+    const codec c = {p->cpu, t.net, BATCH, o->seed};
     TRY(measure(&c, o, &data, &f));
     print_table(&t, &f);
     *written = report(o, &t, &f, seconds_now() - start);
@@ -484,7 +484,7 @@ done:
     equinv_optimizer_destroy(t.adam);
     network_destroy(t.net);
     free(t.order);
-    molecules_free(ctx, &data);
+    molecules_free(p->cpu, &data);
     return status;
 }
 
@@ -541,20 +541,20 @@ int main(int argc, char **argv)
 {
     options o = {"examples/data", "build/paper",           INT32_MAX, INT32_MAX, EPOCHS, 1,
                  false,           EQUINV_CONTEXT_DESC_INIT};
-    equinv_context *ctx = NULL;
+    place p;
     bool written = false;
-    o.device.device = EQUINV_DEVICE_CPU; /* the layers of nodes are there alone */
+    o.device.device = EQUINV_DEVICE_CPU; /* the same figures on every machine that computes alike */
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), with a sentence */
     const int code = read_options(&o, argc, argv);
     if (code >= 0)
         return code;
-    equinv_status status = equinv_context_create(&o.device, &ctx);
+    equinv_status status = place_create(&o.device, &p);
     if (!status) {
         fprintf(stderr, "%s: molecules from %s; %s\n", program_name, o.data,
-                equinv_context_description(ctx));
-        status = run(ctx, &o, &written);
+                equinv_context_description(p.net));
+        status = run(&p, &o, &written);
     }
     const int exit_code = status ? failed(status) : written ? TOOL_DONE : TOOL_FAILED;
-    equinv_context_destroy(ctx);
+    place_destroy(&p);
     return exit_code;
 }

@@ -5,9 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/mirror.h"
+
 /*
  * Activations lie channels last, [B, n, C] and [B, n, n, C], and are seen as [B, C, n(, n)]. A block's
- * gradient flows backwards through one array, where the skip leaves it.
+ * gradient flows backwards through one array, where the skip leaves it. What the program fills or reads
+ * itself has a mirror: batches, codes and their waves, what is decoded, losses.
  */
 enum { INPUTS = BOND_TYPES - 1 + ATOM_TYPES + 1, WAVES = 1 + 2 * FREQUENCIES };
 enum { PARAMETERS_AT_MOST = 2 * (9 + 2 * NETWORK_BLOCKS) + 2 * (2 + 2 * NETWORK_BLOCKS) };
@@ -56,6 +59,11 @@ struct network {
 
     /* the batch: pair tensor, who is there, what is asked for, which pairs count */
     equinv_tensor input, mask, atoms, bonds, pair_mask;
+    struct {
+        mirror input, mask, atoms, bonds, pair_mask;
+        mirror stats, codes, waves, diff_codes, diff_waves;
+        mirror atom_logits, bond_logits, losses;
+    } both;
 
     linear in, head;
     tower encoder;
@@ -68,7 +76,6 @@ struct network {
     equinv_tensor diff_noise, kl_mean, kl_log_variance;
 
     equinv_tensor gradient, other; /* of pairs */
-    equinv_tensor losses;          /* [3] */
 };
 
 /* ---- views ----------------------------------------------------------------------------------- */
@@ -116,6 +123,19 @@ static equinv_status create_activation(network *net, int order, int64_t channels
                    : equinv_tensor_create(net->ctx, net->desc.dtype, 4,
                                           (int64_t[]){batch, NODES, NODES, channels}, &memory));
     *t = channels_first(&memory);
+    return EQUINV_OK;
+}
+
+/* The same where the program looks at it: its values lie in `m`. */
+static equinv_status create_mirrored(network *net, int order, int64_t channels, mirror *m,
+                                     equinv_tensor *t)
+{
+    const int64_t batch = net->desc.batch;
+    TRY(order == 1
+            ? mirror_create(net->ctx, net->desc.dtype, 3, (int64_t[]){batch, NODES, channels}, m)
+            : mirror_create(net->ctx, net->desc.dtype, 4,
+                            (int64_t[]){batch, NODES, NODES, channels}, m));
+    *t = channels_first(&m->there);
     return EQUINV_OK;
 }
 
@@ -200,35 +220,43 @@ static equinv_status create_all(network *net)
         equinv_tensor *tensor;
         int order;
         int64_t channels;
+        mirror *mirror; /* NULL: on the device alone */
     } activations[] = {
-        {&net->input, 2, INPUTS},
-        {&net->stats, 1, 2},
-        {&net->diff_stats, 1, 2},
-        {&net->codes, 1, 1},
-        {&net->waves, 1, WAVES},
-        {&net->hidden, 1, c},
-        {&net->nodes, 1, c},
-        {&net->outer, 2, c},
-        {&net->atom_logits, 1, ATOM_TYPES},
-        {&net->bond_logits, 2, BOND_TYPES},
-        {&net->diff_codes, 1, 1},
-        {&net->diff_waves, 1, WAVES},
-        {&net->diff_hidden, 1, c},
-        {&net->diff_nodes, 1, c},
-        {&net->diff_noise, 1, 1},
-        {&net->kl_mean, 1, 1},
-        {&net->kl_log_variance, 1, 1},
-        {&net->gradient, 2, c},
-        {&net->other, 2, c},
+        {&net->input, 2, INPUTS, &net->both.input},
+        {&net->stats, 1, 2, &net->both.stats},
+        {&net->diff_stats, 1, 2, NULL},
+        {&net->codes, 1, 1, &net->both.codes},
+        {&net->waves, 1, WAVES, &net->both.waves},
+        {&net->hidden, 1, c, NULL},
+        {&net->nodes, 1, c, NULL},
+        {&net->outer, 2, c, NULL},
+        {&net->atom_logits, 1, ATOM_TYPES, &net->both.atom_logits},
+        {&net->bond_logits, 2, BOND_TYPES, &net->both.bond_logits},
+        {&net->diff_codes, 1, 1, &net->both.diff_codes},
+        {&net->diff_waves, 1, WAVES, &net->both.diff_waves},
+        {&net->diff_hidden, 1, c, NULL},
+        {&net->diff_nodes, 1, c, NULL},
+        {&net->diff_noise, 1, 1, NULL},
+        {&net->kl_mean, 1, 1, NULL},
+        {&net->kl_log_variance, 1, 1, NULL},
+        {&net->gradient, 2, c, NULL},
+        {&net->other, 2, c, NULL},
     };
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
-        TRY(create_activation(net, activations[i].order, activations[i].channels,
-                              activations[i].tensor));
-    TRY(equinv_tensor_create(net->ctx, EQUINV_U8, 2, nodes, &net->mask));
-    TRY(equinv_tensor_create(net->ctx, EQUINV_U8, 2, nodes, &net->atoms));
-    TRY(equinv_tensor_create(net->ctx, EQUINV_U8, 3, pairs, &net->bonds));
-    TRY(equinv_tensor_create(net->ctx, EQUINV_U8, 3, pairs, &net->pair_mask));
-    TRY(equinv_tensor_create(net->ctx, net->desc.dtype, 1, (int64_t[]){3}, &net->losses));
+        TRY(activations[i].mirror
+                ? create_mirrored(net, activations[i].order, activations[i].channels,
+                                  activations[i].mirror, activations[i].tensor)
+                : create_activation(net, activations[i].order, activations[i].channels,
+                                    activations[i].tensor));
+    TRY(mirror_create(net->ctx, EQUINV_U8, 2, nodes, &net->both.mask));
+    TRY(mirror_create(net->ctx, EQUINV_U8, 2, nodes, &net->both.atoms));
+    TRY(mirror_create(net->ctx, EQUINV_U8, 3, pairs, &net->both.bonds));
+    TRY(mirror_create(net->ctx, EQUINV_U8, 3, pairs, &net->both.pair_mask));
+    TRY(mirror_create(net->ctx, net->desc.dtype, 1, (int64_t[]){3}, &net->both.losses));
+    net->mask = net->both.mask.there;
+    net->atoms = net->both.atoms.there;
+    net->bonds = net->both.bonds.there;
+    net->pair_mask = net->both.pair_mask.there;
     TRY(create_linear(net, "encoder.in", 2, INPUTS, 2, c, 1, &net->in));
     TRY(create_tower(net, "encoder", &net->encoder));
     TRY(create_linear(net, "encoder.head", 2, c, 1, 2, 1, &net->head));
@@ -275,21 +303,23 @@ void network_destroy(network *net)
     linear *const layers[] = {&net->in,   &net->head,      &net->spread,   &net->mix,
                               &net->lift, &net->atom_head, &net->bond_head};
     equinv_tensor *const activations[] = {
-        &net->input,           &net->stats,       &net->diff_stats, &net->codes,
-        &net->waves,           &net->hidden,      &net->nodes,      &net->outer,
-        &net->atom_logits,     &net->bond_logits, &net->diff_codes, &net->diff_waves,
-        &net->diff_hidden,     &net->diff_nodes,  &net->diff_noise, &net->kl_mean,
-        &net->kl_log_variance, &net->gradient,    &net->other};
-    equinv_tensor *const tensors[] = {&net->mask, &net->atoms, &net->bonds, &net->pair_mask,
-                                      &net->losses};
+        &net->diff_stats,      &net->hidden,     &net->nodes,      &net->outer,
+        &net->diff_hidden,     &net->diff_nodes, &net->diff_noise, &net->kl_mean,
+        &net->kl_log_variance, &net->gradient,   &net->other};
+    mirror *const mirrors[] = {
+        &net->both.input,      &net->both.mask,        &net->both.atoms,
+        &net->both.bonds,      &net->both.pair_mask,   &net->both.stats,
+        &net->both.codes,      &net->both.waves,       &net->both.diff_codes,
+        &net->both.diff_waves, &net->both.atom_logits, &net->both.bond_logits,
+        &net->both.losses};
     destroy_tower(net, &net->encoder);
     destroy_tower(net, &net->decoder);
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
         equinv_plan_destroy(layers[i]->plan);
     for (size_t i = 0; i < sizeof activations / sizeof *activations; i++)
         destroy_activation(net, activations[i]);
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
-        equinv_tensor_destroy(net->ctx, tensors[i]);
+    for (size_t i = 0; i < sizeof mirrors / sizeof *mirrors; i++)
+        mirror_destroy(net->ctx, mirrors[i]);
     for (size_t i = 0; i < net->count; i++) {
         equinv_tensor_destroy(net->ctx, &net->parameters[i].value);
         equinv_tensor_destroy(net->ctx, &net->parameters[i].gradient);
@@ -303,7 +333,20 @@ const equinv_parameter *network_parameters(network *net, size_t *count)
     return net->parameters;
 }
 
-/* ---- element access -------------------------------------------------------------------------- */
+/* ---- the program's side ---------------------------------------------------------------------- */
+
+/* All of it; waits for the device before it is read. */
+static equinv_status send(const network *net, const mirror *m)
+{
+    equinv_tensor there;
+    return mirror_send(net->ctx, m, m->here.shape[0], &there);
+}
+
+static equinv_status fetch(const network *net, const mirror *m)
+{
+    equinv_tensor here;
+    return mirror_fetch(net->ctx, m, m->here.shape[0], &here);
+}
 
 static double get(const equinv_tensor *t, int64_t i)
 {
@@ -365,36 +408,42 @@ static double frequency(int k)
     return ldexp(most_frequent, k + 1 - FREQUENCIES);
 }
 
-static void waves_forward(network *net)
+static equinv_status waves_forward(network *net)
 {
     const int64_t count = net->desc.batch * NODES;
+    const equinv_tensor *const waves = &net->both.waves.here;
+    TRY(fetch(net, &net->both.codes));
     for (int64_t i = 0; i < count; i++) {
-        const double z = get(&net->codes, i);
-        set(&net->waves, i * WAVES, z);
+        const double z = get(&net->both.codes.here, i);
+        set(waves, i * WAVES, z);
         for (int k = 0; k < FREQUENCIES; k++) {
-            set(&net->waves, i * WAVES + 1 + 2 * k, sin(frequency(k) * z));
-            set(&net->waves, i * WAVES + 2 + 2 * k, cos(frequency(k) * z));
+            set(waves, i * WAVES + 1 + 2 * k, sin(frequency(k) * z));
+            set(waves, i * WAVES + 2 + 2 * k, cos(frequency(k) * z));
         }
     }
+    return send(net, &net->both.waves);
 }
 
-static void waves_backward(network *net)
+static equinv_status waves_backward(network *net)
 {
     const int64_t count = net->desc.batch * NODES;
+    const equinv_tensor *const waves = &net->both.waves.here, *const diff =
+                                                                  &net->both.diff_waves.here;
+    TRY(fetch(net, &net->both.diff_waves));
     for (int64_t i = 0; i < count; i++) {
-        double sum = get(&net->diff_waves, i * WAVES);
+        double sum = get(diff, i * WAVES);
         for (int k = 0; k < FREQUENCIES; k++)
-            sum += frequency(k) * (get(&net->diff_waves, i * WAVES + 1 + 2 * k) *
-                                       get(&net->waves, i * WAVES + 2 + 2 * k) -
-                                   get(&net->diff_waves, i * WAVES + 2 + 2 * k) *
-                                       get(&net->waves, i * WAVES + 1 + 2 * k));
-        set(&net->diff_codes, i, sum);
+            sum += frequency(k) *
+                   (get(diff, i * WAVES + 1 + 2 * k) * get(waves, i * WAVES + 2 + 2 * k) -
+                    get(diff, i * WAVES + 2 + 2 * k) * get(waves, i * WAVES + 1 + 2 * k));
+        set(&net->both.diff_codes.here, i, sum);
     }
+    return send(net, &net->both.diff_codes);
 }
 
 static equinv_status decode(network *net)
 {
-    waves_forward(net);
+    TRY(waves_forward(net));
     TRY(linear_forward(net, &net->spread, &net->waves, &net->hidden));
     TRY(equinv_relu_forward(net->ctx, slope, &net->hidden, &net->hidden));
     TRY(linear_forward(net, &net->mix, &net->hidden, &net->nodes));
@@ -460,8 +509,7 @@ static equinv_status decode_backward(network *net)
     TRY(linear_backward(net, &net->mix, &net->hidden, &net->diff_nodes, &net->diff_hidden));
     TRY(equinv_relu_backward(net->ctx, slope, &net->hidden, &net->diff_hidden, &net->diff_hidden));
     TRY(linear_backward(net, &net->spread, &net->waves, &net->diff_hidden, &net->diff_waves));
-    waves_backward(net);
-    return EQUINV_OK;
+    return waves_backward(net);
 }
 
 static equinv_status encode_backward(network *net)
@@ -476,23 +524,26 @@ static equinv_status encode_backward(network *net)
 static void load_one(network *net, int64_t b, const graph *g)
 {
     const int n = g ? graph_nodes(g) : 0;
+    const equinv_tensor *const input = &net->both.input.here;
+    uint8_t *const mask = net->both.mask.here.data, *const atoms = net->both.atoms.here.data;
+    uint8_t *const bonds = net->both.bonds.here.data, *const pairs = net->both.pair_mask.here.data;
     for (int i = 0; i < NODES; i++) {
         const int64_t node = b * NODES + i;
-        ((uint8_t *)net->mask.data)[node] = i < n;
-        ((uint8_t *)net->atoms.data)[node] = (uint8_t)(i < n ? g->cell[i][i] - CARBON : 0);
+        mask[node] = i < n;
+        atoms[node] = (uint8_t)(i < n ? g->cell[i][i] - CARBON : 0);
         for (int j = 0; j < NODES; j++) {
             const int64_t pair = node * NODES + j;
             const bool there = i < n && j < n;
             const int type = there ? g->cell[i][j] : 0;
             for (int c = 0; c < INPUTS; c++)
-                set(&net->input, pair * INPUTS + c, 0);
-            ((uint8_t *)net->bonds.data)[pair] = (uint8_t)(i == j ? NO_BOND : type);
-            ((uint8_t *)net->pair_mask.data)[pair] = there && i < j;
+                set(input, pair * INPUTS + c, 0);
+            bonds[pair] = (uint8_t)(i == j ? NO_BOND : type);
+            pairs[pair] = there && i < j;
             if (there && i == j) {
-                set(&net->input, pair * INPUTS + BOND_TYPES - 1 + type - CARBON, 1);
-                set(&net->input, pair * INPUTS + INPUTS - 1, 1);
+                set(input, pair * INPUTS + BOND_TYPES - 1 + type - CARBON, 1);
+                set(input, pair * INPUTS + INPUTS - 1, 1);
             } else if (type != NO_BOND) {
-                set(&net->input, pair * INPUTS + type - SINGLE, 1);
+                set(input, pair * INPUTS + type - SINGLE, 1);
             }
         }
     }
@@ -500,16 +551,21 @@ static void load_one(network *net, int64_t b, const graph *g)
 
 equinv_status network_load(network *net, const graph *const *graphs, int64_t count)
 {
+    const mirror *const loaded[] = {&net->both.input, &net->both.mask, &net->both.atoms,
+                                    &net->both.bonds, &net->both.pair_mask};
     for (int64_t b = 0; b < net->desc.batch; b++)
         load_one(net, b, b < count ? graphs[b] : NULL);
+    for (size_t i = 0; i < sizeof loaded / sizeof *loaded; i++)
+        TRY(send(net, loaded[i]));
     return EQUINV_OK;
 }
 
 equinv_status network_encode(network *net, float *means)
 {
     TRY(encode(net));
+    TRY(fetch(net, &net->both.stats));
     for (int64_t i = 0; i < net->desc.batch * NODES; i++)
-        means[i] = (float)get(&net->stats, 2 * i);
+        means[i] = (float)get(&net->both.stats.here, 2 * i);
     return EQUINV_OK;
 }
 
@@ -527,19 +583,24 @@ equinv_status network_decode(network *net, const float *codes, const int *nodes,
     for (int64_t b = 0; b < net->desc.batch; b++)
         for (int i = 0; i < NODES; i++) {
             const bool there = b < count && i < nodes[b];
-            ((uint8_t *)net->mask.data)[b * NODES + i] = there;
-            set(&net->codes, b * NODES + i, there ? (double)codes[b * NODES + i] : 0);
+            ((uint8_t *)net->both.mask.here.data)[b * NODES + i] = there;
+            set(&net->both.codes.here, b * NODES + i, there ? (double)codes[b * NODES + i] : 0);
         }
+    TRY(send(net, &net->both.mask));
+    TRY(send(net, &net->both.codes));
     TRY(decode(net));
+    TRY(fetch(net, &net->both.atom_logits));
+    TRY(fetch(net, &net->both.bond_logits));
     for (int64_t b = 0; b < count; b++) {
         memset(&graphs[b], 0, sizeof graphs[b]);
         for (int i = 0; i < nodes[b]; i++) {
             const int64_t node = b * NODES + i;
-            graphs[b].cell[i][i] =
-                (uint8_t)(CARBON + likeliest(&net->atom_logits, node * ATOM_TYPES, ATOM_TYPES));
+            graphs[b].cell[i][i] = (uint8_t)(CARBON + likeliest(&net->both.atom_logits.here,
+                                                                node * ATOM_TYPES, ATOM_TYPES));
             for (int j = 0; j < i; j++) /* the upper triangle, which the loss looks at */
-                graphs[b].cell[i][j] = graphs[b].cell[j][i] = (uint8_t)likeliest(
-                    &net->bond_logits, ((b * NODES + j) * NODES + i) * BOND_TYPES, BOND_TYPES);
+                graphs[b].cell[i][j] = graphs[b].cell[j][i] =
+                    (uint8_t)likeliest(&net->both.bond_logits.here,
+                                       ((b * NODES + j) * NODES + i) * BOND_TYPES, BOND_TYPES);
         }
     }
     return EQUINV_OK;
@@ -574,7 +635,7 @@ equinv_status network_gradients(network *net, uint64_t step, network_losses *los
     const equinv_tensor diff_log_variance = channels_of(&net->diff_stats, 1, 1);
     equinv_tensor loss[3];
     for (int i = 0; i < 3; i++)
-        TRY(equinv_tensor_rows(&net->losses, i, 1, &loss[i]));
+        TRY(equinv_tensor_rows(&net->both.losses.there, i, 1, &loss[i]));
 
     TRY(encode(net));
     TRY(equinv_reparameterise_forward(net->ctx, net->desc.seed + 1, step, &mean, &log_variance,
@@ -593,9 +654,10 @@ equinv_status network_gradients(network *net, uint64_t step, network_losses *los
     TRY(add_weighted(net, &net->diff_codes, &net->kl_mean, &diff_mean));
     TRY(add_weighted(net, &net->diff_noise, &net->kl_log_variance, &diff_log_variance));
     TRY(encode_backward(net));
-    losses->nodes = get(&net->losses, 0);
-    losses->pairs = get(&net->losses, 1);
-    losses->divergence = get(&net->losses, 2);
+    TRY(fetch(net, &net->both.losses));
+    losses->nodes = get(&net->both.losses.here, 0);
+    losses->pairs = get(&net->both.losses.here, 1);
+    losses->divergence = get(&net->both.losses.here, 2);
     return EQUINV_OK;
 }
 

@@ -1110,10 +1110,9 @@ EQUINV_API equinv_status equinv_cross_entropy(equinv_context *ctx, const equinv_
  * its gradient is 0.
  *
  * logits  [.., C] of 2 to 8 axes, F32 or F64; classes are the last axis, whatever the strides
- * labels  [..], I32 or U8, in 0 .. C-1 (ARG names the first that is not)
+ * labels  [..], I32 or U8, in 0 .. C-1 (one that is not: as above)
  * mask    [..], U8 or I32, non-zero = there; NULL: all are
  * loss    [1], the mean over what is there, 0 if nothing is; diff_logits as above
- * refused a CUDA context: UNSUPPORTED
  */
 EQUINV_API equinv_status equinv_cross_entropy_masked(
     equinv_context *ctx, const equinv_tensor *logits, const equinv_tensor *labels,
@@ -1123,7 +1122,7 @@ EQUINV_API equinv_status equinv_cross_entropy_masked(
  * Two classes with one logit: the mean over what is there of -log p for label 1 and -log (1 - p) for
  * label 0, p = 1 / (1 + exp(-logit)); safe for large and infinite logits, a NaN stays at its place.
  * logits, labels and mask (NULL: all are there) have one shape, up to 8 axes; labels 0 or 1; loss,
- * diff_logits, dtypes and what is refused as above.
+ * diff_logits, dtypes and wrong labels as above.
  */
 EQUINV_API equinv_status equinv_binary_cross_entropy(
     equinv_context *ctx, const equinv_tensor *logits, const equinv_tensor *labels,
@@ -1137,7 +1136,6 @@ EQUINV_API equinv_status equinv_binary_cross_entropy(
  * mask                the same shape, U8 or I32, non-zero = there; NULL: all are
  * loss                [1], the same dtype; 0 if nothing is there
  * diff_mean, diff_log_variance  gradients of loss (NULL: not wanted); overlap nothing else
- * refused             a CUDA context: UNSUPPORTED
  * source              Kingma, Welling 2014
  */
 EQUINV_API equinv_status equinv_kl_gaussian(equinv_context *ctx, const equinv_tensor *mean,
@@ -1150,7 +1148,7 @@ EQUINV_API equinv_status equinv_kl_gaussian(equinv_context *ctx, const equinv_te
  * Drawing a code: dst = mean + exp(log_variance / 2) epsilon, where epsilon is Gaussian template number
  * `step` of `seed` (section 11; coordinate = row-major index in dst), so that a step of training draws
  * the same noise on every run and backward needs nothing saved. One shape and dtype, F32 or F64; in
- * place on either input allowed. A CUDA context: UNSUPPORTED.
+ * place on either input allowed.
  */
 EQUINV_API equinv_status equinv_reparameterise_forward(equinv_context *ctx, uint64_t seed,
                                                        uint64_t step, const equinv_tensor *mean,
@@ -1249,7 +1247,8 @@ EQUINV_API equinv_status equinv_optimizer_load(equinv_optimizer *optimizer, cons
 /*
  * Scales all gradients by one number so that their norm together is at most max_norm (> 0); *norm (may be
  * NULL) is what it was. Nothing is scaled if that is infinite or NaN. Values are not looked at; gradients
- * must not share memory. A CUDA context: UNSUPPORTED.
+ * must not share memory. CUDA: the norm is summed in one place for every stream, so order them yourself;
+ * a norm that is wanted is waited for.
  */
 EQUINV_API equinv_status equinv_clip_gradients(equinv_context *ctx,
                                                const equinv_parameter *parameters, size_t count,

@@ -59,28 +59,22 @@ typedef struct eqi_backend {
                          const equinv_tensor *src, const equinv_tensor *dst);
     equinv_status (*add)(const equinv_context *ctx, const equinv_tensor *a, const equinv_tensor *b,
                          const equinv_tensor *dst);
-    /* CPU alone. */
     equinv_status (*binary_cross_entropy)(const equinv_context *ctx, const equinv_tensor *logits,
                                           const equinv_tensor *labels, const equinv_tensor *mask,
                                           const equinv_tensor *loss,
                                           const equinv_tensor *diff_logits);
+    /* norm NULL: not wanted; a device waits for it. */
+    equinv_status (*clip_gradients)(const equinv_context *ctx, const equinv_parameter *parameters,
+                                    size_t count, double max_norm, double *norm);
     /* Any strides and dtypes, same shape. */
     equinv_status (*convert)(const equinv_context *ctx, const equinv_tensor *src, double scale,
                              double shift, const equinv_tensor *dst);
+    /* mask NULL: all are there. */
     equinv_status (*cross_entropy)(const equinv_context *ctx, const equinv_tensor *logits,
-                                   const equinv_tensor *labels, const equinv_tensor *loss,
-                                   const equinv_tensor *diff_logits);
-    /* CPU alone. */
-    equinv_status (*cross_entropy_masked)(const equinv_context *ctx, const equinv_tensor *logits,
-                                          const equinv_tensor *labels, const equinv_tensor *mask,
-                                          const equinv_tensor *loss,
-                                          const equinv_tensor *diff_logits);
+                                   const equinv_tensor *labels, const equinv_tensor *mask,
+                                   const equinv_tensor *loss, const equinv_tensor *diff_logits);
     equinv_status (*dropout)(const equinv_context *ctx, double p, uint64_t seed, uint64_t step,
                              const equinv_tensor *src, const equinv_tensor *dst);
-    /* CPU alone: of all gradients together. */
-    equinv_status (*gradient_norm)(const equinv_context *ctx, const equinv_parameter *parameters,
-                                   size_t count, double *norm);
-    /* CPU alone. */
     equinv_status (*kl_gaussian)(const equinv_context *ctx, const equinv_tensor *mean,
                                  const equinv_tensor *log_variance, const equinv_tensor *mask,
                                  const equinv_tensor *loss, const equinv_tensor *diff_mean,
@@ -102,7 +96,6 @@ typedef struct eqi_backend {
                                    const equinv_tensor *diff_src);
     equinv_status (*relu_forward)(const equinv_context *ctx, double slope, const equinv_tensor *src,
                                   const equinv_tensor *dst);
-    /* CPU alone. */
     equinv_status (*reparameterise_backward)(const equinv_context *ctx, uint64_t seed,
                                              uint64_t step, const equinv_tensor *log_variance,
                                              const equinv_tensor *diff_dst,

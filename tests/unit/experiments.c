@@ -144,6 +144,7 @@ START_TEST(wrong_options_are_named)
         {"--train 3", "--train is \"3\"", 2},
         {"digits", "unexpected argument \"digits\"", 2},
         {"--device gpu", "--device is \"gpu\"", 2},
+        {"--device cuda", "device asks for cuda, which is unavailable", 1},
         {"--data nowhere", "nowhere has neither train-images-idx3-ubyte", 1},
     };
     temp_folder folder = temp_folder_new();

@@ -101,6 +101,10 @@ START_TEST(refusals)
     outcome o = program_run(&folder, PROGRAM, "", "--data nowhere -o .");
     GIVES(o, 1);
     SAYS(o.err, "nowhere/qm9-train-graphs.npy.gz");
+    o = program_run(&folder, PROGRAM, "EQUINV_BACKEND_PATH=./no-plugin", "--device cuda -o .");
+    GIVES(o, 1);
+    SAYS(o.err, "device asks for cuda, which is unavailable");
+    ck_assert_int_eq(count_of(o.err, "\n"), 1);
     o = program_run(&folder, PROGRAM, "", "--epochs 0");
     GIVES(o, 2);
     SAYS(o.err, "--epochs");

@@ -105,6 +105,61 @@ static equinv_status cross_entropy_run(const cuda_case *c)
     return equinv_cross_entropy(c->ctx, &c->tensor[0], &c->tensor[1], &c->tensor[2], &c->tensor[3]);
 }
 
+/* Logits or means, labels or log variances, mask, loss, gradients. */
+enum { MASKED, BINARY, DIVERGENCE };
+
+static equinv_status masked_loss_create(cuda_case *c)
+{
+    const int which = c->operation->kind;
+    TRY(which == MASKED ? cuda_give(c, SHAPE(3, 5, 4)) : cuda_give(c, SHAPE(3, 5)));
+    TRY(which == DIVERGENCE ? cuda_give(c, SHAPE(3, 5)) : cuda_give_as(c, EQUINV_U8, SHAPE(3, 5)));
+    if (which != DIVERGENCE)
+        TRY(cuda_give_bounds(c, which == MASKED ? 4 : 2));
+    TRY(cuda_give_as(c, EQUINV_I32, SHAPE(3, 5)));
+    TRY(cuda_give_bounds(c, 6)); /* some are 0 */
+    TRY(cuda_give(c, SHAPE(1)));
+    TRY(which == MASKED ? cuda_give(c, SHAPE(3, 5, 4)) : cuda_give(c, SHAPE(3, 5)));
+    return which == DIVERGENCE ? cuda_give(c, SHAPE(3, 5)) : EQUINV_OK;
+}
+
+static equinv_status masked_loss_run(const cuda_case *c)
+{
+    const equinv_tensor *const t = c->tensor;
+    switch (c->operation->kind) {
+    case MASKED: return equinv_cross_entropy_masked(c->ctx, &t[0], &t[1], &t[2], &t[3], &t[4]);
+    case BINARY: return equinv_binary_cross_entropy(c->ctx, &t[0], &t[1], &t[2], &t[3], &t[4]);
+    default: return equinv_kl_gaussian(c->ctx, &t[0], &t[1], &t[2], &t[3], &t[4], &t[5]);
+    }
+}
+
+static equinv_status reparameterise_create(cuda_case *c)
+{
+    for (int i = 0; i < 3; i++)
+        TRY(cuda_give(c, SHAPE(3, 7)));
+    return EQUINV_OK;
+}
+
+static equinv_status reparameterise_run(const cuda_case *c)
+{
+    const equinv_tensor *const t = c->tensor;
+    return c->operation->kind == 0
+               ? equinv_reparameterise_forward(c->ctx, 7, 3, &t[0], &t[1], &t[2])
+               : equinv_reparameterise_backward(c->ctx, 7, 3, &t[0], &t[1], &t[2]);
+}
+
+static equinv_status clip_create(cuda_case *c)
+{
+    TRY(cuda_give(c, SHAPE(3, 11)));
+    return cuda_give(c, SHAPE(5));
+}
+
+static equinv_status clip_run(const cuda_case *c)
+{
+    const equinv_parameter parameters[] = {{"weights", c->tensor[0], c->tensor[0]},
+                                           {"bias", c->tensor[1], c->tensor[1]}};
+    return equinv_clip_gradients(c->ctx, parameters, 2, 0.125, NULL);
+}
+
 static equinv_status sorted_distance_create(cuda_case *c)
 {
     TRY(cuda_give(c, SHAPE(3, 7, 1)));
@@ -538,6 +593,12 @@ const cuda_operation cuda_operations[] = {
     {"templates, rademacher", free_create, free_run, TEMPLATES, EQUINV_TEMPLATE_RADEMACHER, false,
      false},
     {"cross entropy", cross_entropy_create, cross_entropy_run, 0, 0, false, false},
+    {"cross entropy, masked", masked_loss_create, masked_loss_run, MASKED, 0, false, false},
+    {"binary cross entropy", masked_loss_create, masked_loss_run, BINARY, 0, false, false},
+    {"kl gaussian", masked_loss_create, masked_loss_run, DIVERGENCE, 0, false, false},
+    {"reparameterise, forward", reparameterise_create, reparameterise_run, 0, 0, false, false},
+    {"reparameterise, backward", reparameterise_create, reparameterise_run, 1, 0, false, false},
+    {"clip gradients", clip_create, clip_run, 0, 0, true, false},
     {"sorted distance", sorted_distance_create, sorted_distance_run, 0, 0, false, false},
     {"optimizer, sgd", optimizer_create, optimizer_run, EQUINV_OPTIMIZER_SGD, 0, true, true},
     {"optimizer, adam", optimizer_create, optimizer_run, EQUINV_OPTIMIZER_ADAM, 0, true, true},
