@@ -296,11 +296,7 @@ END_TEST
 START_TEST(nothing_is_allocated)
 {
     fault_allocator faults = {.until = -1};
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
-    desc.threads = 1;
-    desc.allocator = fault_allocator_of(&faults);
-    equinv_context *ctx;
-    OK(equinv_context_create(&desc, &ctx));
+    equinv_context *const ctx = context_of_faults(&faults);
     equinv_tensor src = tensor_new(ctx, EQUINV_F32, 5, 2, 3, 8, 4, 4);
     equinv_tensor dst = tensor_like(ctx, &src);
     faults.until = faults.count;

@@ -777,30 +777,20 @@ START_TEST(wrong_arguments)
 }
 END_TEST
 
+static equinv_status make_plan(equinv_context *ctx, void *arg)
+{
+    equinv_plan *plan = NULL;
+    const equinv_status status = equinv_batch_norm_plan_create(ctx, arg, &plan);
+    ck_assert(!plan == (status != EQUINV_OK));
+    equinv_plan_destroy(plan);
+    return status;
+}
+
 START_TEST(allocation_failures)
 {
-    fault_allocator f = {.until = -1};
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
-    desc.threads = 1;
-    desc.allocator = fault_allocator_of(&f);
-    int failures = 0;
-    for (int64_t until = 0;; until++, failures++) {
-        equinv_context *ctx;
-        f.until = -1;
-        OK(equinv_context_create(&desc, &ctx));
-        equinv_batch_norm_desc d = EQUINV_BATCH_NORM_DESC_INIT;
-        d.batch = 4, d.fields = 3, d.elements = 4;
-        equinv_plan *plan = NULL;
-        f.count = 0, f.until = until;
-        const equinv_status status = equinv_batch_norm_plan_create(ctx, &d, &plan);
-        ck_assert(status == EQUINV_OK || (status == EQUINV_ERR_NOMEM && !plan));
-        equinv_plan_destroy(plan);
-        equinv_context_destroy(ctx);
-        ck_assert(f.live == 0 && f.wrong_size == 0);
-        if (status == EQUINV_OK)
-            break;
-    }
-    ck_assert_int_eq(failures, 2); /* the plan and the arena */
+    equinv_batch_norm_desc d = EQUINV_BATCH_NORM_DESC_INIT;
+    d.batch = 4, d.fields = 3, d.elements = 4;
+    ck_assert_int_eq(fail_in_turn(make_plan, &d), 2); /* the plan and the arena */
 }
 END_TEST
 

@@ -465,11 +465,7 @@ END_TEST
 START_TEST(allocation_failures)
 {
     fault_allocator f = {.until = -1};
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
-    equinv_context *ctx = NULL;
-    desc.threads = 1;
-    desc.allocator = fault_allocator_of(&f);
-    OK(equinv_context_create(&desc, &ctx));
+    equinv_context *const ctx = context_of_faults(&f);
     equinv_conv_desc d = good_desc();
     d.impl = conv_impl(_i);
     const int64_t live = f.live;

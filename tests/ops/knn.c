@@ -227,33 +227,25 @@ START_TEST(wrong_arguments_and_empty)
 }
 END_TEST
 
-START_TEST(out_of_memory_leaves_nothing_behind)
+static equinv_status classify(equinv_context *ctx, void *arg)
 {
-    fault_allocator f = {.until = -1};
-    equinv_context_desc c = EQUINV_CONTEXT_DESC_INIT;
-    equinv_context *ctx;
-    c.threads = 1;
-    c.allocator = fault_allocator_of(&f);
-    OK(equinv_context_create(&c, &ctx));
-    equinv_tensor y = tensor_new(ctx, EQUINV_F32, 2, 4, 13), whole = y;
-    equinv_tensor labels = tensor_new(ctx, EQUINV_I32, 1, 4);
-    y.shape[1] = 6, y.strides[1] = 2; /* not contiguous */
-    const int64_t live = f.live;
-    equinv_status status = EQUINV_ERR_NOMEM;
+    const equinv_tensor *const t = arg; /* points, labels */
     double accuracy;
-    int failures = -1;
-    for (int64_t allowed = 0; status == EQUINV_ERR_NOMEM; allowed++, failures++) {
-        f.count = 0, f.until = allowed;
-        status = equinv_knn_accuracy(ctx, &y, &labels, &y, &labels, 2, &accuracy);
-        ck_assert_int_eq(f.live, live);
-    }
-    f.until = -1;
-    ck_assert_int_eq(status, EQUINV_OK);
-    ck_assert_int_eq(failures, 6); /* two copies, two of labels, two of the search */
-    equinv_tensor_destroy(ctx, &whole);
+    return equinv_knn_accuracy(ctx, &t[0], &t[1], &t[0], &t[1], 2, &accuracy);
+}
+
+START_TEST(allocation_failures)
+{
+    equinv_context *const ctx = context_new();
+    equinv_tensor y = tensor_new(ctx, EQUINV_F32, 2, 4, 13);
+    equinv_tensor labels = tensor_new(ctx, EQUINV_I32, 1, 4);
+    equinv_tensor t[2] = {y, labels};
+    t[0].shape[1] = 6, t[0].strides[1] = 2; /* not contiguous */
+    /* two copies, two of labels, two of the search */
+    ck_assert_int_eq(fail_in_turn(classify, t), 6);
+    equinv_tensor_destroy(ctx, &y);
     equinv_tensor_destroy(ctx, &labels);
     equinv_context_destroy(ctx);
-    ck_assert(f.live == 0 && f.wrong_size == 0);
 }
 END_TEST
 
@@ -264,7 +256,7 @@ int main(void)
         {galleries_and_queries_of_several_tiles, 2},
         {ties_follow_the_rule, 1},
         {wrong_arguments_and_empty, 1},
-        {out_of_memory_leaves_nothing_behind, 1},
+        {allocation_failures, 1},
     };
     return run_tests("knn", tests, sizeof tests / sizeof *tests);
 }

@@ -795,32 +795,20 @@ START_TEST(wrong_arguments)
 }
 END_TEST
 
+static equinv_status make_plan(equinv_context *ctx, void *arg)
+{
+    equinv_plan *plan = NULL;
+    const equinv_status status = equinv_pool_plan_create(ctx, arg, &plan);
+    ck_assert(!plan == (status != EQUINV_OK));
+    equinv_plan_destroy(plan);
+    return status;
+}
+
 START_TEST(allocation_failures)
 {
-    fault_allocator f = {.until = -1};
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
-    desc.threads = 1;
-    desc.allocator = fault_allocator_of(&f);
-    equinv_context *ctx;
-    OK(equinv_context_create(&desc, &ctx));
     equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
     d.batch = 1, d.fields = 1, d.elements = 4, d.height = d.width = 4;
-    equinv_plan *plan = NULL;
-    const int64_t live = f.live;
-    int failures = 0;
-    for (f.count = 0, f.until = 0;; f.count = 0, f.until++, failures++) {
-        const equinv_status status = equinv_pool_plan_create(ctx, &d, &plan);
-        if (status == EQUINV_OK)
-            break;
-        ck_assert_int_eq(status, EQUINV_ERR_NOMEM);
-        ck_assert_ptr_null(plan);
-        ck_assert_int_eq(f.live, live);
-    }
-    ck_assert(failures >= 1);
-    f.until = -1;
-    equinv_plan_destroy(plan);
-    equinv_context_destroy(ctx);
-    ck_assert(f.live == 0 && f.wrong_size == 0);
+    ck_assert_int_eq(fail_in_turn(make_plan, &d), 1);
 }
 END_TEST
 

@@ -314,11 +314,7 @@ START_TEST(out_of_memory_leaves_nothing_behind)
     static const equinv_template_kind templates[] = {
         EQUINV_TEMPLATE_GAUSSIAN, EQUINV_TEMPLATE_ORTHONORMAL, EQUINV_TEMPLATE_USER};
     fault_allocator f = {.until = -1};
-    equinv_context_desc c = EQUINV_CONTEXT_DESC_INIT;
-    equinv_context *ctx;
-    c.threads = 1;
-    c.allocator = fault_allocator_of(&f);
-    OK(equinv_context_create(&c, &ctx));
+    equinv_context *ctx = context_of_faults(&f);
     equinv_tensor user = tensor_new(ctx, EQUINV_F32, 5, 5, 2, 4, 3, 3);
     equinv_tensor user_rows = tensor_new(ctx, EQUINV_F32, 2, 3, 3);
     const int64_t live = f.live;
@@ -370,7 +366,7 @@ START_TEST(out_of_memory_leaves_nothing_behind)
                 equinv_tensor_destroy(ctx, &user_rows);
                 equinv_context_destroy(ctx);
                 ck_assert(f.live == 0 && f.wrong_size == 0);
-                OK(equinv_context_create(&c, &ctx));
+                ctx = context_of_faults(&f);
                 user = tensor_new(ctx, EQUINV_F32, 5, 5, 2, 4, 3, 3);
                 user_rows = tensor_new(ctx, EQUINV_F32, 2, 3, 3);
             }

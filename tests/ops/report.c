@@ -461,11 +461,7 @@ END_TEST
 START_TEST(out_of_memory_leaves_nothing_behind)
 {
     fault_allocator f = {.until = -1};
-    equinv_context_desc c = EQUINV_CONTEXT_DESC_INIT;
-    equinv_context *ctx;
-    c.threads = 1;
-    c.allocator = fault_allocator_of(&f);
-    OK(equinv_context_create(&c, &ctx));
+    equinv_context *const ctx = context_of_faults(&f);
     rng r = {99};
     equinv_projection_desc d = desc_of(EQUINV_PROJECT_MAX, group_cases[12], EQUINV_F32, 2, 3, 5);
     equinv_projection *p;

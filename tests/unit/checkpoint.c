@@ -195,11 +195,7 @@ END_TEST
 START_TEST(allocation_failures)
 {
     fault_allocator f = {.until = -1};
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
-    desc.threads = 1;
-    desc.allocator = fault_allocator_of(&f);
-    equinv_context *ctx;
-    OK(equinv_context_create(&desc, &ctx));
+    equinv_context *const ctx = context_of_faults(&f);
     temp_folder folder = temp_folder_new();
     const char *const path = temp_path(&folder, "training.safetensors");
     training t = training_new(ctx, 2, EQUINV_F32);

@@ -948,12 +948,8 @@ START_TEST(every_allocation_may_fail)
     int failures = 0;
     for (int64_t allowed = 0;; allowed++) {
         fault_allocator f = {.until = -1};
-        equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
-        d.allocator = fault_allocator_of(&f);
-        d.threads = 1;
-        equinv_context *ctx;
+        equinv_context *const ctx = context_of_faults(&f);
         equinv_model *m = NULL;
-        OK(equinv_context_create(&d, &ctx));
         f.until = f.count + allowed;
         const equinv_status status = life(ctx, &images, &m);
         if (status != EQUINV_OK) {
@@ -980,11 +976,7 @@ END_TEST
 START_TEST(after_a_failed_forward_there_is_nothing_to_go_back_from)
 {
     fault_allocator f = {.until = -1};
-    equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
-    d.allocator = fault_allocator_of(&f);
-    d.threads = 1;
-    equinv_context *ctx;
-    OK(equinv_context_create(&d, &ctx));
+    equinv_context *const ctx = context_of_faults(&f);
     equinv_model *const m = network_small(ctx);
     rng r = {15};
     equinv_tensor few = network_images(ctx, &r, m, 2, EQUINV_F32), dst, z;

@@ -346,11 +346,7 @@ START_TEST(every_allocation_may_fail)
     bool complete = false;
     for (int64_t allowed = 0; !complete; allowed++) {
         fault_allocator f = {.until = -1};
-        equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
-        d.allocator = fault_allocator_of(&f);
-        d.threads = 1;
-        equinv_context *ctx;
-        OK(equinv_context_create(&d, &ctx));
+        equinv_context *const ctx = context_of_faults(&f);
         equinv_model *const twin = twin_of(ctx, m, &(rng){5});
         equinv_model *const same = twin_of(ctx, m, &(rng){5});
         f.until = f.count + allowed;

@@ -382,12 +382,8 @@ START_TEST(loading_with_any_allocation_failing)
     bool complete = false;
     for (int64_t allowed = 0; !complete; allowed++) {
         fault_allocator f = {.until = -1};
-        equinv_context_desc d = EQUINV_CONTEXT_DESC_INIT;
-        d.allocator = fault_allocator_of(&f);
-        d.threads = 1;
-        equinv_context *ctx;
+        equinv_context *const ctx = context_of_faults(&f);
         equinv_model *loaded = NULL;
-        OK(equinv_context_create(&d, &ctx));
         f.until = f.count + allowed;
         equinv_status status = equinv_model_load(ctx, path, &loaded);
         ck_assert(!loaded == (status != EQUINV_OK));

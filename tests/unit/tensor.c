@@ -157,11 +157,7 @@ END_TEST
 START_TEST(creation_fails_without_memory)
 {
     fault_allocator faults = {.until = -1};
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
-    desc.threads = 1;
-    desc.allocator = fault_allocator_of(&faults);
-    equinv_context *ctx;
-    OK(equinv_context_create(&desc, &ctx));
+    equinv_context *const ctx = context_of_faults(&faults);
     faults.until = faults.count + 1;
     equinv_tensor first, second = {.ndim = 5};
     OK(equinv_tensor_create(ctx, EQUINV_F32, 1, (int64_t[]){10}, &first));

@@ -312,3 +312,37 @@ equinv_allocator fault_allocator_of(fault_allocator *f)
 {
     return (equinv_allocator){fault_alloc, fault_free, f};
 }
+
+equinv_context *context_of_faults(fault_allocator *f)
+{
+    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
+    equinv_context *ctx = NULL;
+    desc.device = EQUINV_DEVICE_CPU;
+    desc.threads = 1;
+    desc.allocator = fault_allocator_of(f);
+    OK(equinv_context_create(&desc, &ctx));
+    return ctx;
+}
+
+int fail_in_turn(equinv_status (*attempt)(equinv_context *ctx, void *arg), void *arg)
+{
+    for (int failures = 0;; failures++) {
+        fault_allocator f = {.until = -1};
+        equinv_context *const ctx = context_of_faults(&f);
+        f.until = f.count + failures;
+        const equinv_status status = attempt(ctx, arg);
+        if (status != EQUINV_OK) {
+            ck_assert_msg(status == EQUINV_ERR_NOMEM && strstr(equinv_last_error(), "memory"),
+                          "after %d allocations: %s: %s", failures, equinv_status_name(status),
+                          equinv_last_error());
+            f.until = -1;
+            OK(attempt(ctx, arg));
+        }
+        equinv_context_destroy(ctx);
+        ck_assert_msg(f.live == 0 && f.wrong_size == 0,
+                      "after %d allocations: %d are left, %d freed with another size", failures,
+                      (int)f.live, (int)f.wrong_size);
+        if (status == EQUINV_OK)
+            return failures;
+    }
+}

@@ -127,5 +127,13 @@ typedef struct fault_allocator {
     int64_t count, until, live, wrong_size;
 } fault_allocator;
 equinv_allocator fault_allocator_of(fault_allocator *f);
+equinv_context *context_of_faults(fault_allocator *f); /* one thread */
+
+/*
+ * Calls attempt(ctx, arg), each time with a new context of one thread, while its first, second, ..
+ * allocation fails, until none does; returns how many there were. A failure must be NOMEM, and the same
+ * context succeed afterwards. An attempt gives back what it made; nothing may be left of it.
+ */
+int fail_in_turn(equinv_status (*attempt)(equinv_context *ctx, void *arg), void *arg);
 
 #endif
