@@ -341,10 +341,7 @@ END_TEST
 
 START_TEST(thread_count_changes_no_bit)
 {
-    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
-    one.threads = 1;
-    equinv_context *ctx[2] = {NULL, context_new()};
-    OK(equinv_context_create(&one, &ctx[0]));
+    equinv_context *const ctx[2] = {context_of_threads(1), context_new()};
     for (int k = 0; k < 2; k++)
         for (int train = 0; train < 2; train++) {
             norm b[2];

@@ -117,19 +117,11 @@ START_TEST(gemm_equals_ref)
         desc.impl = "gemm";
         dense gemm = dense_new(ctx, &again, &desc); /* the same numbers */
         ck_assert_str_eq(equinv_plan_impl_name(gemm.plan), "dense/gemm");
-        /* every argument alone, or none, in another layout */
         equinv_tensor *const all[] = {&gemm.src,          &gemm.weights,  &gemm.bias,
                                       &gemm.diff_dst,     &gemm.dst,      &gemm.diff_src,
                                       &gemm.diff_weights, &gemm.diff_bias};
-        equinv_tensor plain[8];
-        laid other[8];
-        const int64_t which = rng_range(&r, 0, 8); /* 8: all of them */
-        for (int i = 0; i < 8; i++) {
-            other[i] = laid_copy(ctx, &r, all[i]);
-            plain[i] = *all[i];
-            if (which == i || which == 8)
-                *all[i] = other[i].view;
-        }
+        relaid other[8];
+        relaid_begin(ctx, &r, all, 8, other);
         run(&gemm);
         const double tolerance = seed % 2 ? 1e-14 : 1e-6;
         ck_assert_msg(tensor_error(&gemm.dst, &ref.dst, NULL) <= tolerance, "dst, seed %d",
@@ -140,11 +132,7 @@ START_TEST(gemm_equals_ref)
                       "diff_weights, seed %d", (int)seed);
         ck_assert_msg(tensor_error(&gemm.diff_bias, &ref.diff_bias, NULL) <= tolerance,
                       "diff_bias, seed %d", (int)seed);
-        for (int i = 0; i < 8; i++) {
-            ck_assert_msg(laid_gaps_kept(&other[i]), "gaps of %d, seed %d", i, (int)seed);
-            laid_free(ctx, &other[i]);
-            *all[i] = plain[i];
-        }
+        relaid_end(ctx, other, 8);
         dense_free(&ref), dense_free(&gemm);
     }
     equinv_context_destroy(ctx);
@@ -308,10 +296,7 @@ END_TEST
 START_TEST(thread_count_changes_no_bit)
 {
     static const int64_t shapes[3][3] = {{100, 300, 20}, {10, 5000, 30}, {60, 5000, 20}};
-    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
-    one.threads = 1;
-    equinv_context *ctx[2] = {NULL, context_new()};
-    OK(equinv_context_create(&one, &ctx[0]));
+    equinv_context *const ctx[2] = {context_of_threads(1), context_new()};
     for (int s = 0; s < 3; s++) {
         dense d[2];
         for (int k = 0; k < 2; k++) {

@@ -59,13 +59,7 @@ static void finish(problem *p, uint64_t seed)
 /* Every level, then one thread, whose scratch ends where the runner's does. */
 static equinv_context *context_of(int i)
 {
-    if (i < TEST_LEVELS)
-        return context_at_level(i);
-    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
-    equinv_context *ctx;
-    one.threads = 1;
-    OK(equinv_context_create(&one, &ctx));
-    return ctx;
+    return i < TEST_LEVELS ? context_at_level(i) : context_of_threads(1);
 }
 
 #define PLAIN(i) (&p.twin[i].plain)

@@ -332,10 +332,7 @@ END_TEST
 
 START_TEST(thread_count_changes_no_bit)
 {
-    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
-    one.threads = 1;
-    equinv_context *ctx[2] = {NULL, context_new()};
-    OK(equinv_context_create(&one, &ctx[0]));
+    equinv_context *const ctx[2] = {context_of_threads(1), context_new()};
     layer l[2];
     for (int k = 0; k < 2; k++) {
         rng r = {41};
@@ -492,16 +489,10 @@ START_TEST(any_layout)
         again = r;
         layer plain = layer_new(ctx, &r, (subject)_i, &s);
         layer l = layer_new(ctx, &again, plain.kind, &s);
-        equinv_tensor *all[TENSORS], kept[TENSORS];
+        equinv_tensor *all[TENSORS];
         tensors_of(&l, all);
-        laid other[TENSORS];
-        const int64_t which = rng_range(&r, 0, TENSORS); /* TENSORS: all of them */
-        for (int i = 0; i < TENSORS; i++) {
-            other[i] = laid_copy(ctx, &r, all[i]);
-            kept[i] = *all[i];
-            if (which == i || which == TENSORS)
-                *all[i] = other[i].view;
-        }
+        relaid other[TENSORS];
+        relaid_begin(ctx, &r, all, TENSORS, other);
         run(&plain), run(&l);
         const double tolerance = seed % 2 ? 1e-12 : 2e-5;
         ck_assert_msg(tensor_error(&l.dst, &plain.dst, NULL) <= tolerance, "dst, seed %d",
@@ -512,11 +503,7 @@ START_TEST(any_layout)
             ck_assert_msg(tensor_error(&l.diff_parameter[i], &plain.diff_parameter[i], NULL) <=
                               tolerance,
                           "parameter %d, seed %d", i, (int)seed);
-        for (int i = 0; i < TENSORS; i++) {
-            ck_assert_msg(laid_gaps_kept(&other[i]), "gaps of %d, seed %d", i, (int)seed);
-            laid_free(ctx, &other[i]);
-            *all[i] = kept[i];
-        }
+        relaid_end(ctx, other, TENSORS);
         layer_free(&plain), layer_free(&l);
     }
     equinv_context_destroy(ctx);

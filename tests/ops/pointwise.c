@@ -418,10 +418,7 @@ END_TEST
 START_TEST(thread_count_changes_no_bit)
 {
     static const int widths[] = {40000, 100, 1};
-    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
-    one.threads = 1;
-    equinv_context *ctx[2] = {NULL, context_new()};
-    OK(equinv_context_create(&one, &ctx[0]));
+    equinv_context *const ctx[2] = {context_of_threads(1), context_new()};
     for (int op = 0; op < 4; op++)
         for (int w = 0; w < 3; w++) {
             const int64_t width = widths[w];

@@ -549,12 +549,7 @@ END_TEST
 START_TEST(bits_do_not_depend_on_the_batch_or_threads)
 {
     rng r = {UINT64_C(900) + (uint64_t)_i};
-    equinv_context *contexts[2];
-    for (int t = 0; t < 2; t++) {
-        equinv_context_desc c = EQUINV_CONTEXT_DESC_INIT;
-        c.threads = t + 1;
-        OK(equinv_context_create(&c, &contexts[t]));
-    }
+    equinv_context *const contexts[2] = {context_of_threads(1), context_of_threads(2)};
     equinv_context *const ctx = contexts[0];
     for (int trial = 0; trial < 2 * ORBIT_KINDS; trial++) {
         const int64_t rows_of_all = _i % 2 ? 301 : 9; /* ref is slow, and one row at a time */

@@ -196,13 +196,8 @@ START_TEST(gradients_have_the_same_bits_on_any_number_of_threads)
 {
     rng r = {6300};
     equinv_tensor results[2];
-    equinv_context *contexts[2];
+    equinv_context *const contexts[2] = {context_of_threads(1), context_of_threads(3)};
     equinv_projection_desc d = desc_of(EQUINV_PROJECT_MAX, group_cases[12], EQUINV_F32, 20, 130, 3);
-    for (int t = 0; t < 2; t++) {
-        equinv_context_desc c = EQUINV_CONTEXT_DESC_INIT;
-        c.threads = 1 + 2 * t;
-        OK(equinv_context_create(&c, &contexts[t]));
-    }
     equinv_tensor z = latents_of(contexts[0], &r, &d, 100);
     for (int t = 0; t < 2; t++) {
         equinv_projection *p = create(contexts[t], &d);
@@ -419,11 +414,8 @@ START_TEST(bits_are_the_same_for_any_level_threads_and_k)
     equinv_context *ctx = context_new();
     all = templates_of(ctx, kind, 0.3, EQUINV_F32, 50, 40, 5);
     for (int level = 0; level < 3; level++) {
-        equinv_context_desc c = EQUINV_CONTEXT_DESC_INIT;
-        equinv_context *other;
-        c.threads = 1 + level;
         setenv("EQUINV_ISA", levels[level], 1);
-        OK(equinv_context_create(&c, &other));
+        equinv_context *const other = context_of_threads(1 + level);
         unsetenv("EQUINV_ISA");
         equinv_tensor some = templates_of(other, kind, 0.3, EQUINV_F32, 50, 7 + level, 5), first;
         OK(equinv_tensor_rows(&all, 0, 7 + level, &first));

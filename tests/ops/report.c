@@ -74,10 +74,8 @@ static void check_code(const char *name, int trial, const equinv_report_code *go
 START_TEST(equals_the_definition)
 {
     rng r = {UINT64_C(50) + (uint64_t)_i};
-    equinv_context *ctx;
-    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
-    one.threads = _i % 2 + 1; /* waking threads for so little work takes most of the time */
-    OK(equinv_context_create(&one, &ctx));
+    /* waking threads for so little work takes most of the time */
+    equinv_context *const ctx = context_of_threads(_i % 2 + 1);
     for (int trial = 0; trial < GROUP_CASES; trial++) {
         equinv_projection_desc d =
             desc_of(orbit_kinds[_i], group_cases[trial], trial % 2 ? EQUINV_F64 : EQUINV_F32,

@@ -240,10 +240,7 @@ END_TEST
 START_TEST(bits_do_not_depend_on_shape_strides_block_or_threads)
 {
     rng r = {11};
-    equinv_context *ctx = context_new(), *single = NULL;
-    equinv_context_desc one = EQUINV_CONTEXT_DESC_INIT;
-    one.threads = 1;
-    OK(equinv_context_create(&one, &single));
+    equinv_context *const ctx = context_new(), *const single = context_of_threads(1);
     for (int trial = 0; trial < 200; trial++) {
         const int k = (int)rng_range(&r, 1, 6), a = (int)rng_range(&r, 1, 9);
         const int b = (int)rng_range(&r, 1, 9);

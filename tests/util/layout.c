@@ -74,6 +74,29 @@ bool laid_gaps_kept(const laid *l)
     return true;
 }
 
+void relaid_begin(equinv_context *ctx, rng *r, equinv_tensor *const *tensors, int count, relaid *to)
+{
+    const int64_t which = rng_range(r, 0, count); /* count: all of them */
+    for (int i = 0; i < count; i++) {
+        to[i] = (relaid){.tensor = tensors[i], .kept = *tensors[i]};
+        if (which == i || which == count) {
+            to[i].other = laid_copy(ctx, r, tensors[i]);
+            *tensors[i] = to[i].other.view;
+        }
+    }
+}
+
+void relaid_end(equinv_context *ctx, relaid *of, int count)
+{
+    for (int i = 0; i < count; i++) {
+        *of[i].tensor = of[i].kept;
+        if (of[i].other.view.ndim == 0)
+            continue;
+        ck_assert_msg(laid_gaps_kept(&of[i].other), "tensor %d: written beside it", i);
+        laid_free(ctx, &of[i].other);
+    }
+}
+
 equinv_tensor tensor_copy(equinv_context *ctx, const equinv_tensor *t)
 {
     return tensor_as(ctx, t, t->dtype);

@@ -19,6 +19,18 @@ void laid_free(equinv_context *ctx, laid *l);
 /* Whether nothing but the view was written to. The view's values are lost. */
 bool laid_gaps_kept(const laid *l);
 
+/*
+ * Tensors of a call in other layouts: each of `count` alone, or all of them, by chance. relaid_end looks for
+ * what was written beside them and puts the old ones back.
+ */
+typedef struct relaid {
+    equinv_tensor *tensor, kept;
+    laid other;
+} relaid;
+void relaid_begin(equinv_context *ctx, rng *r, equinv_tensor *const *tensors, int count,
+                  relaid *to);
+void relaid_end(equinv_context *ctx, relaid *of, int count);
+
 /* Row-major copy of a view. */
 equinv_tensor tensor_copy(equinv_context *ctx, const equinv_tensor *t);
 

@@ -88,14 +88,19 @@ uint64_t share_of(uint64_t count)
     return share ? (count * strtoull(share, NULL, 10) + 99) / 100 : count;
 }
 
-equinv_context *context_new(void)
+equinv_context *context_of_threads(int32_t threads)
 {
     equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
     equinv_context *ctx = NULL;
     desc.device = EQUINV_DEVICE_CPU;
-    desc.threads = 2;
+    desc.threads = threads;
     OK(equinv_context_create(&desc, &ctx));
     return ctx;
+}
+
+equinv_context *context_new(void)
+{
+    return context_of_threads(2);
 }
 
 equinv_context *context_at_level(int level)

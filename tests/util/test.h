@@ -68,6 +68,7 @@ uint64_t share_of(uint64_t count);
 
 /* A CPU context with two threads, released at exit of the process by nobody: use context_free. */
 equinv_context *context_new(void);
+equinv_context *context_of_threads(int32_t threads);
 
 /*
  * The same with instructions up to a level (0 scalar, 1 avx2, 2 avx512) alone; NULL, with a SKIP, where the
