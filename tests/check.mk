@@ -92,7 +92,7 @@ check-valgrind: $(VALGRIND_NAMES:%=$(BUILD)/tests/%) ## reads of what was never 
 	else echo "SKIP valgrind: not installed (Debian: valgrind)"; fi
 
 # One result for each source, looked at again when its object is newer.
-TIDY_SOURCES := $(LIB_SOURCES) $(BENCH_SOURCES) $(sort $(wildcard tools/*.c examples/*.c))
+TIDY_SOURCES := $(LIB_SOURCES) $(BENCH_SOURCES) $(sort $(wildcard tools/*.c examples/*.c examples/*/*.c))
 tidy: ## clang-tidy's findings in library, programs and examples: there must be none
 	@if command -v clang-tidy >/dev/null; then \
 	    $(MAKE) --no-print-directory -k -j$(JOBS) $(sort $(TIDY_SOURCES:%.c=$(BUILD)/tidy/%.ok)) && echo "tidy: clean"; \

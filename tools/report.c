@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "tools/gnuplot.h"
 #include "tools/tool.h"
 
 typedef struct options {
@@ -351,16 +352,22 @@ static int draw(const work *w, const options *o)
     if (png && strpbrk(o->picture, "'\n\\"))
         return tool_fail("--picture is \"%s\", expected a name without quotes and backslashes",
                          o->picture);
-    errno = 0;
-    FILE *const to = png ? popen("gnuplot", "w") : fopen(o->picture, "w");
+    if (png) {
+        gnuplot g;
+        if (!gnuplot_start(&g))
+            return tool_fail("%s could not be written: gnuplot: %s", o->picture, strerror(errno));
+        write_plot(g.to, w, o, o->picture);
+        if (!gnuplot_end(&g))
+            return tool_fail("%s could not be written: gnuplot failed", o->picture);
+        return -1;
+    }
+    FILE *const to = fopen(o->picture, "w");
     if (!to)
         return tool_fail("%s could not be written: %s", o->picture, strerror(errno));
-    write_plot(to, w, o, png ? o->picture : NULL);
+    write_plot(to, w, o, NULL);
     const bool failed = ferror(to);
-    const int closed = png ? pclose(to) : fclose(to);
-    if (failed || closed != 0)
-        return tool_fail("%s could not be written%s", o->picture,
-                         png ? ": gnuplot failed or is not there" : "");
+    if (fclose(to) != 0 || failed)
+        return tool_fail("%s could not be written", o->picture);
     return -1;
 }
 

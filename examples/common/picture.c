@@ -1,7 +1,7 @@
-#define _POSIX_C_SOURCE 200809L /* popen */
 #include <string.h>
 
 #include "common.h"
+#include "tools/gnuplot.h"
 
 /* ---- the planes ----------------------------------------------------------------------------- */
 
@@ -81,11 +81,12 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
     snprintf(data, sizeof data, "%s/%s.txt", folder, name);
     if (planes->points == 0 || !make_folder(folder) || !write_points(data, planes))
         return false;
-    FILE *const plot = popen("gnuplot", "w");
-    if (!plot) {
+    gnuplot g;
+    if (!gnuplot_start(&g)) {
         perror("gnuplot");
         return false;
     }
+    FILE *const plot = g.to;
     fprintf(plot,
             "set terminal pngcairo size %d,600 font 'sans,13' background rgb 'white'\n"
             "set output '%s/%s.png'\n"
@@ -113,5 +114,5 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
         fprintf(plot, "\n");
     }
     fprintf(plot, "unset multiplot\n");
-    return pclose(plot) == 0;
+    return gnuplot_end(&g);
 }

@@ -1,10 +1,10 @@
-#define _POSIX_C_SOURCE 200809L /* popen */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "examples/common/common.h"
 #include "picture.h"
+#include "tools/gnuplot.h"
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
@@ -26,11 +26,12 @@ bool draw_codes(const code_picture *picture, const char *folder)
     }
     if (!output_close(&points, true))
         return false;
-    FILE *const plot = popen("gnuplot", "w");
-    if (!plot) {
+    gnuplot g;
+    if (!gnuplot_start(&g)) {
         perror("gnuplot");
         return false;
     }
+    FILE *const plot = g.to;
     fprintf(
         plot,
         "set terminal pngcairo size %d,620 font 'sans,13' background rgb 'white'\n"
@@ -59,7 +60,7 @@ bool draw_codes(const code_picture *picture, const char *folder)
         fprintf(plot, "\n");
     }
     fprintf(plot, "unset multiplot\n");
-    return pclose(plot) == 0;
+    return gnuplot_end(&g);
 }
 
 /* ---- molecules ------------------------------------------------------------------------------- */
