@@ -127,14 +127,18 @@ typedef struct eqi_gf_inverse {
 } eqi_gf_inverse;
 
 /*
- * Rows of `columns` floats, without gaps: to[y][x] = from[y from_pitch + x step] for first <= x < last, else 0.
- * Reads nothing else; writes beyond the last row by less than a vector.
+ * Copies of planes: `above` zeros, then rows of `columns` floats without gaps,
+ *     to[y][x] = from[y from_pitch + x step] for first <= x < last, else 0,
+ * then `behind` zeros. Reads and writes nothing else.
  */
 typedef struct eqi_gf_shift {
+    int64_t fields, elements; /* planes */
     const float *from;
-    int64_t from_pitch, step, first, last;
+    int64_t from_field, from_element, from_pitch, step;
     float *to;
-    int64_t rows, columns;
+    int64_t to_field, to_element;
+    int64_t rows, columns, first, last;
+    int64_t above, behind;
 } eqi_gf_shift;
 
 typedef struct eqi_gf_kernels {

@@ -15,26 +15,33 @@ static int64_t steps_to(int64_t a, int64_t b, int64_t most)
     return eqi_smaller(most, a > 0 ? eqi_divide_up(a, b) : 0);
 }
 
-/* A copy straight from src, where its pixels are neighbours. */
-static void shift_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_copy *c,
-                        int64_t rows, float *to)
+/* Copies straight from src, where its pixels are neighbours; `plane` is the first field's of the image. */
+static void shift_planes(const eqi_gf_band *b, const float *plane, int64_t fields,
+                         const eqi_gf_copy *c, int64_t rows, float *to)
 {
     const eqi_gf_pass *const p = b->pass;
-    const int64_t step = p->stride, pitch = b->src->strides[3];
+    const int64_t *const strides = b->src->strides;
+    const int64_t step = p->stride, pitch = strides[3];
     const int64_t top = b->row * step + c->row - p->padding, left = c->column - p->padding;
     const int64_t above = steps_to(-top, step, rows);
     const int64_t end = eqi_larger(above, steps_to(p->height - top, step, rows));
-    const eqi_gf_shift s = {.from = plane + (top + above * step) * pitch + left,
+    const eqi_gf_shift s = {.fields = fields,
+                            .elements = p->elements,
+                            .from = plane + (top + above * step) * pitch + left,
+                            .from_field = strides[1],
+                            .from_element = strides[2],
                             .from_pitch = step * pitch,
                             .step = step,
+                            .to = to,
+                            .to_field = p->elements * p->element,
+                            .to_element = p->element,
+                            .rows = end - above,
+                            .columns = p->row,
                             .first = steps_to(-left, step, p->row),
                             .last = steps_to(p->width - left, step, p->row),
-                            .to = to + above * p->row,
-                            .rows = end - above,
-                            .columns = p->row};
-    memset(to, 0, (size_t)(above * p->row) * sizeof(float));
+                            .above = above * p->row,
+                            .behind = (rows - end) * p->row + p->tail};
     p->kernels->shift(&s);
-    memset(to + end * p->row, 0, (size_t)((rows - end) * p->row) * sizeof(float));
 }
 
 /* Any strides, and images that repeat. */
@@ -56,6 +63,7 @@ static void gather_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_
             to[y * p->row + x] = inside ? plane[from_y * s[3] + from_x * s[4]] : 0;
         }
     }
+    memset(to + rows * p->row, 0, (size_t)p->tail * sizeof(float));
 }
 
 int64_t eqi_gf_tasks(const eqi_gf_pass *p)
@@ -72,30 +80,30 @@ void eqi_gf_band_set(eqi_gf_band *b, int64_t task)
     b->rows = eqi_smaller(p->band, p->out_height - b->row);
 }
 
-/* All copies of one plane of src, image by image: what is written beyond one is overwritten by the next. */
-static void fill_element(const eqi_gf_band *b, int64_t field, int64_t element, float *to)
+static void gather_planes(const eqi_gf_band *b, const float *plane, int64_t fields,
+                          const eqi_gf_copy *c, int64_t rows, float *to)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
-    const bool shifts = !p->circular && (s[4] == 1 || p->width == 1);
-    for (int64_t n = 0; n < b->images; n++, to += p->run) {
-        const float *const plane =
-            (const float *)b->src->data + (b->image + n) * s[0] + field * s[1] + element * s[2];
-        for (int64_t k = 0; k < p->copies; k++) {
-            const eqi_gf_copy *const c = &p->copy[k];
-            const int64_t rows = c->rows - (p->band - b->rows);
-            (shifts ? shift_plane : gather_plane)(b, plane, c, rows, to + c->start);
-            memset(to + c->start + rows * p->row, 0, (size_t)p->tail * sizeof(float));
-        }
-    }
+    for (int64_t i = 0; i < fields; i++)
+        for (int64_t h = 0; h < p->elements; h++)
+            gather_plane(b, plane + i * s[1] + h * s[2], c, rows,
+                         to + (i * p->elements + h) * p->element);
 }
 
 void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
 {
     const eqi_gf_pass *const p = b->pass;
-    for (int64_t i = 0; i < fields; i++)
-        for (int64_t h = 0; h < p->elements; h++)
-            fill_element(b, first + i, h, b->planes + (i * p->elements + h) * p->element);
+    const int64_t *const s = b->src->strides;
+    const bool shifts = !p->circular && (s[4] == 1 || p->width == 1);
+    const float *image = (const float *)b->src->data + b->image * s[0] + first * s[1];
+    float *to = b->planes;
+    for (int64_t n = 0; n < b->images; n++, image += s[0], to += p->run)
+        for (int64_t k = 0; k < p->copies; k++) {
+            const eqi_gf_copy *const c = &p->copy[k];
+            const int64_t rows = c->rows - (p->band - b->rows);
+            (shifts ? shift_planes : gather_planes)(b, image, fields, c, rows, to + c->start);
+        }
 }
 
 eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,

@@ -107,18 +107,30 @@ typedef struct work {
     double *bias;
 } work;
 
-/* Rows of one image and element, one after the other with zeros between them as in the tile. */
+/* Rows of one image, element after element, one row after the other with zeros between as in the tile. */
 static void fetch_rows(const eqi_gf_pass *p, const int64_t *s, const float *from, int64_t rows,
                        float *to)
 {
     if (s[4] == 1) {
-        const eqi_gf_shift shift = {from, s[3], 1, 0, p->out_width, to, rows, p->row};
+        const eqi_gf_shift shift = {.fields = 1,
+                                    .elements = p->form->outputs,
+                                    .from = from,
+                                    .from_element = s[2],
+                                    .from_pitch = s[3],
+                                    .step = 1,
+                                    .to = to,
+                                    .to_element = rows_pitch(p),
+                                    .rows = rows,
+                                    .columns = p->row,
+                                    .last = p->out_width};
         p->kernels->shift(&shift);
         return;
     }
-    for (int64_t y = 0; y < rows; y++, from += s[3], to += p->row)
-        for (int64_t x = 0; x < p->row; x++)
-            to[x] = x < p->out_width ? from[x * s[4]] : 0;
+    for (int64_t g = 0; g < p->form->outputs; g++)
+        for (int64_t y = 0; y < rows; y++)
+            for (int64_t x = 0; x < p->row; x++)
+                to[g * rows_pitch(p) + y * p->row + x] =
+                    x < p->out_width ? from[g * s[2] + y * s[3] + x * s[4]] : 0;
 }
 
 /*
@@ -133,12 +145,10 @@ static const float *fetch_field(const work *k, int64_t o, int64_t pixel, int64_t
     const bool one = p->images == 1;
     const int64_t first = one ? pixel / p->row : 0;
     const int64_t end = one ? eqi_divide_up(pixel + pixels, p->row) : b->rows;
+    const float *const from =
+        (const float *)b->dst->data + b->image * s[0] + o * s[1] + (b->row + first) * s[3];
     for (int64_t n = 0; n < b->images; n++)
-        for (int64_t g = 0; g < p->form->outputs; g++)
-            fetch_rows(p, s,
-                       (const float *)b->dst->data + (b->image + n) * s[0] + o * s[1] + g * s[2] +
-                           (b->row + first) * s[3],
-                       end - first, k->rows + g * rows_pitch(p) + n * eqi_gf_pixels(p, b->rows));
+        fetch_rows(p, s, from + n * s[0], end - first, k->rows + n * eqi_gf_pixels(p, b->rows));
     return k->rows + pixel - first * p->row;
 }
 
