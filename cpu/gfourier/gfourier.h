@@ -111,6 +111,17 @@ typedef struct eqi_gf_sums {
 } eqi_gf_sums;
 
 /*
+ * The adjoint of the filter's transform, in place: number a of the `values` is the sum over the components c of
+ * adjoint[a][c] entries[c component + i], for i < count.
+ */
+typedef struct eqi_gf_fold {
+    int components, values;
+    const float (*adjoint)[EQI_GF_COMPONENTS];
+    float *entries;
+    int64_t component, count;
+} eqi_gf_fold;
+
+/*
  * Component c of output o stands at src + c component + o pitch; element h of it goes to dst[h]. The pixels
  * are those of rows that are `length` long, from `column` on; only the first `columns` of each are wanted.
  */
@@ -149,6 +160,7 @@ typedef struct eqi_gf_kernels {
     void (*product)(const eqi_gf_product *p);
     void (*sums)(const eqi_gf_sums *s);
     void (*add_part)(float *to, const float *from, int64_t count); /* to += from */
+    void (*fold)(const eqi_gf_fold *f);
     void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);
     void (*shift)(const eqi_gf_shift *s);
 } eqi_gf_kernels;

@@ -30,17 +30,6 @@ static size_t rows_size(const eqi_gf_pass *p)
     return eqi_aligned((size_t)(p->form->outputs * rows_pitch(p)) * sizeof(float));
 }
 
-/* Outputs whose entries are neighbours are worked on together. */
-typedef struct lanes {
-    double at[FOLD];
-} lanes;
-
-/* The gradient of psi from one field to these outputs. */
-static size_t fold_size(const eqi_gf_pass *p)
-{
-    return eqi_aligned((size_t)(p->form->values * p->kernel * p->kernel) * sizeof(lanes));
-}
-
 eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
 {
     eqi_gf_weights w = {.pass = *forward};
@@ -58,9 +47,9 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
     const int64_t most = eqi_larger(1, eqi_smaller(PARTS, PART_BYTES / (int64_t)w.part));
     w.part_tasks = eqi_divide_up(eqi_larger(1, w.tasks), most);
     w.parts = eqi_larger(1, eqi_divide_up(w.tasks, w.part_tasks));
-    const size_t tile =
+    w.places = eqi_aligned((size_t)(p->taps * p->form->values) * sizeof(int64_t));
+    w.slice =
         eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + rows_size(p) + gradient_size(p);
-    w.slice = tile > fold_size(p) ? tile : fold_size(p);
     return w;
 }
 
@@ -75,25 +64,22 @@ void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables)
 {
     const eqi_gf_pass *const p = &w->pass;
     eqi_gf_pass_fill(&w->pass, eqi_take(&tables, eqi_gf_pass_table_size(p)));
-    w->place = (int64_t *)tables;
+    w->place = (eqi_pixel *)tables;
     for (int32_t a = 0; a < p->form->values; a++) {
         double phi[EQI_GF_ORDER] = {0}, entries[EQI_GF_COMPONENTS];
         phi[a] = 1;
         eqi_gf_filter(p->kind, phi, entries);
         for (int c = 0; c < p->form->components; c++)
-            w->adjoint[c][a] = entries[c];
-        for (int64_t v = 0; v < p->taps; v++) {
-            const int64_t k = p->kernel, row = p->elements > 1 ? a : 0;
-            const eqi_pixel t =
-                eqi_move(eqi_motion_of(p->group, a), p->tap[v].at.y, p->tap[v].at.x, k, k);
-            w->place[v * p->form->values + a] = (row * k + t.y) * k + t.x;
-        }
+            w->adjoint[a][c] = (float)entries[c];
+        for (int64_t v = 0; v < p->taps; v++)
+            w->place[v * p->form->values + a] = eqi_move(eqi_motion_of(p->group, a), p->tap[v].at.y,
+                                                         p->tap[v].at.x, p->kernel, p->kernel);
     }
 }
 
 size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardware)
 {
-    return (size_t)w->parts * w->part + (size_t)hardware->threads * w->slice;
+    return w->places + (size_t)w->parts * w->part + (size_t)hardware->threads * w->slice;
 }
 
 /* ---- one tile -------------------------------------------------------------------------------------- */
@@ -243,6 +229,7 @@ typedef struct job {
     const equinv_context *ctx;
     const eqi_gf_weights *w;
     const equinv_tensor *src, *diff_dst, *diff_psi, *diff_bias;
+    int64_t *places; /* [taps][values]: of phi_v(a), floats from the first of psi[o, i] */
     char *parts;
 } job;
 
@@ -282,37 +269,24 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
 
 enum { SUM_AT_A_TIME = 1 << 10 };
 
-/* Entries from number i SUM_AT_A_TIME on: all parts are added to the first. */
+/*
+ * Of each component the numbers from i SUM_AT_A_TIME on: all parts are added to the first, where phi(a)
+ * then replaces component a.
+ */
 static void sum_parts(void *arg, int64_t i)
 {
     const job *const j = arg;
-    const int64_t first = i * SUM_AT_A_TIME;
-    const int64_t count = eqi_smaller(SUM_AT_A_TIME, j->w->entries - first);
-    for (int64_t part = 1; part < j->w->parts; part++)
-        j->w->pass.kernels->add_part(part_entries(j, 0) + first, part_entries(j, part) + first,
-                                     count);
-}
-
-/* Adds the gradient of phi_v, from its entries, to that of psi[o .. o + count - 1, i]. */
-static void add_phi(const job *j, int64_t o, int64_t count, int64_t i, int64_t v, lanes *gradient)
-{
     const eqi_gf_pass *const p = &j->w->pass;
-    const float *entry = part_entries(j, 0) + (i * p->taps + v) * p->fields_out + o;
-    lanes phi[EQI_GF_ORDER] = {{{0}}};
-    for (int c = 0; c < p->form->components; c++, entry += p->fields_in * p->taps * p->fields_out) {
-        lanes e = {{0}};
-        for (int64_t l = 0; l < count; l++)
-            e.at[l] = (double)entry[l];
-        for (int a = 0; a < p->form->values; a++)
-            for (int l = 0; l < FOLD; l++)
-                phi[a].at[l] += j->w->adjoint[c][a] * e.at[l];
-    }
-    const double share = p->tap[v].share;
-    for (int a = 0; a < p->form->values; a++) {
-        lanes *const to = &gradient[j->w->place[v * p->form->values + a]];
-        for (int l = 0; l < FOLD; l++)
-            to->at[l] += share * phi[a].at[l];
-    }
+    const int64_t component = j->w->entries / p->form->components, first = i * SUM_AT_A_TIME;
+    const int64_t count = eqi_smaller(SUM_AT_A_TIME, component - first);
+    float *const sum = part_entries(j, 0) + first;
+    for (int c = 0; c < p->form->components; c++)
+        for (int64_t part = 1; part < j->w->parts; part++)
+            p->kernels->add_part(sum + c * component, part_entries(j, part) + first + c * component,
+                                 count);
+    const eqi_gf_fold fold = {
+        p->form->components, p->form->values, j->w->adjoint, sum, component, count};
+    p->kernels->fold(&fold);
 }
 
 static void fold_bias(const job *j, int64_t o)
@@ -323,30 +297,39 @@ static void fold_bias(const job *j, int64_t o)
     eqi_put(j->diff_bias, o * j->diff_bias->strides[0], sum, j->w->pass.accumulate);
 }
 
-/* Outputs from number o on, FOLD at most; `gradient` has room for one field's. */
-static void fold_outputs(const job *j, int64_t o, lanes *gradient)
+/* psi[o .. o + outputs - 1, i] from phi, which outputs have as neighbours. */
+static void put_field(const job *j, int64_t o, int64_t outputs, int64_t i)
 {
     const eqi_gf_pass *const p = &j->w->pass;
-    const equinv_tensor *const psi = j->diff_psi;
-    const int64_t outputs = eqi_smaller(FOLD, p->fields_out - o);
-    const int64_t k = p->kernel, count = psi->shape[2] * k * k;
-    for (int64_t i = 0; i < p->fields_in; i++) {
-        memset(gradient, 0, (size_t)count * sizeof *gradient);
-        for (int64_t v = 0; v < p->taps; v++)
-            add_phi(j, o, outputs, i, v, gradient);
+    const int64_t *const strides = j->diff_psi->strides;
+    const int64_t component = j->w->entries / p->form->components, values = p->form->values;
+    const bool shared = p->elements == 1 && values > 1; /* several phi may be the same psi */
+    const bool add = shared || p->accumulate;
+    float *const psi = (float *)j->diff_psi->data + o * strides[0] + i * strides[1];
+    for (int64_t v = 0; v < p->taps * values && shared && !p->accumulate; v++)
         for (int64_t l = 0; l < outputs; l++)
-            for (int64_t at = 0; at < count; at++)
-                eqi_put(psi, eqi_offset5(psi, o + l, i, at / (k * k), at / k % k, at % k),
-                        gradient[at].at[l], p->accumulate);
-    }
-    for (int64_t l = 0; l < outputs && j->diff_bias; l++)
-        fold_bias(j, o + l);
+            psi[j->places[v] + l * strides[0]] = 0;
+    for (int64_t v = 0; v < p->taps; v++)
+        for (int64_t a = 0; a < values; a++) {
+            const float *const phi =
+                part_entries(j, 0) + a * component + (i * p->taps + v) * p->fields_out + o;
+            float *const to = psi + j->places[v * values + a];
+            const float share = (float)p->tap[v].share;
+            for (int64_t l = 0; l < outputs; l++)
+                to[l * strides[0]] = (add ? to[l * strides[0]] : 0) + share * phi[l];
+        }
 }
 
-static void run_fold(const void *arg, int64_t first, int64_t count, void *slice)
+/* Outputs from number task FOLD on. */
+static void put_outputs(void *arg, int64_t task)
 {
-    for (int64_t i = first; i < first + count; i++)
-        fold_outputs(arg, i * FOLD, slice);
+    const job *const j = arg;
+    const eqi_gf_pass *const p = &j->w->pass;
+    const int64_t o = task * FOLD, outputs = eqi_smaller(FOLD, p->fields_out - o);
+    for (int64_t i = 0; i < p->fields_in; i++)
+        put_field(j, o, outputs, i);
+    for (int64_t l = 0; l < outputs && j->diff_bias; l++)
+        fold_bias(j, o + l);
 }
 
 void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
@@ -354,15 +337,20 @@ void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
                         const equinv_tensor *diff_psi, const equinv_tensor *diff_bias,
                         void *scratch)
 {
-    job j = {ctx, w, src, diff_dst, diff_psi, diff_bias, scratch};
+    char *memory = scratch;
+    int64_t *const places = eqi_take(&memory, w->places);
+    job j = {ctx, w, src, diff_dst, diff_psi, diff_bias, places, memory};
     const eqi_gf_pass *const p = &w->pass;
-    char *const slices = (char *)scratch + (size_t)w->parts * w->part;
+    const int64_t values = p->form->values;
+    for (int64_t i = 0; i < p->taps * values; i++)
+        places[i] = eqi_offset5(diff_psi, 0, 0, p->elements > 1 ? i % values : 0, w->place[i].y,
+                                w->place[i].x);
     const double each =
         (double)w->entries * (double)(p->images * p->band * p->out_width * w->part_tasks);
-    eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j, slices, w->slice);
-    eqi_parallel_if_worth(ctx, eqi_divide_up(w->entries, SUM_AT_A_TIME),
-                          (double)w->entries * (double)w->parts, sum_parts, &j);
-    const int64_t folds = eqi_divide_up(p->fields_out, FOLD);
-    eqi_parallel_rows(ctx, folds, 8 * (double)w->entries / (double)folds, 1, run_fold, &j, slices,
+    eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j, memory + (size_t)w->parts * w->part,
                       w->slice);
+    eqi_parallel_if_worth(ctx, eqi_divide_up(w->entries / p->form->components, SUM_AT_A_TIME),
+                          (double)w->entries * (double)(w->parts + values), sum_parts, &j);
+    eqi_parallel_if_worth(ctx, eqi_divide_up(p->fields_out, FOLD), 4 * (double)w->entries,
+                          put_outputs, &j);
 }

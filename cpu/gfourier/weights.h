@@ -13,10 +13,10 @@ typedef struct eqi_gf_weights {
     int64_t tasks;    /* bands of all images .. */
     int64_t parts;    /* .. summed in so many parts, which are added in their order .. */
     int64_t part_tasks;
-    int64_t entries;                                 /* .. of so many numbers */
-    size_t slice, part;                              /* bytes of a thread, of a part */
-    int64_t *place;                                  /* [taps][values]: of phi_v(a) in psi[o, i] */
-    double adjoint[EQI_GF_COMPONENTS][EQI_GF_ORDER]; /* [entry][a]: what phi(a) adds to it */
+    int64_t entries;            /* .. of so many numbers */
+    size_t slice, part, places; /* bytes of a thread, of a part, of offsets in psi */
+    eqi_pixel *place;           /* [taps][values]: of phi_v(a) in psi[o, i, a] */
+    float adjoint[EQI_GF_ORDER][EQI_GF_COMPONENTS]; /* [a][entry]: what phi(a) adds to it */
 } eqi_gf_weights;
 
 /* From the forward pass, with tables of its own (eqi_gf_weights_table_size). */

@@ -630,6 +630,33 @@ static void add_part(float *to, const float *from, int64_t count)
         to[i] += from[i];
 }
 
+INLINE void fold_vector(const eqi_gf_fold *f, float *at, const bool whole, int count)
+{
+    vf32 e[EQI_GF_COMPONENTS];
+    for (int c = 0; c < f->components; c++) {
+        const float *const from = at + c * f->component;
+        e[c] = whole ? vf32_load(from) : vf32_load_part(from, 0, count);
+    }
+    for (int a = 0; a < f->values; a++) {
+        vf32 phi = vf32_broadcast(0);
+        for (int c = 0; c < f->components; c++)
+            phi = vf32_fma(vf32_broadcast(f->adjoint[a][c]), e[c], phi);
+        if (whole)
+            vf32_store(at + a * f->component, phi);
+        else
+            vf32_store_part(at + a * f->component, phi, count);
+    }
+}
+
+static void fold(const eqi_gf_fold *f)
+{
+    int64_t i = 0;
+    for (; i + LANES <= f->count; i += LANES)
+        fold_vector(f, f->entries + i, true, LANES);
+    if (i < f->count)
+        fold_vector(f, f->entries + i, false, (int)(f->count - i));
+}
+
 /* ---- planes ---------------------------------------------------------------------------------------- */
 
 static int clamp(int64_t lane)
@@ -790,6 +817,7 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
     product,
     sums,
     add_part,
+    fold,
     {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_rows_same,
      inverse_rows_same, inverse_rows_same, inverse_rows_same},
     shift,
