@@ -82,7 +82,7 @@ tsan-run: $(TSAN_PROGRAMS)
 	@EQUINV_TEST_SHARE=10 tests/run.sh $(BUILD) none $(TSAN_PROGRAMS)
 
 # No AVX-512 in valgrind; one process, so that its leak report is about the whole program.
-VALGRIND_NAMES := ops/conv_gfourier ops/conv ops/dense ops/pool ops/batch_norm ops/projection_rows unit/gemm unit/model \
+VALGRIND_NAMES := ops/conv_gfourier ops/conv ops/dense ops/pool ops/batch_norm ops/projection_rows unit/gemm unit/model unit/model_layers \
                   unit/optimizer
 VALGRIND := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
             --error-exitcode=9

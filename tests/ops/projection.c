@@ -1,13 +1,6 @@
-/* Projections of C_n and D_n: the definition, invariance, linearity, gradients, templates. */
+/* Projections of C_n and D_n: the definition, invariance, linearity, gradients, batches. */
 #include "internal/projection.h"
 #include "tests/ops/projection_cases.h"
-
-static equinv_projection *create(equinv_context *ctx, const equinv_projection_desc *d)
-{
-    equinv_projection *p = NULL;
-    OK(equinv_projection_create(ctx, d, &p));
-    return p;
-}
 
 /* ---- values --------------------------------------------------------------------------------- */
 
@@ -22,7 +15,7 @@ START_TEST(equals_the_definition)
         d.scaled = trial % 3 == 0;
         d.templates = trial % 4 == 1 ? EQUINV_TEMPLATE_RADEMACHER : EQUINV_TEMPLATE_GAUSSIAN;
         d.impl = implementations[_i % 2];
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, rng_range(&r, 1, 4));
         equinv_tensor codes = project(ctx, p, &z, NULL);
         equinv_tensor expected = project_by_action(ctx, p, &d, &z);
@@ -48,7 +41,7 @@ START_TEST(invariant_under_every_element)
             desc_of(kind, c, dtype, rng_range(&r, 1, 3), rng_range(&r, 1, 6), rng_next(&r));
         d.impl = implementations[_i % 2];
         const int32_t order = order_of(d.group);
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, 3);
         equinv_tensor codes = project(ctx, p, &z, NULL);
         for (int32_t g = 0; g < order; g++) {
@@ -90,7 +83,7 @@ START_TEST(linear_kinds_are_linear)
             desc_of(linear[_i / 2], group_cases[trial % GROUP_CASES], EQUINV_F64,
                     rng_range(&r, 1, 3), rng_range(&r, 1, 6), rng_next(&r));
         d.impl = implementations[_i % 2];
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor x = latents_of(ctx, &r, &d, 3), y = latents_of(ctx, &r, &d, 3);
         equinv_tensor sum = tensor_like(ctx, &x);
         const double a = rng_uniform(&r), b = rng_uniform(&r);
@@ -121,7 +114,7 @@ START_TEST(linear_is_the_product_with_the_orbit_mean)
         equinv_projection_desc d = desc_of(trial % 2 ? EQUINV_PROJECT_LINEAR : EQUINV_PROJECT_MEAN,
                                            group_cases[trial / 2], EQUINV_F64, 2, 5, rng_next(&r));
         d.impl = implementations[_i];
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, 4), mean = tensor_like(ctx, &z), w;
         OK(equinv_orbit_mean(ctx, d.group, &z, &mean));
         OK(equinv_projection_templates(p, &w));
@@ -166,7 +159,7 @@ START_TEST(gradients_equal_finite_differences)
                                            rng_range(&r, 1, 2), rng_range(&r, 1, 4), rng_next(&r));
         d.impl = implementations[_i % 2];
         d.scaled = trial % 2;
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, 2);
         equinv_tensor codes = codes_of(ctx, p, EQUINV_F64, 2), saved = saved_of(ctx, p, 2);
         equinv_tensor weights = tensor_like(ctx, &codes), gradient = tensor_like(ctx, &z);
@@ -214,7 +207,7 @@ START_TEST(backward_of_linear_kinds_is_the_adjoint)
         d.impl = implementations[_i];
         d.scaled = trial % 2;
         const int64_t batch = rng_range(&r, 1, 4);
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor x = latents_of(ctx, &r, &d, batch), adjoint = tensor_like(ctx, &x);
         equinv_tensor ax = project(ctx, p, &x, NULL), y = tensor_like(ctx, &ax);
         tensor_fill_random(&r, &y);
@@ -240,9 +233,9 @@ START_TEST(accumulate_adds_to_the_gradient)
         equinv_projection_desc d =
             desc_of(orbit_kinds[kind], group_cases[12], EQUINV_F64, 2, 3, rng_next(&r));
         d.impl = implementations[_i];
-        equinv_projection *p = create(ctx, &d), *adding;
+        equinv_projection *p = projection_new(ctx, &d), *adding;
         d.accumulate = true;
-        adding = create(ctx, &d);
+        adding = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, 3);
         equinv_tensor codes = codes_of(ctx, p, EQUINV_F64, 3), saved = saved_of(ctx, p, 3);
         equinv_tensor first = tensor_like(ctx, &z), second = latents_of(ctx, &r, &d, 3);
@@ -267,283 +260,6 @@ START_TEST(accumulate_adds_to_the_gradient)
 }
 END_TEST
 
-/* ---- ties, zeros, NaN ----------------------------------------------------------------------- */
-
-/* A projection of one field without pixels whose one template is the unit vector of e: <w, g z> is
- * (g z)[e] = z[g^-1]. */
-static equinv_projection *reading(equinv_context *ctx, equinv_projection_kind kind,
-                                  equinv_group group, const char *impl)
-{
-    equinv_projection_desc d = desc_of(kind, (group_case){group, 1, 1}, EQUINV_F32, 1, 1, 0);
-    equinv_tensor w = tensor_new(ctx, EQUINV_F32, 5, 1, 1, (int)order_of(group), 1, 1);
-    tensor_set(&w, 0, 1);
-    d.templates = EQUINV_TEMPLATE_USER;
-    d.user_templates = &w;
-    d.impl = impl;
-    equinv_projection *p = create(ctx, &d);
-    equinv_tensor_destroy(ctx, &w);
-    return p;
-}
-
-START_TEST(ties_go_to_the_lowest_element)
-{
-    equinv_context *ctx = context_new();
-    const char *const impl = implementations[_i];
-    equinv_projection *max = reading(ctx, EQUINV_PROJECT_MAX, equinv_cyclic(5), impl);
-    equinv_projection *sorted = reading(ctx, EQUINV_PROJECT_SORTED, equinv_cyclic(5), impl);
-    /* z[g^-1] for g = 0 .. 4 is z[0], z[4], z[3], z[2], z[1]. */
-    static const double rows[4][5] = {
-        {3, 3, 3, 3, 3}, {1, 7, 2, 7, 1}, {-1, -0.0, 0.0, -0.0, -2}, {0.0, 0.0, -1, -0.0, -0.0}};
-    static const int32_t argmax[4] = {0, 2, 2, 0};
-    static const int32_t places[4][5] = {
-        {0, 1, 2, 3, 4}, {0, 1, 3, 2, 4}, {1, 0, 2, 3, 4}, {3, 0, 1, 2, 4}};
-    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 4, 1, 5);
-    for (int64_t i = 0; i < 20; i++)
-        tensor_set(&z, i, rows[i / 5][i % 5]);
-    equinv_tensor most = tensor_new(ctx, EQUINV_F32, 2, 4, 1);
-    equinv_tensor all = tensor_new(ctx, EQUINV_F32, 3, 4, 1, 5);
-    equinv_tensor element = tensor_new(ctx, EQUINV_I32, 1, 20);
-    OK(equinv_project_forward(max, &z, NULL, &most, element.data, 4 * 4, NULL, 0));
-    for (int b = 0; b < 4; b++)
-        ck_assert_int_eq(((int32_t *)element.data)[b], argmax[b]);
-    OK(equinv_project_forward(sorted, &z, NULL, &all, element.data, 20 * 4, NULL, 0));
-    for (int i = 0; i < 20; i++)
-        ck_assert_msg(tensor_get(&element, i) == places[i / 5][i % 5],
-                      "row %d place %d holds element %g", i / 5, i % 5, tensor_get(&element, i));
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &most);
-    equinv_tensor_destroy(ctx, &all);
-    equinv_tensor_destroy(ctx, &element);
-    equinv_projection_destroy(max);
-    equinv_projection_destroy(sorted);
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(smallest_takes_the_lowest_element_and_nan)
-{
-    equinv_context *ctx = context_new();
-    equinv_projection *min =
-        reading(ctx, EQUINV_PROJECT_MIN, equinv_cyclic(5), implementations[_i]);
-    /* z[g^-1] for g = 0 .. 4 is z[0], z[4], z[3], z[2], z[1]. */
-    static const double rows[4][5] = {
-        {3, 3, 3, 3, 3}, {1, 0.5, 2, 0.5, 1}, {1, -0.0, 0.0, -0.0, 2}, {(double)NAN, 0, 0, 0, 0}};
-    static const int32_t argmin[4] = {0, 2, 2, 0};
-    static const double least[4] = {3, 0.5, 0, (double)NAN};
-    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 4, 1, 5);
-    for (int64_t i = 0; i < 20; i++)
-        tensor_set(&z, i, rows[i / 5][i % 5]);
-    equinv_tensor codes = tensor_new(ctx, EQUINV_F32, 2, 4, 1);
-    _Alignas(64) int32_t element[4];
-    OK(equinv_project_forward(min, &z, NULL, &codes, element, sizeof element, NULL, 0));
-    for (int b = 0; b < 4; b++) {
-        const double v = tensor_get(&codes, b);
-        ck_assert_int_eq(element[b], argmin[b]);
-        ck_assert(v == least[b] || (isnan(v) && isnan(least[b])));
-    }
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &codes);
-    equinv_projection_destroy(min);
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(thresholds_count_what_equals_them)
-{
-    equinv_context *ctx = context_new();
-    static const double thresholds[] = {2, -3, -(double)INFINITY, 1.9999999, 2e300, -0.0};
-    static const double expected[] = {0.75, 0.25, 0, 0.5, 1, 0.5};
-    equinv_projection_desc d =
-        desc_of(EQUINV_PROJECT_CDF, (group_case){equinv_cyclic(4), 1, 1}, EQUINV_F32, 1, 1, 0);
-    equinv_tensor w = tensor_new(ctx, EQUINV_F32, 5, 1, 1, 4, 1, 1);
-    tensor_set(&w, 0, 1);
-    d.templates = EQUINV_TEMPLATE_USER;
-    d.user_templates = &w;
-    d.thresholds = thresholds;
-    d.threshold_count = 6;
-    d.impl = implementations[_i];
-    equinv_projection *p = create(ctx, &d);
-    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 1, 1, 4), codes = codes_of(ctx, p, d.dtype, 1);
-    static const double orbit[4] = {5, 2, -3, 0};
-    for (int i = 0; i < 4; i++)
-        tensor_set(&z, i, orbit[i]);
-    OK(equinv_project_forward(p, &z, NULL, &codes, NULL, 0, NULL, 0));
-    for (int t = 0; t < 6; t++)
-        ck_assert_msg(tensor_get(&codes, t) == expected[t], "threshold %d: %g", t,
-                      tensor_get(&codes, t));
-    equinv_tensor_destroy(ctx, &w);
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &codes);
-    equinv_projection_destroy(p);
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-/* Places 0, 2, |G| - 1 of what all places have: codes, elements, and the gradient of their sum. */
-START_TEST(chosen_ranks_are_places_of_all)
-{
-    rng r = {UINT64_C(710) + (uint64_t)_i};
-    equinv_context *ctx = context_new();
-    for (int trial = 0; trial < 2 * GROUP_CASES; trial++) {
-        equinv_projection_desc d =
-            desc_of(EQUINV_PROJECT_SORTED, group_cases[trial % GROUP_CASES],
-                    trial % 2 ? EQUINV_F32 : EQUINV_F64, 2, rng_range(&r, 1, 9), rng_next(&r));
-        const int32_t order = order_of(d.group);
-        int32_t ranks[3] = {0, 2, order - 1};
-        d.impl = implementations[_i];
-        equinv_projection *all = create(ctx, &d), *some;
-        d.ranks = ranks;
-        d.rank_count = order > 3 ? 3 : 1;
-        some = create(ctx, &d);
-        const int64_t count = d.rank_count;
-        memset(ranks, 255, sizeof ranks); /* it has its own */
-        ranks[0] = 0, ranks[1] = 2, ranks[2] = order - 1;
-        equinv_tensor z = latents_of(ctx, &r, &d, 3),
-                      diff[2] = {tensor_like(ctx, &z), tensor_like(ctx, &z)};
-        equinv_tensor whole = codes_of(ctx, all, d.dtype, 3), whole_saved = saved_of(ctx, all, 3);
-        equinv_tensor part = codes_of(ctx, some, d.dtype, 3), saved = saved_of(ctx, some, 3);
-        equinv_tensor plain = project(ctx, some, &z, NULL);
-        OK(equinv_project_forward(all, &z, NULL, &whole, whole_saved.data, size_of(&whole_saved),
-                                  NULL, 0));
-        OK(equinv_project_forward(some, &z, NULL, &part, saved.data, size_of(&saved), NULL, 0));
-        ASSERT_SAME(&part, &plain);
-        ck_assert_int_eq(part.shape[2], count);
-        for (int64_t i = 0; i < equinv_tensor_count(&part); i++) {
-            const int64_t at = i / count * order + ranks[i % count];
-            ck_assert(tensor_get(&part, i) == tensor_get(&whole, at));
-            ck_assert(((int32_t *)saved.data)[i] == ((int32_t *)whole_saved.data)[at]);
-        }
-        tensor_fill_random(&r, &part);
-        for (int64_t i = 0; i < equinv_tensor_count(&whole); i++)
-            tensor_set(&whole, i, 0);
-        for (int64_t i = 0; i < equinv_tensor_count(&part); i++)
-            tensor_set(&whole, i / count * order + ranks[i % count], tensor_get(&part, i));
-        OK(equinv_project_backward(all, &whole, NULL, whole_saved.data, size_of(&whole_saved),
-                                   &diff[0], NULL, 0));
-        OK(equinv_project_backward(some, &part, NULL, saved.data, size_of(&saved), &diff[1], NULL,
-                                   0));
-        ASSERT_SAME(&diff[0], &diff[1]);
-        equinv_tensor *const owned[] = {&z,    &diff[0], &diff[1],     &whole,
-                                        &part, &saved,   &whole_saved, &plain};
-        for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
-            equinv_tensor_destroy(ctx, owned[i]);
-        equinv_projection_destroy(all);
-        equinv_projection_destroy(some);
-    }
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(no_gradient_at_kinks)
-{
-    equinv_context *ctx = context_new();
-    const equinv_projection_kind kind = _i / 2 ? EQUINV_PROJECT_MEAN_ABS : EQUINV_PROJECT_MEAN_RELU;
-    equinv_projection *p = reading(ctx, kind, equinv_cyclic(4), implementations[_i % 2]);
-    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 1, 1, 4), diff = tensor_like(ctx, &z);
-    equinv_tensor code = tensor_new(ctx, EQUINV_F32, 2, 1, 1), saved = saved_of(ctx, p, 1);
-    tensor_set(&z, 1, 2);
-    tensor_set(&z, 2, -0.0);
-    tensor_set(&z, 3, -3);
-    OK(equinv_project_forward(p, &z, NULL, &code, saved.data, size_of(&saved), NULL, 0));
-    ck_assert(tensor_get(&code, 0) == (_i / 2 ? 1.25 : 0.5));
-    tensor_set(&code, 0, 4);
-    OK(equinv_project_backward(p, &code, NULL, saved.data, size_of(&saved), &diff, NULL, 0));
-    ck_assert(tensor_get(&diff, 0) == 0 && tensor_get(&diff, 2) == 0);
-    ck_assert(tensor_get(&diff, 1) == 1 && tensor_get(&diff, 3) == (_i / 2 ? -1 : 0));
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &diff);
-    equinv_tensor_destroy(ctx, &code);
-    equinv_tensor_destroy(ctx, &saved);
-    equinv_projection_destroy(p);
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(nan_wins_in_max)
-{
-    equinv_context *ctx = context_new();
-    equinv_projection *p = reading(ctx, EQUINV_PROJECT_MAX, equinv_cyclic(2), implementations[_i]);
-    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 4, 1, 2);
-    equinv_tensor most = tensor_new(ctx, EQUINV_F32, 2, 4, 1);
-    equinv_tensor element = tensor_new(ctx, EQUINV_I32, 1, 4);
-    /* <w, g z> = z[g^-1] + 0 z[the other]: an infinite number makes NaN of the other one. */
-    static const double inf = (double)INFINITY;
-    const double rows[4][2] = {{1, 2}, {-inf, 2}, {2, -inf}, {(double)NAN, 0}};
-    static const int32_t expected[4] = {1, 1, 0, 0};
-    for (int64_t i = 0; i < 8; i++)
-        tensor_set(&z, i, rows[i / 2][i % 2]);
-    OK(equinv_project_forward(p, &z, NULL, &most, element.data, 16, NULL, 0));
-    ck_assert(tensor_get(&most, 0) == 2);
-    for (int64_t b = 0; b < 4; b++) {
-        ck_assert((b == 0) == !isnan(tensor_get(&most, b)));
-        ck_assert_int_eq(((int32_t *)element.data)[b], expected[b]);
-    }
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &most);
-    equinv_tensor_destroy(ctx, &element);
-    equinv_projection_destroy(p);
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(nan_sorts_last)
-{
-    equinv_context *ctx = context_new();
-    equinv_projection *p =
-        reading(ctx, EQUINV_PROJECT_SORTED, equinv_cyclic(3), implementations[_i]);
-    equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 1, 1, 3);
-    tensor_set(&z, 1, (double)INFINITY); /* inf at g = r^2, NaN at e and r */
-    equinv_tensor sorted = tensor_new(ctx, EQUINV_F32, 3, 1, 1, 3);
-    equinv_tensor element = tensor_new(ctx, EQUINV_I32, 1, 3);
-    OK(equinv_project_forward(p, &z, NULL, &sorted, element.data, 12, NULL, 0));
-    ck_assert(isinf(tensor_get(&sorted, 0)) && isnan(tensor_get(&sorted, 1)) &&
-              isnan(tensor_get(&sorted, 2)));
-    ck_assert_int_eq(((int32_t *)element.data)[0], 2);
-    ck_assert_int_eq(((int32_t *)element.data)[1], 0);
-    ck_assert_int_eq(((int32_t *)element.data)[2], 1);
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &sorted);
-    equinv_tensor_destroy(ctx, &element);
-    equinv_projection_destroy(p);
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(nan_and_infinity_stay_in_their_row)
-{
-    rng r = {UINT64_C(800) + (uint64_t)_i};
-    equinv_context *ctx = context_new();
-    for (int kind = 0; kind < ORBIT_KINDS; kind++) {
-        equinv_projection_desc d =
-            desc_of(orbit_kinds[kind], group_cases[12], EQUINV_F32, 2, 3, rng_next(&r));
-        d.impl = implementations[_i];
-        equinv_projection *p = create(ctx, &d);
-        equinv_tensor z = latents_of(ctx, &r, &d, 5);
-        equinv_tensor clean = project(ctx, p, &z, NULL);
-        const int64_t dimension = equinv_tensor_count(&z) / 5;
-        const int64_t width = equinv_tensor_count(&clean) / 5;
-        tensor_set(&z, dimension + rng_range(&r, 0, dimension - 1), (double)NAN);
-        tensor_set(&z, 3 * dimension + rng_range(&r, 0, dimension - 1), (double)INFINITY);
-        equinv_tensor codes = project(ctx, p, &z, NULL);
-        for (int64_t i = 0; i < 5 * width; i++) {
-            const int64_t row = i / width;
-            if (row == 1)
-                ck_assert(isnan(tensor_get(&codes, i)));
-            else if (row == 3)
-                ck_assert(!isfinite(tensor_get(&codes, i)) || d.kind == EQUINV_PROJECT_MEAN_RELU ||
-                          d.kind == EQUINV_PROJECT_CDF);
-            else
-                ck_assert(tensor_get(&codes, i) == tensor_get(&clean, i));
-        }
-        equinv_tensor_destroy(ctx, &z);
-        equinv_tensor_destroy(ctx, &clean);
-        equinv_tensor_destroy(ctx, &codes);
-        equinv_projection_destroy(p);
-    }
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
 /* ---- batches, strides ----------------------------------------------------------------------- */
 
 START_TEST(bits_do_not_depend_on_the_batch_or_threads)
@@ -558,7 +274,7 @@ START_TEST(bits_do_not_depend_on_the_batch_or_threads)
             desc_of(orbit_kinds[trial % ORBIT_KINDS], c, _i / 2 ? EQUINV_F64 : EQUINV_F32,
                     rng_range(&r, 1, 3), rng_range(&r, 1, 12), rng_next(&r));
         d.impl = implementations[_i % 2];
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, rows_of_all);
         equinv_tensor codes = codes_of(ctx, p, d.dtype, rows_of_all),
                       saved = saved_of(ctx, p, rows_of_all);
@@ -570,7 +286,7 @@ START_TEST(bits_do_not_depend_on_the_batch_or_threads)
             const int64_t count =
                 part < 4 ? 1 : rng_range(&r, 1, rows_of_all - first); /* single rows, then blocks */
             equinv_context *const other = contexts[part % 2];
-            equinv_projection *q = create(other, &d);
+            equinv_projection *q = projection_new(other, &d);
             equinv_tensor rows, expected, expected_diff;
             OK(equinv_tensor_rows(&z, first, count, &rows));
             OK(equinv_tensor_rows(&codes, first, count, &expected));
@@ -608,7 +324,7 @@ START_TEST(any_strides_and_flat_views)
                     rng_range(&r, 1, 3), rng_range(&r, 1, 6), rng_next(&r));
         d.impl = implementations[_i];
         const int64_t batch = rng_range(&r, 1, 5);
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, batch), z_storage, codes_storage, diff_storage;
         equinv_tensor codes = codes_of(ctx, p, d.dtype, batch), saved = saved_of(ctx, p, batch);
         equinv_tensor diff = tensor_like(ctx, &z);
@@ -649,7 +365,7 @@ START_TEST(reversed_and_broadcast_latents)
     equinv_projection_desc d =
         desc_of(EQUINV_PROJECT_MAX, group_cases[12], EQUINV_F64, 2, 4, rng_next(&r));
     d.impl = implementations[_i];
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     equinv_tensor z = latents_of(ctx, &r, &d, 3), codes = project(ctx, p, &z, NULL);
     equinv_tensor backwards = z, repeated = z, got = tensor_like(ctx, &codes);
     backwards.data = (double *)z.data + 2 * z.strides[0];
@@ -676,7 +392,7 @@ START_TEST(empty_batches)
     for (int kind = 0; kind < ORBIT_KINDS; kind++) {
         equinv_projection_desc d = desc_of(orbit_kinds[kind], group_cases[4], EQUINV_F32, 2, 4, 1);
         d.impl = implementations[_i];
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, 0), codes = codes_of(ctx, p, d.dtype, 0);
         ck_assert_int_eq(equinv_projection_saved_size(p, 0), 0);
         OK(equinv_project_forward(p, &z, NULL, &codes, NULL, 0, NULL, 0));
@@ -685,220 +401,6 @@ START_TEST(empty_batches)
         equinv_tensor_destroy(ctx, &codes);
         equinv_projection_destroy(p);
     }
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-/* ---- templates ------------------------------------------------------------------------------ */
-
-START_TEST(templates_follow_the_recipe)
-{
-    rng r = {1300};
-    equinv_context *ctx = context_new();
-    for (int trial = 0; trial < 20; trial++) {
-        equinv_projection_desc d =
-            desc_of(orbit_kinds[trial % ORBIT_KINDS], group_cases[trial % GROUP_CASES],
-                    trial % 2 ? EQUINV_F64 : EQUINV_F32, 2, 5, rng_next(&r));
-        d.templates = trial % 3 ? EQUINV_TEMPLATE_GAUSSIAN : EQUINV_TEMPLATE_RADEMACHER;
-        equinv_projection *p = create(ctx, &d);
-        equinv_tensor used, expected;
-        OK(equinv_projection_templates(p, &used));
-        const int64_t shape[5] = {5, 2, order_of(d.group), d.height, d.width};
-        ck_assert(used.ndim == 5 && memcmp(used.shape, shape, sizeof shape) == 0);
-        expected = tensor_like(ctx, &used);
-        OK(equinv_templates(ctx, d.templates, d.seed, 0, &expected));
-        ASSERT_SAME(&used, &expected);
-        equinv_tensor_destroy(ctx, &expected);
-        equinv_projection_destroy(p);
-    }
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(orthonormal_templates_are_orthonormal)
-{
-    rng r = {1400};
-    equinv_context *ctx = context_new();
-    for (int trial = 0; trial < 2 * GROUP_CASES; trial++) {
-        const group_case c = group_cases[trial / 2];
-        const bool linear = trial % 2;
-        equinv_projection_desc d = desc_of(linear ? EQUINV_PROJECT_LINEAR : EQUINV_PROJECT_MAX, c,
-                                           EQUINV_F64, rng_range(&r, 1, 3), 0, rng_next(&r));
-        const int64_t dimension = d.fields * order_of(d.group) * d.height * d.width;
-        const int64_t most = linear ? d.fields * d.height * d.width : dimension;
-        d.templates = EQUINV_TEMPLATE_ORTHONORMAL;
-        d.k = trial % 3 ? most : rng_range(&r, 1, most);
-        equinv_projection *p = create(ctx, &d);
-        equinv_tensor w;
-        OK(equinv_projection_templates(p, &w));
-        for (int64_t i = 0; i < d.k; i++)
-            for (int64_t j = 0; j <= i; j++) {
-                double sum = 0;
-                for (int64_t x = 0; x < dimension; x++)
-                    sum += tensor_get(&w, i * dimension + x) * tensor_get(&w, j * dimension + x);
-                ck_assert_msg(fabs(sum - (i == j)) < 1e-13, "seed %llu: <w_%lld, w_%lld> = %.17g",
-                              (unsigned long long)d.seed, (long long)i, (long long)j, sum);
-            }
-        if (linear) { /* every element leaves them alone */
-            equinv_tensor mean = tensor_like(ctx, &w);
-            OK(equinv_orbit_mean(ctx, d.group, &w, &mean));
-            ASSERT_CLOSE(&mean, &w, 1e-15);
-            equinv_tensor_destroy(ctx, &mean);
-        }
-        equinv_projection_destroy(p);
-        d.k = most + 1;
-        FAILS(EQUINV_ERR_ARG, linear ? "rank" : "orthonormal",
-              equinv_projection_create(ctx, &d, &p));
-    }
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(all_orthonormal_templates_keep_the_length_of_the_orbit_mean)
-{
-    rng r = {1500};
-    equinv_context *ctx = context_new();
-    for (int trial = 0; trial < GROUP_CASES; trial++) {
-        equinv_projection_desc d =
-            desc_of(EQUINV_PROJECT_LINEAR, group_cases[trial], EQUINV_F64, 3, 0, rng_next(&r));
-        d.k = 3 * d.height * d.width;
-        d.templates = EQUINV_TEMPLATE_ORTHONORMAL;
-        d.impl = implementations[_i];
-        equinv_projection *p = create(ctx, &d);
-        equinv_tensor z = latents_of(ctx, &r, &d, 1), mean = tensor_like(ctx, &z);
-        equinv_tensor code = project(ctx, p, &z, NULL);
-        OK(equinv_orbit_mean(ctx, d.group, &z, &mean));
-        const double a = tensor_dot(&code, &code), b = tensor_dot(&mean, &mean);
-        ck_assert_msg(fabs(a - b) < 1e-13 * b, "|p(z)|^2 is %.17g, |mean|^2 is %.17g", a, b);
-        equinv_tensor_destroy(ctx, &z);
-        equinv_tensor_destroy(ctx, &mean);
-        equinv_tensor_destroy(ctx, &code);
-        equinv_projection_destroy(p);
-    }
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(dependent_rows_are_replaced)
-{
-    rng r = {1550};
-    for (int trial = 0; trial < 200; trial++) {
-        enum { MOST = 12 };
-        const int64_t n = rng_range(&r, 1, MOST), k = rng_range(&r, 1, n);
-        double rows[MOST * MOST];
-        for (int64_t i = 0; i < k; i++)
-            for (int64_t c = 0; c < n; c++)
-                rows[i * n + c] = rng_uniform(&r);
-        for (int64_t i = rng_range(&r, 1, 3); i < k;
-             i++) /* copies, sums, zeros, unit vectors in the way */
-            for (int64_t c = 0; c < n; c++)
-                switch ((int)(i % 4)) {
-                case 0: rows[i * n + c] = rows[c]; break;
-                case 1: rows[i * n + c] = 0; break;
-                case 2: rows[i * n + c] = rows[c] + 2 * rows[(i - 1) * n + c]; break;
-                default: rows[i * n + c] = c == 0; break;
-                }
-        eqi_orthonormalise(rows, k, n);
-        for (int64_t i = 0; i < k; i++)
-            for (int64_t j = 0; j <= i; j++) {
-                double sum = 0;
-                for (int64_t c = 0; c < n; c++)
-                    sum += rows[i * n + c] * rows[j * n + c];
-                ck_assert_msg(fabs(sum - (i == j)) < 1e-14, "trial %d: %lld, %lld give %.17g",
-                              trial, (long long)i, (long long)j, sum);
-            }
-    }
-    double zeros[9] = {0};
-    eqi_orthonormalise(zeros, 3, 3);
-    for (int i = 0; i < 9; i++)
-        ck_assert(zeros[i] == (i % 4 == 0));
-}
-END_TEST
-
-START_TEST(user_templates_are_copied)
-{
-    rng r = {1600};
-    equinv_context *ctx = context_new();
-    equinv_projection_desc d =
-        desc_of(EQUINV_PROJECT_MEAN_SQUARE, group_cases[12], EQUINV_F32, 2, 3, 0);
-    equinv_tensor w = latents_of(ctx, &r, &d, 3), storage, used;
-    equinv_tensor strided = tensor_strided_copy(ctx, &r, &w, &storage);
-    d.templates = EQUINV_TEMPLATE_USER;
-    d.user_templates = &strided;
-    equinv_projection *p = create(ctx, &d);
-    for (int64_t i = 0; i < equinv_tensor_count(&strided); i++)
-        tensor_set(&strided, i, -1);
-    OK(equinv_projection_templates(p, &used));
-    ASSERT_SAME(&used, &w);
-    equinv_tensor_destroy(ctx, &w);
-    equinv_tensor_destroy(ctx, &storage);
-    equinv_projection_destroy(p);
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(rank_is_the_trace_of_the_orbit_mean)
-{
-    equinv_context *ctx = context_new();
-    for (int trial = 0; trial < GROUP_CASES; trial++) {
-        equinv_projection_desc d =
-            desc_of(EQUINV_PROJECT_MAX, group_cases[trial], EQUINV_F64, 2, 1, 0);
-        equinv_projection *p = create(ctx, &d);
-        int64_t rank;
-        OK(equinv_projection_rank(p, &rank));
-        const int64_t dimension = 2 * order_of(d.group) * d.height * d.width;
-        /* The mean of every unit vector, as one batch. */
-        equinv_tensor units, means;
-        OK(equinv_tensor_create(ctx, EQUINV_F64, 5,
-                                (int64_t[]){dimension, 2, order_of(d.group), d.height, d.width},
-                                &units));
-        means = tensor_like(ctx, &units);
-        for (int64_t i = 0; i < dimension; i++)
-            tensor_set(&units, i * dimension + i, 1);
-        OK(equinv_orbit_mean(ctx, d.group, &units, &means));
-        double trace = 0;
-        for (int64_t i = 0; i < dimension; i++)
-            trace += tensor_get(&means, i * dimension + i);
-        ck_assert(fabs(trace - (double)rank) < 1e-12);
-        equinv_tensor_destroy(ctx, &units);
-        equinv_tensor_destroy(ctx, &means);
-        equinv_projection_destroy(p);
-    }
-    equinv_context_destroy(ctx);
-}
-END_TEST
-
-START_TEST(scaled_random_projections_keep_distances)
-{
-    /* Johnson, Lindenstrauss: |p(x) - p(y)|^2 / |x~ - y~|^2 (x~ the orbit means) is a chi-squared mean of
-     * k squares: 1 +- 5 sqrt(2 / k) for all pairs here. */
-    rng r = {1700};
-    equinv_context *ctx = context_new();
-    enum { ROWS = 24, K = 512 };
-    equinv_projection_desc d = desc_of(EQUINV_PROJECT_LINEAR, group_cases[12], EQUINV_F32, 30, K,
-                                       UINT64_C(77) + (uint64_t)_i);
-    d.templates = _i ? EQUINV_TEMPLATE_RADEMACHER : EQUINV_TEMPLATE_GAUSSIAN;
-    d.scaled = true;
-    equinv_projection *p = create(ctx, &d);
-    equinv_tensor z = latents_of(ctx, &r, &d, ROWS), mean = tensor_like(ctx, &z);
-    equinv_tensor codes = project(ctx, p, &z, NULL);
-    OK(equinv_orbit_mean(ctx, d.group, &z, &mean));
-    const int64_t dimension = equinv_tensor_count(&z) / ROWS;
-    for (int64_t a = 0; a < ROWS; a++)
-        for (int64_t b = 0; b < a; b++) {
-            double kept = 0, before = 0;
-            for (int64_t i = 0; i < K; i++)
-                kept += pow(tensor_get(&codes, a * K + i) - tensor_get(&codes, b * K + i), 2);
-            for (int64_t i = 0; i < dimension; i++)
-                before += pow(
-                    tensor_get(&mean, a * dimension + i) - tensor_get(&mean, b * dimension + i), 2);
-            ck_assert_msg(fabs(kept / before - 1) < 5 * sqrt(2.0 / K), "rows %lld, %lld: ratio %g",
-                          (long long)a, (long long)b, kept / before);
-        }
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &mean);
-    equinv_tensor_destroy(ctx, &codes);
-    equinv_projection_destroy(p);
     equinv_context_destroy(ctx);
 }
 END_TEST
@@ -913,25 +415,10 @@ int main(void)
         {gradients_equal_finite_differences, 2 * ORBIT_KINDS},
         {backward_of_linear_kinds_is_the_adjoint, 2},
         {accumulate_adds_to_the_gradient, 2},
-        {ties_go_to_the_lowest_element, 2},
-        {smallest_takes_the_lowest_element_and_nan, 2},
-        {thresholds_count_what_equals_them, 2},
-        {chosen_ranks_are_places_of_all, 2},
-        {no_gradient_at_kinks, 4},
-        {nan_wins_in_max, 2},
-        {nan_sorts_last, 2},
-        {nan_and_infinity_stay_in_their_row, 2},
         {bits_do_not_depend_on_the_batch_or_threads, 4},
         {any_strides_and_flat_views, 2},
         {reversed_and_broadcast_latents, 2},
         {empty_batches, 2},
-        {templates_follow_the_recipe, 1},
-        {orthonormal_templates_are_orthonormal, 1},
-        {all_orthonormal_templates_keep_the_length_of_the_orbit_mean, 2},
-        {dependent_rows_are_replaced, 1},
-        {user_templates_are_copied, 1},
-        {rank_is_the_trace_of_the_orbit_mean, 1},
-        {scaled_random_projections_keep_distances, 2},
     };
     return run_tests("projection", tests, sizeof tests / sizeof *tests);
 }

@@ -67,6 +67,14 @@ static inline equinv_projection_desc desc_of(equinv_projection_kind kind, group_
     return d;
 }
 
+static inline equinv_projection *projection_new(equinv_context *ctx,
+                                                const equinv_projection_desc *d)
+{
+    equinv_projection *p = NULL;
+    OK(equinv_projection_create(ctx, d, &p));
+    return p;
+}
+
 static inline equinv_tensor latents_of(equinv_context *ctx, rng *r, const equinv_projection_desc *d,
                                        int64_t batch)
 {

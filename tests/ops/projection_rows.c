@@ -15,13 +15,6 @@ static equinv_projection_desc rows_desc(equinv_projection_kind kind, equinv_dtyp
     return d;
 }
 
-static equinv_projection *create(equinv_context *ctx, const equinv_projection_desc *d)
-{
-    equinv_projection *p = NULL;
-    OK(equinv_projection_create(ctx, d, &p));
-    return p;
-}
-
 static const equinv_projection_kind kinds[] = {EQUINV_PROJECT_SORT, EQUINV_PROJECT_PROJECT_SORT};
 
 /* The number that row `row` is sorted by in column j: its channel j, or <w_j, row>. */
@@ -56,7 +49,7 @@ START_TEST(equals_a_sort_of_the_present_rows)
                       rng_range(&r, 1, 4), rng_range(&r, 1, 5), rng_next(&r));
         d.scaled = trial % 3 == 0;
         d.fill = trial % 4 ? (double)INFINITY : -7;
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z, mask, w = {0};
         OK(equinv_tensor_create(ctx, d.dtype, 3, (int64_t[]){batch, d.rows, d.channels}, &z));
         OK(equinv_tensor_create(ctx, trial % 2 ? EQUINV_U8 : EQUINV_I32, 2,
@@ -116,7 +109,7 @@ START_TEST(invariant_under_permutations_to_the_bit)
         equinv_projection_desc d =
             rows_desc(kinds[_i], trial % 2 ? EQUINV_F32 : EQUINV_F64, rng_range(&r, 1, 40),
                       rng_range(&r, 1, 5), rng_range(&r, 1, 5), rng_next(&r));
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z, mask;
         OK(equinv_tensor_create(ctx, d.dtype, 3, (int64_t[]){2, d.rows, d.channels}, &z));
         OK(equinv_tensor_create(ctx, EQUINV_U8, 2, (int64_t[]){2, d.rows}, &mask));
@@ -171,7 +164,7 @@ START_TEST(one_channel_sorts_isometrically)
     for (int trial = 0; trial < 200; trial++) {
         const int n = (int)rng_range(&r, 1, 6);
         equinv_projection_desc d = rows_desc(EQUINV_PROJECT_SORT, EQUINV_F64, n, 1, 1, 0);
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = tensor_random(ctx, &r, EQUINV_F64, 2, 2, n), codes = tensor_like(ctx, &z);
         OK(equinv_project_forward(p, &z, NULL, &codes, NULL, 0, NULL, 0)); /* [B, n] both */
         double y[6], sum = 0;
@@ -206,7 +199,7 @@ START_TEST(order_of_equal_numbers_zeros_and_nan)
     d.fill = 5; /* fill values stand behind NaN */
     d.templates = EQUINV_TEMPLATE_USER;
     d.user_templates = &one;
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     equinv_tensor z = tensor_new(ctx, d.dtype, 3, 1, ROWS, 1);
     equinv_tensor mask = tensor_new(ctx, EQUINV_U8, 2, 1, ROWS);
     for (int i = 0; i < ROWS; i++) {
@@ -240,7 +233,7 @@ START_TEST(long_rows_with_many_ties_keep_their_order)
     for (int trial = 0; trial < 30; trial++) {
         const int64_t n = rng_range(&r, 1, 3000);
         equinv_projection_desc d = rows_desc(EQUINV_PROJECT_SORT, EQUINV_F32, n, 1, 1, 0);
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z, codes, saved = saved_of(ctx, p, 1);
         OK(equinv_tensor_create(ctx, EQUINV_F32, 3, (int64_t[]){1, n, 1}, &z));
         for (int64_t i = 0; i < n; i++)
@@ -287,7 +280,7 @@ START_TEST(gradients_equal_finite_differences)
                       rng_range(&r, 1, 4), rng_next(&r));
         d.scaled = trial % 2;
         d.accumulate = trial % 3 == 0;
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z, mask_tensor;
         OK(equinv_tensor_create(ctx, EQUINV_F64, 3, (int64_t[]){2, d.rows, d.channels}, &z));
         OK(equinv_tensor_create(ctx, EQUINV_I32, 2, (int64_t[]){2, d.rows}, &mask_tensor));
@@ -339,7 +332,7 @@ START_TEST(backward_alone_may_leave_rows_out)
 {
     equinv_context *ctx = context_new();
     equinv_projection_desc d = rows_desc(kinds[_i], EQUINV_F64, 4, 1, 1, 3);
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     equinv_tensor z = tensor_random(ctx, &(rng){1}, EQUINV_F64, 3, 1, 4, 1);
     equinv_tensor mask = tensor_new(ctx, EQUINV_U8, 2, 1, 4), diff = tensor_like(ctx, &z);
     equinv_tensor codes = codes_of(ctx, p, EQUINV_F64, 1), saved = saved_of(ctx, p, 1);
@@ -369,7 +362,7 @@ START_TEST(any_strides_and_any_batch)
         equinv_projection_desc d =
             rows_desc(kinds[_i], trial % 2 ? EQUINV_F32 : EQUINV_F64, rng_range(&r, 1, 9),
                       rng_range(&r, 1, 3), rng_range(&r, 1, 4), rng_next(&r));
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z, mask, stores[4];
         OK(equinv_tensor_create(ctx, d.dtype, 3, (int64_t[]){batch, d.rows, d.channels}, &z));
         OK(equinv_tensor_create(ctx, EQUINV_U8, 2, (int64_t[]){batch, d.rows}, &mask));
@@ -414,7 +407,7 @@ START_TEST(no_row_present_and_no_batch)
 {
     equinv_context *ctx = context_new();
     equinv_projection_desc d = rows_desc(kinds[_i], EQUINV_F32, 4, 2, 3, 1);
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 1, 4, 2), diff = tensor_like(ctx, &z);
     equinv_tensor mask = tensor_new(ctx, EQUINV_I32, 2, 1, 4);
     equinv_tensor codes = codes_of(ctx, p, EQUINV_F32, 1), saved = saved_of(ctx, p, 1);
@@ -445,7 +438,7 @@ START_TEST(templates_of_channels)
     equinv_context *ctx = context_new();
     equinv_projection_desc d =
         rows_desc(EQUINV_PROJECT_PROJECT_SORT, EQUINV_F64, 3, 6, 6, UINT64_C(1) << 40);
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     equinv_tensor used, expected;
     OK(equinv_projection_templates(p, &used));
     expected = tensor_new(ctx, EQUINV_F64, 2, 6, 6);
@@ -453,7 +446,7 @@ START_TEST(templates_of_channels)
     ASSERT_SAME(&used, &expected);
     equinv_projection_destroy(p);
     d.templates = EQUINV_TEMPLATE_ORTHONORMAL;
-    p = create(ctx, &d);
+    p = projection_new(ctx, &d);
     OK(equinv_projection_templates(p, &used));
     for (int64_t i = 0; i < 6; i++)
         for (int64_t j = 0; j < 6; j++) {
@@ -466,7 +459,7 @@ START_TEST(templates_of_channels)
     d.k = 7;
     FAILS(EQUINV_ERR_ARG, "at most 6", equinv_projection_create(ctx, &d, &p));
     d = rows_desc(EQUINV_PROJECT_SORT, EQUINV_F32, 3, 2, 1, 0);
-    p = create(ctx, &d);
+    p = projection_new(ctx, &d);
     FAILS(EQUINV_ERR_UNSUPPORTED, "SORT", equinv_projection_templates(p, &used));
     int64_t rank;
     FAILS(EQUINV_ERR_UNSUPPORTED, "rank", equinv_projection_rank(p, &rank));

@@ -2,13 +2,6 @@
 #include "internal/projection.h"
 #include "tests/ops/projection_cases.h"
 
-static equinv_projection *create(equinv_context *ctx, const equinv_projection_desc *d)
-{
-    equinv_projection *p = NULL;
-    OK(equinv_projection_create(ctx, d, &p));
-    return p;
-}
-
 /* NULL where the implementation declines. */
 static equinv_projection *create_if_taken(equinv_context *ctx, equinv_projection_desc d,
                                           const char *impl)
@@ -28,7 +21,7 @@ static double objective(equinv_context *ctx, equinv_projection_desc d, const equ
 {
     d.templates = EQUINV_TEMPLATE_USER;
     d.user_templates = w;
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     equinv_tensor codes = project(ctx, p, z, NULL);
     const double value = tensor_dot(&codes, weights);
     equinv_tensor_destroy(ctx, &codes);
@@ -46,7 +39,7 @@ START_TEST(equal_finite_differences)
             desc_of(kind, group_cases[trial], EQUINV_F64, 1, rng_range(&r, 1, 3), rng_next(&r));
         d.impl = implementations[_i % 2];
         d.scaled = trial % 2;
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, 2), templates;
         equinv_tensor codes = codes_of(ctx, p, EQUINV_F64, 2), saved = saved_of(ctx, p, 2);
         OK(equinv_projection_templates(p, &templates));
@@ -163,7 +156,7 @@ START_TEST(gradients_of_sorted_rows)
         d.seed = rng_next(&r);
         d.fill = 0;
         d.scaled = trial % 2;
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z, mask, templates;
         OK(equinv_tensor_create(ctx, d.dtype, 3, (int64_t[]){3, d.rows, d.channels}, &z));
         OK(equinv_tensor_create(ctx, EQUINV_U8, 2, (int64_t[]){3, d.rows}, &mask));
@@ -200,7 +193,7 @@ START_TEST(gradients_have_the_same_bits_on_any_number_of_threads)
     equinv_projection_desc d = desc_of(EQUINV_PROJECT_MAX, group_cases[12], EQUINV_F32, 20, 130, 3);
     equinv_tensor z = latents_of(contexts[0], &r, &d, 100);
     for (int t = 0; t < 2; t++) {
-        equinv_projection *p = create(contexts[t], &d);
+        equinv_projection *p = projection_new(contexts[t], &d);
         equinv_tensor codes = codes_of(contexts[t], p, d.dtype, 100), templates;
         equinv_tensor saved = saved_of(contexts[t], p, 100);
         OK(equinv_projection_templates(p, &templates));
@@ -225,7 +218,7 @@ START_TEST(gradients_are_refused)
 {
     equinv_context *ctx = context_new();
     equinv_projection_desc d = desc_of(EQUINV_PROJECT_MAX, group_cases[3], EQUINV_F32, 2, 5, 1);
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     equinv_tensor z = tensor_new(ctx, EQUINV_F32, 3, 3, 2, 4),
                   y = tensor_new(ctx, EQUINV_F32, 2, 3, 5);
     equinv_tensor w = tensor_new(ctx, EQUINV_F32, 5, 5, 2, 4, 1, 1);
@@ -249,7 +242,7 @@ START_TEST(gradients_are_refused)
     equinv_projection_destroy(p);
     d = (equinv_projection_desc)EQUINV_PROJECTION_DESC_INIT;
     d.kind = EQUINV_PROJECT_SORT, d.group = equinv_symmetric(), d.rows = 2, d.channels = 4;
-    p = create(ctx, &d);
+    p = projection_new(ctx, &d);
     REFUSED(UNSUPPORTED, "SORT, which has no templates", p, &z, &y, saved.data, 60, &w);
 #undef REFUSED
     equinv_projection_destroy(p);
@@ -270,7 +263,7 @@ static equinv_tensor templates_of(equinv_context *ctx, equinv_template_kind kind
     equinv_tensor used;
     d.templates = kind;
     d.density = density;
-    equinv_projection *p = create(ctx, &d);
+    equinv_projection *p = projection_new(ctx, &d);
     OK(equinv_projection_templates(p, &used));
     equinv_tensor copy = tensor_as(ctx, &used, dtype);
     equinv_projection_destroy(p);
@@ -499,7 +492,7 @@ START_TEST(that_many_keep_the_distances_of_orbit_means)
             desc_of(EQUINV_PROJECT_LINEAR, group_cases[12], EQUINV_F32, 60, k, seed);
         d.templates = kinds[_i];
         d.scaled = true;
-        equinv_projection *p = create(ctx, &d);
+        equinv_projection *p = projection_new(ctx, &d);
         equinv_tensor z = latents_of(ctx, &r, &d, ROWS), mean = tensor_like(ctx, &z);
         equinv_tensor codes = project(ctx, p, &z, NULL);
         OK(equinv_orbit_mean(ctx, d.group, &z, &mean));
