@@ -41,7 +41,7 @@ static equinv_tensor points_of(const float *numbers, int64_t count, int64_t widt
 {
     equinv_tensor t;
     const int64_t shape[5] = {count, width, 1, 1, 1};
-    if (equinv_tensor_init((void *)(uintptr_t)numbers, EQUINV_F32, 5, shape, &t))
+    if (equinv_tensor_init((void *)numbers, EQUINV_F32, 5, shape, &t))
         abort();
     return t;
 }
@@ -59,8 +59,7 @@ static equinv_status sort_rows(equinv_context *ctx, float *numbers, const uint8_
     d.fill = 0;
     TRY(equinv_projection_create(ctx, &d, &sort));
     if (there)
-        TRY(equinv_tensor_init((void *)(uintptr_t)there, EQUINV_U8, 2, (int64_t[]){count, NODES},
-                               &mask));
+        TRY(equinv_tensor_init((void *)there, EQUINV_U8, 2, (int64_t[]){count, NODES}, &mask));
     const equinv_tensor src = rows_of(numbers, count), dst = rows_of(sorted, count);
     TRY(equinv_project_forward(sort, &src, there ? &mask : NULL, &dst, NULL, 0, NULL, 0));
 done:
@@ -492,8 +491,7 @@ static equinv_status distances(equinv_context *ctx, equinv_group group, const fl
     equinv_tensor x, d;
     equinv_status status;
     if (group.kind == EQUINV_GROUP_SYMMETRIC)
-        TRY(equinv_tensor_init((void *)(uintptr_t)codes, EQUINV_F32, 3,
-                               (int64_t[]){n, NODES, channels}, &x));
+        TRY(equinv_tensor_init((void *)codes, EQUINV_F32, 3, (int64_t[]){n, NODES, channels}, &x));
     else
         x = points_of(codes, n, NODES);
     TRY(equinv_tensor_init(to, EQUINV_F32, 2, (int64_t[]){n, n}, &d));
