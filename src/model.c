@@ -1,354 +1,8 @@
+/* Building a model: its nodes, their names, the memory of their arrays and first parameters. */
 #include "internal/model.h"
 
 #include <math.h>
 #include <string.h>
-
-/* ---- what the operations read */
-
-enum {
-    FIELDS = 1 << 0,
-    POOL = 1 << 1,
-    KERNEL = 1 << 2,
-    STRIDE = 1 << 3,
-    PADDING = 1 << 4,
-    DILATION = 1 << 5,
-    CHANNEL_GROUPS = 1 << 6,
-    PADDING_MODE = 1 << 7,
-    BIAS = 1 << 8,
-    SLOPE = 1 << 9,
-    P = 1 << 10,
-    EPSILON = 1 << 11,
-    MOMENTUM = 1 << 12,
-    SIGMA = 1 << 13,
-    OUTPUT_PADDING = 1 << 14,
-    UPSAMPLE = 1 << 15,
-    SCALE = 1 << 16,
-    WINDOW = KERNEL | STRIDE | PADDING,
-    CONVOLUTION = FIELDS | WINDOW | DILATION | CHANNEL_GROUPS | PADDING_MODE | BIAS,
-    TRANSPOSED = (CONVOLUTION & ~PADDING_MODE) | OUTPUT_PADDING
-};
-
-#define KEY(member, type)                                                                          \
-    {                                                                                              \
-#member, offsetof(equinv_layer_desc, member), type                                         \
-    }
-const eqi_key eqi_keys[EQI_KEYS] = {
-    KEY(fields, EQI_KEY_COUNT),
-    KEY(pool, EQI_KEY_POOL),
-    KEY(kernel, EQI_KEY_COUNT),
-    KEY(stride, EQI_KEY_COUNT),
-    KEY(padding, EQI_KEY_COUNT),
-    KEY(dilation, EQI_KEY_COUNT),
-    KEY(channel_groups, EQI_KEY_COUNT),
-    KEY(padding_mode, EQI_KEY_PADDING),
-    KEY(bias, EQI_KEY_FLAG),
-    KEY(slope, EQI_KEY_REAL),
-    KEY(p, EQI_KEY_REAL),
-    KEY(epsilon, EQI_KEY_REAL),
-    KEY(momentum, EQI_KEY_REAL),
-    KEY(sigma, EQI_KEY_REAL),
-    KEY(output_padding, EQI_KEY_COUNT),
-    KEY(upsample, EQI_KEY_UPSAMPLE),
-    KEY(scale, EQI_KEY_COUNT),
-};
-
-static const size_t key_sizes[] = {
-    [EQI_KEY_COUNT] = sizeof(int64_t),
-    [EQI_KEY_REAL] = sizeof(double),
-    [EQI_KEY_FLAG] = sizeof(bool),
-    [EQI_KEY_PADDING] = sizeof(equinv_padding_mode),
-    [EQI_KEY_POOL] = sizeof(equinv_pool_kind),
-    [EQI_KEY_UPSAMPLE] = sizeof(equinv_upsample_kind),
-};
-
-static equinv_status derive_conv(const equinv_model *model, eqi_node *node);
-static equinv_status derive_batch_norm(const equinv_model *model, eqi_node *node);
-static equinv_status derive_relu(const equinv_model *model, eqi_node *node);
-static equinv_status derive_dropout(const equinv_model *model, eqi_node *node);
-static equinv_status derive_add(const equinv_model *model, eqi_node *node);
-static equinv_status derive_pool(const equinv_model *model, eqi_node *node);
-static equinv_status derive_dense(const equinv_model *model, eqi_node *node);
-static equinv_status derive_upsample(const equinv_model *model, eqi_node *node);
-
-static const struct operation {
-    const char *word;
-    int32_t inputs;
-    unsigned keys;
-    equinv_status (*derive)(const equinv_model *model, eqi_node *node);
-} operations[] = {
-    [EQUINV_LAYER_CONV] = {"conv", 1, CONVOLUTION, derive_conv},
-    [EQUINV_LAYER_CONV_PLANE] = {"conv-plane", 1, CONVOLUTION, derive_conv},
-    [EQUINV_LAYER_BATCH_NORM] = {"batch-norm", 1, EPSILON | MOMENTUM, derive_batch_norm},
-    [EQUINV_LAYER_RELU] = {"relu", 1, SLOPE, derive_relu},
-    [EQUINV_LAYER_DROPOUT] = {"dropout", 1, P, derive_dropout},
-    [EQUINV_LAYER_ADD] = {"add", 2, 0, derive_add},
-    [EQUINV_LAYER_POOL] = {"pool", 1, POOL | WINDOW | SIGMA, derive_pool},
-    [EQUINV_LAYER_DENSE] = {"dense", 1, FIELDS | BIAS, derive_dense},
-    [EQUINV_LAYER_CONV_TRANSPOSED] = {"conv-transposed", 1, TRANSPOSED, derive_conv},
-    [EQUINV_LAYER_CONV_PLANE_TRANSPOSED] = {"conv-plane-transposed", 1, TRANSPOSED, derive_conv},
-    [EQUINV_LAYER_UPSAMPLE] = {"upsample", 1, UPSAMPLE | SCALE, derive_upsample},
-};
-enum { OPERATIONS = sizeof operations / sizeof *operations };
-
-static const char *const pool_words[] = {
-    [EQUINV_POOL_MAX] = "max",
-    [EQUINV_POOL_AVERAGE] = "average",
-    [EQUINV_POOL_GLOBAL_MAX] = "global-max",
-    [EQUINV_POOL_GLOBAL_AVERAGE] = "global-average",
-    [EQUINV_POOL_GROUP_MAX] = "group-max",
-    [EQUINV_POOL_GROUP_MEAN] = "group-mean",
-    [EQUINV_POOL_BLUR] = "blur",
-};
-enum { POOLS = sizeof pool_words / sizeof *pool_words };
-
-const char *eqi_layer_op_word(equinv_layer_op op)
-{
-    return (unsigned)op < OPERATIONS ? operations[op].word : NULL;
-}
-
-const char *eqi_pool_word(equinv_pool_kind kind)
-{
-    return (unsigned)kind < POOLS ? pool_words[kind] : NULL;
-}
-
-const char *eqi_upsample_word(equinv_upsample_kind kind)
-{
-    static const char *const words[] = {
-        [EQUINV_UPSAMPLE_NEAREST] = "nearest",
-        [EQUINV_UPSAMPLE_BILINEAR] = "bilinear",
-        [EQUINV_UPSAMPLE_BILINEAR_CORNERS] = "bilinear-corners",
-    };
-    return (unsigned)kind < sizeof words / sizeof *words ? words[kind] : NULL;
-}
-
-const char *eqi_padding_word(equinv_padding_mode mode)
-{
-    static const char *const words[] = {
-        [EQUINV_PAD_ZEROS] = "zeros", [EQUINV_PAD_CIRCULAR] = "circular"};
-    return (unsigned)mode < sizeof words / sizeof *words ? words[mode] : NULL;
-}
-
-unsigned eqi_layer_keys(const equinv_layer_desc *layer)
-{
-    const unsigned keys = operations[layer->op].keys;
-    if (layer->op != EQUINV_LAYER_POOL)
-        return keys;
-    switch (layer->pool) {
-    case EQUINV_POOL_MAX:
-    case EQUINV_POOL_AVERAGE: return keys & ~(unsigned)SIGMA;
-    case EQUINV_POOL_BLUR: return keys & ~(unsigned)KERNEL;
-    default: return POOL;
-    }
-}
-
-/* ---- from a node to the descriptions of its plans */
-
-static const eqi_node *input_of(const equinv_model *model, const eqi_node *node)
-{
-    return model->nodes[node->from[0]];
-}
-
-equinv_conv_desc eqi_model_conv_desc(const equinv_model *model, const eqi_node *node, int64_t batch)
-{
-    const int64_t *const src = input_of(model, node)->shape;
-    const equinv_layer_desc *const layer = &node->desc;
-    const bool plane =
-        layer->op == EQUINV_LAYER_CONV_PLANE || layer->op == EQUINV_LAYER_CONV_PLANE_TRANSPOSED;
-    equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
-    d.kind = plane                             ? EQUINV_CONV_TO_PLANE
-             : src[2] == 1 && model->order > 1 ? EQUINV_CONV_LIFTING
-                                               : EQUINV_CONV_REGULAR;
-    d.transposed = layer->op == EQUINV_LAYER_CONV_TRANSPOSED ||
-                   layer->op == EQUINV_LAYER_CONV_PLANE_TRANSPOSED;
-    d.output_padding = layer->output_padding;
-    d.group = model->desc.group;
-    d.dtype = model->desc.dtype;
-    d.batch = batch;
-    d.fields_in = src[1];
-    d.fields_out = layer->fields;
-    d.height = src[3];
-    d.width = src[4];
-    d.kernel = layer->kernel;
-    d.stride = layer->stride;
-    d.padding = layer->padding;
-    d.dilation = layer->dilation;
-    d.channel_groups = layer->channel_groups;
-    d.padding_mode = layer->padding_mode;
-    d.bias = layer->bias;
-    return d;
-}
-
-equinv_batch_norm_desc eqi_model_batch_norm_desc(const equinv_model *model, const eqi_node *node,
-                                                 int64_t batch)
-{
-    const int64_t *const src = input_of(model, node)->shape;
-    equinv_batch_norm_desc d = EQUINV_BATCH_NORM_DESC_INIT;
-    d.dtype = model->desc.dtype;
-    d.batch = batch;
-    d.fields = src[1];
-    d.elements = src[2];
-    d.height = src[3];
-    d.width = src[4];
-    d.epsilon = node->desc.epsilon;
-    d.momentum = node->desc.momentum;
-    return d;
-}
-
-equinv_pool_desc eqi_model_pool_desc(const equinv_model *model, const eqi_node *node, int64_t batch)
-{
-    const int64_t *const src = input_of(model, node)->shape;
-    equinv_pool_desc d = EQUINV_POOL_DESC_INIT;
-    d.kind = node->desc.pool;
-    d.group = model->desc.group;
-    d.dtype = model->desc.dtype;
-    d.batch = batch;
-    d.fields = src[1];
-    d.elements = src[2];
-    d.height = src[3];
-    d.width = src[4];
-    d.kernel = node->desc.kernel;
-    d.stride = node->desc.stride;
-    d.padding = node->desc.padding;
-    d.sigma = node->desc.sigma;
-    return d;
-}
-
-equinv_upsample_desc eqi_model_upsample_desc(const equinv_model *model, const eqi_node *node,
-                                             int64_t batch)
-{
-    const int64_t *const src = input_of(model, node)->shape;
-    equinv_upsample_desc d = EQUINV_UPSAMPLE_DESC_INIT;
-    d.kind = node->desc.upsample;
-    d.dtype = model->desc.dtype;
-    d.batch = batch;
-    d.fields = src[1];
-    d.elements = src[2];
-    d.height = src[3];
-    d.width = src[4];
-    d.scale = node->desc.scale;
-    return d;
-}
-
-equinv_dense_desc eqi_model_dense_desc(const equinv_model *model, const eqi_node *node,
-                                       int64_t batch)
-{
-    equinv_dense_desc d = EQUINV_DENSE_DESC_INIT;
-    d.dtype = model->desc.dtype;
-    d.batch = batch;
-    d.features_in = input_of(model, node)->count;
-    d.features_out = node->desc.fields;
-    d.bias = node->desc.bias;
-    return d;
-}
-
-/* ---- shapes */
-
-static void set_shape(eqi_node *node, int64_t fields, int64_t elements, int64_t height,
-                      int64_t width)
-{
-    const int64_t shape[5] = {1, fields, elements, height, width};
-    memcpy(node->shape, shape, sizeof shape);
-}
-
-/* The array's shape; it gets memory when the node becomes part of the model. */
-static void set_array(const equinv_model *model, eqi_node *node, eqi_layer_array which,
-                      int32_t ndim, const int64_t *shape)
-{
-    static const char *const words[] = {"weights", "bias",         "gamma",
-                                        "beta",    "running_mean", "running_var"};
-    equinv_tensor *const t = &node->array[which];
-    eqi_format(node->array_name[which], sizeof node->array_name[which], "%s.%s", node->name,
-               words[which]);
-    t->dtype = model->desc.dtype;
-    t->ndim = ndim;
-    memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
-}
-
-static equinv_status derive_conv(const equinv_model *model, eqi_node *node)
-{
-    const eqi_node *const src = input_of(model, node);
-    const equinv_conv_desc d = eqi_model_conv_desc(model, node, 1);
-    EQI_CHECK(d.kind != EQUINV_CONV_TO_PLANE || src->shape[2] == model->order, SHAPE,
-              "%s reads \"%s\", which has %" PRId64
-              " elements, expected regular fields of %" PRId32,
-              operations[node->desc.op].word, src->name, src->shape[2], model->order);
-    int64_t height, width;
-    EQI_TRY(equinv_conv_output_size(&d, &height, &width));
-    set_shape(node, d.fields_out, d.kind == EQUINV_CONV_TO_PLANE ? 1 : model->order, height, width);
-    const int64_t k = d.kernel, rows = d.transposed ? d.fields_in : d.fields_out;
-    const int64_t columns = (d.transposed ? d.fields_out : d.fields_in) / d.channel_groups;
-    if (d.kind == EQUINV_CONV_REGULAR)
-        set_array(model, node, EQI_WEIGHTS, 5, (int64_t[]){rows, columns, model->order, k, k});
-    else
-        set_array(model, node, EQI_WEIGHTS, 4, (int64_t[]){rows, columns, k, k});
-    if (d.bias)
-        set_array(model, node, EQI_BIAS, 1, &d.fields_out);
-    return EQUINV_OK;
-}
-
-static equinv_status derive_batch_norm(const equinv_model *model, eqi_node *node)
-{
-    const eqi_node *const src = input_of(model, node);
-    const double epsilon = node->desc.epsilon, momentum = node->desc.momentum;
-    EQI_CHECK(epsilon > 0 && isfinite(epsilon), ARG, "epsilon is %g, expected above 0", epsilon);
-    EQI_CHECK(momentum >= 0 && momentum <= 1, ARG, "momentum is %g, expected 0 to 1", momentum);
-    memcpy(node->shape, src->shape, sizeof node->shape);
-    for (int which = EQI_GAMMA; which <= EQI_RUNNING_VAR; which++)
-        set_array(model, node, (eqi_layer_array)which, 1, &src->shape[1]);
-    return EQUINV_OK;
-}
-
-static equinv_status derive_relu(const equinv_model *model, eqi_node *node)
-{
-    const double slope = node->desc.slope;
-    EQI_CHECK(slope >= 0 && slope < 1, ARG, "slope is %g, expected 0 to below 1", slope);
-    memcpy(node->shape, input_of(model, node)->shape, sizeof node->shape);
-    return EQUINV_OK;
-}
-
-static equinv_status derive_dropout(const equinv_model *model, eqi_node *node)
-{
-    const double p = node->desc.p;
-    EQI_CHECK(p >= 0 && p < 1, ARG, "p is %g, expected 0 to below 1", p);
-    memcpy(node->shape, input_of(model, node)->shape, sizeof node->shape);
-    return EQUINV_OK;
-}
-
-static equinv_status derive_add(const equinv_model *model, eqi_node *node)
-{
-    const eqi_node *const a = input_of(model, node), *const b = model->nodes[node->from[1]];
-    char has[128], expected[128];
-    EQI_CHECK(memcmp(a->shape, b->shape, sizeof a->shape) == 0, SHAPE,
-              "\"%s\" has shape %s, expected %s as \"%s\" has", b->name,
-              eqi_shape_text(5, b->shape, has, sizeof has),
-              eqi_shape_text(5, a->shape, expected, sizeof expected), a->name);
-    memcpy(node->shape, a->shape, sizeof node->shape);
-    return EQUINV_OK;
-}
-
-static equinv_status derive_pool(const equinv_model *model, eqi_node *node)
-{
-    const equinv_pool_desc d = eqi_model_pool_desc(model, node, 1);
-    return equinv_pool_output_shape(&d, node->shape);
-}
-
-static equinv_status derive_upsample(const equinv_model *model, eqi_node *node)
-{
-    const equinv_upsample_desc d = eqi_model_upsample_desc(model, node, 1);
-    return equinv_upsample_output_shape(&d, node->shape);
-}
-
-static equinv_status derive_dense(const equinv_model *model, eqi_node *node)
-{
-    const equinv_dense_desc d = eqi_model_dense_desc(model, node, 1);
-    EQI_TRY(eqi_check_extent(d.features_out, "fields", 1));
-    EQI_TRY(eqi_check_extent(d.features_in, "the number of inputs", 1));
-    set_shape(node, d.features_out, 1, 1, 1);
-    set_array(model, node, EQI_WEIGHTS, 2, (int64_t[]){d.features_out, d.features_in});
-    if (d.bias)
-        set_array(model, node, EQI_BIAS, 1, &d.features_out);
-    return EQUINV_OK;
-}
 
 /* ---- nodes */
 
@@ -431,30 +85,20 @@ static equinv_status check_name(const equinv_model *model, const char *name)
 static equinv_status resolve_inputs(const equinv_model *model, const equinv_layer_desc *layer,
                                     eqi_node *node)
 {
-    node->inputs = operations[layer->op].inputs;
+    node->inputs = eqi_layer_inputs(layer->op);
     node->from[0] = model->count - 1;
     for (int32_t i = 0; i < node->inputs; i++) {
         EQI_CHECK(i == 0 || layer->from[i], ARG,
                   "from[1] is NULL, expected the name of the second input of %s",
-                  operations[layer->op].word);
+                  eqi_layer_op_word(layer->op));
         if (layer->from[i] && eqi_model_find(model, layer->from[i], &node->from[i]) != EQUINV_OK)
             return eqi_fail(EQUINV_ERR_ARG, "from[%" PRId32 "]: %s", i, equinv_last_error());
         node->desc.from[i] = model->nodes[node->from[i]]->name;
     }
     EQI_CHECK(node->inputs == 2 || !layer->from[1], ARG,
               "from[1] is \"%.64s\", expected NULL: %s has one input", layer->from[1],
-              operations[layer->op].word);
+              eqi_layer_op_word(layer->op));
     return EQUINV_OK;
-}
-
-/* Members that the operation reads, over the defaults: what a file can hold, and no more. */
-static void copy_read_members(eqi_node *node, const equinv_layer_desc *layer)
-{
-    const unsigned keys = eqi_layer_keys(layer);
-    for (int i = 0; i < EQI_KEYS; i++)
-        if (keys >> i & 1)
-            memcpy((char *)&node->desc + eqi_keys[i].offset,
-                   (const char *)layer + eqi_keys[i].offset, key_sizes[eqi_keys[i].type]);
 }
 
 static equinv_status derive(const equinv_model *model, const equinv_layer_desc *layer,
@@ -470,8 +114,8 @@ static equinv_status derive(const equinv_model *model, const equinv_layer_desc *
     EQI_CHECK(layer->op != EQUINV_LAYER_UPSAMPLE || eqi_upsample_word(layer->upsample), ARG,
               "upsample is %d, expected one of EQUINV_UPSAMPLE_", (int)layer->upsample);
     EQI_TRY(resolve_inputs(model, layer, node));
-    copy_read_members(node, layer);
-    EQI_TRY(operations[layer->op].derive(model, node));
+    eqi_layer_copy(layer, &node->desc);
+    EQI_TRY(eqi_layer_derive(model, node));
     const int64_t factors[] = {node->shape[1], node->shape[2], node->shape[3], node->shape[4],
                                (int64_t)equinv_dtype_size(model->desc.dtype)};
     int64_t bytes;
@@ -580,7 +224,7 @@ static int64_t fan_in_of(const equinv_model *model, const eqi_node *node)
     const equinv_layer_desc *const d = &node->desc;
     if (node->desc.op == EQUINV_LAYER_DENSE)
         return node->array[EQI_WEIGHTS].shape[1];
-    const int64_t *const src = input_of(model, node)->shape;
+    const int64_t *const src = model->nodes[node->from[0]]->shape;
     const int64_t terms = src[1] / d->channel_groups * src[2] * d->kernel * d->kernel;
     if (!eqi_model_conv_desc(model, node, 1).transposed)
         return terms;
@@ -651,7 +295,8 @@ equinv_status equinv_model_create(equinv_context *ctx, const equinv_model_desc *
     EQI_TRY_GOTO(status, failed, eqi_alloc_zeroed(ctx, 1, sizeof(eqi_node), "a layer", &memory));
     eqi_node *const input = memory;
     memcpy(input->name, "input", sizeof "input");
-    set_shape(input, desc->channels, 1, desc->height, desc->width);
+    const int64_t shape[5] = {1, desc->channels, 1, desc->height, desc->width};
+    memcpy(input->shape, shape, sizeof shape);
     input->count = bytes / factors[3];
     m->nodes[m->count++] = input;
     *model = m;

@@ -1,7 +1,8 @@
 /*
  * Models: a graph of nodes in order of addition. Node 0 is "input", node i + 1 is layer i, and a node
- * reads nodes before it. src/model.c builds, src/model_plan.c holds plans and decides where values
- * stand in memory, src/model_run.c runs, src/model_file.c and src/model_escnn.c read and write.
+ * reads nodes before it. src/model.c builds, src/model_layer.c knows the operations of layers,
+ * src/model_plan.c holds plans and decides where values stand in memory, src/model_run.c runs,
+ * src/model_file.c and src/model_escnn.c read and write.
  */
 #ifndef EQI_MODEL_H
 #define EQI_MODEL_H
@@ -130,7 +131,13 @@ struct equinv_model {
 /* Number of elements times the size of one; NOMEM when the total leaves int64. */
 equinv_status eqi_add_bytes(int64_t *total, int64_t count, int64_t batch, equinv_dtype dtype);
 
-/* ---- model.c */
+/* ---- model_layer.c */
+
+int32_t eqi_layer_inputs(equinv_layer_op op);
+/* Members that the operation reads, and no others: what a file can hold. */
+void eqi_layer_copy(const equinv_layer_desc *layer, equinv_layer_desc *to);
+/* The node's shape and those of its arrays, from its description and inputs. */
+equinv_status eqi_layer_derive(const equinv_model *model, eqi_node *node);
 
 equinv_conv_desc eqi_model_conv_desc(const equinv_model *model, const eqi_node *node,
                                      int64_t batch);
@@ -142,6 +149,8 @@ equinv_upsample_desc eqi_model_upsample_desc(const equinv_model *model, const eq
                                              int64_t batch);
 equinv_dense_desc eqi_model_dense_desc(const equinv_model *model, const eqi_node *node,
                                        int64_t batch);
+
+/* ---- model.c */
 
 /* Checks a layer and derives its shape and those of its arrays, which get no memory yet. */
 equinv_status eqi_model_prepare(const equinv_model *model, const equinv_layer_desc *layer,
