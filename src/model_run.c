@@ -1,178 +1,6 @@
 /* Running a model: evaluation in chunks, forward in training, backward. */
 #include "internal/backend.h"
-#include "internal/conv.h"
-#include "internal/model.h"
-
-/* One layer at work on one batch. */
-typedef struct step {
-    equinv_model *model;
-    const eqi_node *node;
-    const equinv_plan *plan;
-    const equinv_tensor *weights; /* as they are, or packed */
-    equinv_tensor src[2], dst;
-    equinv_tensor diff_dst, diff_src; /* diff_src.data NULL: not wanted */
-    void *saved;                      /* for backward; NULL in evaluation */
-    size_t saved_size;
-    bool train;
-    const eqi_conv_finish *finish; /* of a convolution in evaluation; NULL: nothing */
-} step;
-
-/* An array that the layer may lack. */
-static const equinv_tensor *optional(const equinv_tensor *array)
-{
-    return array->ndim ? array : NULL;
-}
-
-/* Every dropout layer draws with its own key: multiples of an odd number stay apart. */
-static uint64_t dropout_seed(const step *s)
-{
-    return s->model->desc.seed + (uint64_t)s->node->number * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-/* ---- forward, one function an operation */
-
-static equinv_status forward_conv(const step *s)
-{
-    return eqi_conv_forward_finished(s->plan, &s->src[0], s->weights,
-                                     optional(&s->node->array[EQI_BIAS]), s->finish, &s->dst,
-                                     s->model->scratch.data, s->model->scratch.size);
-}
-
-static equinv_status forward_batch_norm(const step *s)
-{
-    const equinv_tensor *const a = s->node->array;
-    if (s->train)
-        return equinv_batch_norm_forward_train(s->plan, &s->src[0], &a[EQI_GAMMA], &a[EQI_BETA],
-                                               &a[EQI_RUNNING_MEAN], &a[EQI_RUNNING_VAR], &s->dst,
-                                               s->saved, s->saved_size, s->model->scratch.data,
-                                               s->model->scratch.size);
-    return equinv_batch_norm_forward_eval(s->plan, &s->src[0], &a[EQI_GAMMA], &a[EQI_BETA],
-                                          &a[EQI_RUNNING_MEAN], &a[EQI_RUNNING_VAR], &s->dst,
-                                          s->model->scratch.data, s->model->scratch.size);
-}
-
-static equinv_status forward_relu(const step *s)
-{
-    return equinv_relu_forward(s->model->ctx, s->node->desc.slope, &s->src[0], &s->dst);
-}
-
-static equinv_status forward_dropout(const step *s)
-{
-    if (!s->train) /* the identity, and dst is src */
-        return EQUINV_OK;
-    return equinv_dropout(s->model->ctx, s->node->desc.p, dropout_seed(s), s->model->steps,
-                          &s->src[0], &s->dst);
-}
-
-static equinv_status forward_add(const step *s)
-{
-    return equinv_add(s->model->ctx, &s->src[0], &s->src[1], &s->dst);
-}
-
-static equinv_status forward_pool(const step *s)
-{
-    return equinv_pool_forward(s->plan, &s->src[0], &s->dst, s->saved, s->saved_size,
-                               s->model->scratch.data, s->model->scratch.size);
-}
-
-static equinv_status forward_upsample(const step *s)
-{
-    return equinv_upsample_forward(s->plan, &s->src[0], &s->dst, s->model->scratch.data,
-                                   s->model->scratch.size);
-}
-
-static equinv_tensor as_rows(const equinv_tensor *map)
-{
-    equinv_tensor rows = *map;
-    rows.ndim = 2;
-    return rows;
-}
-
-static equinv_status forward_dense(const step *s)
-{
-    const equinv_tensor dst = as_rows(&s->dst);
-    return equinv_dense_forward(s->plan, &s->src[0], s->weights,
-                                optional(&s->node->array[EQI_BIAS]), &dst, s->model->scratch.data,
-                                s->model->scratch.size);
-}
-
-/* ---- backward: gradients of the layer's arrays and, if wanted, of its first input */
-
-static equinv_status backward_conv(const step *s)
-{
-    void *const scratch = s->model->scratch.data;
-    const size_t size = s->model->scratch.size;
-    EQI_TRY(equinv_conv_backward_weights(s->plan, &s->src[0], &s->diff_dst,
-                                         &s->node->gradient[EQI_WEIGHTS],
-                                         optional(&s->node->gradient[EQI_BIAS]), scratch, size));
-    if (!s->diff_src.data)
-        return EQUINV_OK;
-    return equinv_conv_backward_data(s->plan, &s->diff_dst, s->weights, &s->diff_src, scratch,
-                                     size);
-}
-
-static equinv_status backward_batch_norm(const step *s)
-{
-    return equinv_batch_norm_backward_train(
-        s->plan, &s->src[0], &s->node->array[EQI_GAMMA], &s->diff_dst, s->saved, s->saved_size,
-        &s->diff_src, &s->node->gradient[EQI_GAMMA], &s->node->gradient[EQI_BETA],
-        s->model->scratch.data, s->model->scratch.size);
-}
-
-static equinv_status backward_relu(const step *s)
-{
-    return equinv_relu_backward(s->model->ctx, s->node->desc.slope, &s->src[0], &s->diff_dst,
-                                &s->diff_src);
-}
-
-static equinv_status backward_dropout(const step *s)
-{
-    return equinv_dropout(s->model->ctx, s->node->desc.p, dropout_seed(s), s->model->steps,
-                          &s->diff_dst, &s->diff_src);
-}
-
-static equinv_status backward_pool(const step *s)
-{
-    return equinv_pool_backward(s->plan, &s->diff_dst, s->saved, s->saved_size, &s->diff_src,
-                                s->model->scratch.data, s->model->scratch.size);
-}
-
-static equinv_status backward_upsample(const step *s)
-{
-    return equinv_upsample_backward(s->plan, &s->diff_dst, &s->diff_src, s->model->scratch.data,
-                                    s->model->scratch.size);
-}
-
-static equinv_status backward_dense(const step *s)
-{
-    void *const scratch = s->model->scratch.data;
-    const size_t size = s->model->scratch.size;
-    const equinv_tensor diff_dst = as_rows(&s->diff_dst);
-    EQI_TRY(equinv_dense_backward_weights(s->plan, &s->src[0], &diff_dst,
-                                          &s->node->gradient[EQI_WEIGHTS],
-                                          optional(&s->node->gradient[EQI_BIAS]), scratch, size));
-    if (!s->diff_src.data)
-        return EQUINV_OK;
-    return equinv_dense_backward_data(s->plan, &diff_dst, s->weights, &s->diff_src, scratch, size);
-}
-
-/* The add has no backward of its own: its gradient is that of both inputs. */
-static const struct runner {
-    equinv_status (*forward)(const step *);
-    equinv_status (*backward)(const step *);
-} runners[] = {
-    [EQUINV_LAYER_CONV] = {forward_conv, backward_conv},
-    [EQUINV_LAYER_CONV_PLANE] = {forward_conv, backward_conv},
-    [EQUINV_LAYER_BATCH_NORM] = {forward_batch_norm, backward_batch_norm},
-    [EQUINV_LAYER_RELU] = {forward_relu, backward_relu},
-    [EQUINV_LAYER_DROPOUT] = {forward_dropout, backward_dropout},
-    [EQUINV_LAYER_ADD] = {forward_add, NULL},
-    [EQUINV_LAYER_POOL] = {forward_pool, backward_pool},
-    [EQUINV_LAYER_DENSE] = {forward_dense, backward_dense},
-    [EQUINV_LAYER_CONV_TRANSPOSED] = {forward_conv, backward_conv},
-    [EQUINV_LAYER_CONV_PLANE_TRANSPOSED] = {forward_conv, backward_conv},
-    [EQUINV_LAYER_UPSAMPLE] = {forward_upsample, backward_upsample},
-};
+#include "internal/model_step.h"
 
 static equinv_status in_layer(const eqi_node *node, equinv_status status)
 {
@@ -357,7 +185,7 @@ static const eqi_conv_finish *finish_of(const equinv_model *model, eqi_plan_set 
 }
 
 /* One layer of a chunk. */
-static equinv_status run_layer(eqi_plan_set *set, int32_t index, step *s)
+static equinv_status run_layer(eqi_plan_set *set, int32_t index, eqi_step *s)
 {
     equinv_tensor packed;
     eqi_conv_finish finish;
@@ -366,7 +194,7 @@ static equinv_status run_layer(eqi_plan_set *set, int32_t index, step *s)
         s->weights = &packed;
     }
     s->finish = finish_of(s->model, set, index, &finish);
-    return runners[s->node->desc.op].forward(s);
+    return eqi_step_forward(s);
 }
 
 equinv_status eqi_evaluation_run(const eqi_evaluation *evaluation, const equinv_tensor *images,
@@ -382,7 +210,7 @@ equinv_status eqi_evaluation_run(const eqi_evaluation *evaluation, const equinv_
         if (!slots[i].used)
             continue;
         const eqi_node *const node = model->nodes[i];
-        step s = {.model = model, .node = node, .plan = set->planned[i].plan};
+        eqi_step s = {.model = model, .node = node, .plan = set->planned[i].plan};
         s.weights = &node->array[EQI_WEIGHTS];
         const int32_t readable[] = {i, node->from[0], node->from[1]};
         equinv_tensor *const maps[] = {&s.dst, &s.src[0], &s.src[1]};
@@ -450,11 +278,11 @@ static equinv_tensor kept_map(const equinv_model *model, int32_t index)
 }
 
 /* A layer with the values that training keeps. */
-static step kept_step(equinv_model *model, const eqi_plan_set *set, int32_t index)
+static eqi_step kept_step(equinv_model *model, const eqi_plan_set *set, int32_t index)
 {
     const eqi_node *const node = model->nodes[index];
     const equinv_plan *const plan = set->planned[index].plan;
-    step s = {.model = model, .node = node, .plan = plan, .train = true};
+    eqi_step s = {.model = model, .node = node, .plan = plan, .train = true};
     s.weights = &node->array[EQI_WEIGHTS];
     s.dst = kept_map(model, index);
     for (int32_t k = 0; k < node->inputs; k++)
@@ -482,8 +310,8 @@ static equinv_status forward_in_training(equinv_model *model, const equinv_tenso
     const equinv_tensor input = kept_map(model, 0);
     EQI_TRY(load_images(model, images, &input));
     for (int32_t i = 1; i < model->count; i++) {
-        const step s = kept_step(model, set, i);
-        EQI_TRY(in_layer(s.node, runners[s.node->desc.op].forward(&s)));
+        const eqi_step s = kept_step(model, set, i);
+        EQI_TRY(in_layer(s.node, eqi_step_forward(&s)));
     }
     model->trained = true;
     const eqi_node *const node = model->nodes[model->count - 1];
@@ -551,7 +379,7 @@ static equinv_status add_gradient(const equinv_model *model, const equinv_tensor
 static equinv_status backward_layer(equinv_model *model, const eqi_plan_set *set, int32_t index)
 {
     eqi_slot *const slots = model->slots;
-    step s = kept_step(model, set, index);
+    eqi_step s = kept_step(model, set, index);
     s.diff_dst = gradient_map(model, index, slots[index].root);
     for (int32_t k = 0; s.node->desc.op == EQUINV_LAYER_ADD && k < 2; k++) {
         const int32_t src = s.node->from[k];
@@ -567,7 +395,7 @@ static equinv_status backward_layer(equinv_model *model, const eqi_plan_set *set
     const bool wanted = slots[src].used, aside = !wanted || slots[src].written;
     if (wanted || s.node->desc.op == EQUINV_LAYER_BATCH_NORM)
         s.diff_src = gradient_map(model, src, aside ? model->count : slots[src].root);
-    EQI_TRY(runners[s.node->desc.op].backward(&s));
+    EQI_TRY(eqi_step_backward(&s));
     if (wanted && aside) {
         const equinv_tensor sum = gradient_map(model, src, slots[src].root);
         EQI_TRY(add_gradient(model, &s.diff_src, &sum, false));
