@@ -31,7 +31,7 @@ typedef struct eqi_orbit_transform {
     int64_t in_step;
     float *out;
     int64_t out_step;
-    float *room; /* 2 |G| vectors */
+    float *room; /* 2 |G| vectors; all aligned to whole ones where a step is one vector */
 } eqi_orbit_transform;
 
 /* Orbits of inner products to codes: member g of orbit i < count is at values[g step + i]. */
@@ -71,6 +71,15 @@ const eqi_orbit_kernels *eqi_orbit_kernels_of(const eqi_hardware *hardware);
 /* members[pixel |G| + a]: where member a of that pixel's orbit stands in the first field of latents z. */
 void eqi_orbit_members(equinv_group group, int64_t height, int64_t width, const equinv_tensor *z,
                        int64_t *members);
+
+/* Whether the members of an orbit are neighbours, in their order. */
+EQI_INLINE bool eqi_is_run(const int64_t *member, int32_t order)
+{
+    for (int32_t a = 1; a < order; a++)
+        if (member[a] != member[0] + a)
+            return false;
+    return true;
+}
 
 /* cosine[i], sine[i] of 2 pi i / n */
 equinv_status eqi_orbit_turns(int32_t n, float *cosine, float *sine);

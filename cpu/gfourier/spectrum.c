@@ -77,6 +77,7 @@ typedef struct job {
     const int64_t *members;     /* of the latents: [pixel][element] */
     int64_t signals;            /* of the batch */
     int64_t src_step, dst_step; /* from one to the next; 0 where that is not constant */
+    bool is_run;                /* the members of a signal are neighbours */
 } job;
 
 /* From one signal to the next where that is one stride: signals are rows times columns. */
@@ -177,6 +178,10 @@ static void stage_latents(const job *j, int64_t first, int64_t count, float *x)
     const int32_t order = j->p->order;
     const int64_t *members;
     const float *const from = latent_at(j, first, &members);
+    if (j->src_step != 0 && j->is_run) {
+        j->own->spectra->take(from + members[0], j->src_step, 1, order, count, x);
+        return;
+    }
     if (j->src_step != 0) {
         j->own->orbits->stage(from, j->src_step, members, order, count, x, lanes);
         return;
@@ -185,6 +190,17 @@ static void stage_latents(const job *j, int64_t first, int64_t count, float *x)
         const float *const latent = l < count ? latent_at(j, first + l, &members) : NULL;
         for (int32_t a = 0; a < order; a++)
             x[a * lanes + l] = latent ? latent[members[a]] : 0;
+    }
+}
+
+/* The lines that a part's codes will be written to; without this the stores wait for them. */
+static void fetch_codes(const job *j, int32_t part, int64_t first, int64_t count)
+{
+    const int64_t line = EQI_ALIGNMENT / (int64_t)sizeof(float);
+    for (int64_t l = 0; l < count && j->dst_step != 0 && j->call->dst.strides[2] == 1; l++) {
+        const float *const to = codes_at(j, first) + part * j->own->numbers + l * j->dst_step;
+        for (int64_t i = 0; i < j->own->numbers; i += line)
+            __builtin_prefetch(to + i, 1);
     }
 }
 
@@ -231,6 +247,7 @@ static void forward_tiles(const void *arg, int64_t first_tile, int64_t tiles, vo
             j->own->spectra->put(t.x, j->p->order, count, saved_at(j, first), j->p->order, 1);
         eqi_orbit_transform analysis = transform_of(j, &t, t.x, t.hat);
         analysis.turned = true;
+        fetch_codes(j, 0, first, count);
         j->own->orbits->analyse(&analysis);
         for (int32_t part = 0; part < j->own->parts; part++) {
             const eqi_spectrum_tile spectrum = spectrum_of(j, &t, part);
@@ -306,7 +323,8 @@ static equinv_status run(const equinv_projection *p, const eqi_projection_call *
                    .members = members,
                    .signals = signals,
                    .src_step = one_pixel ? step_of(&call->src, p->desc.fields) : 0,
-                   .dst_step = step_of(&call->dst, p->rank)};
+                   .dst_step = step_of(&call->dst, p->rank),
+                   .is_run = eqi_is_run(members, p->order)};
     const double work = (double)p->order * p->order / 4 + 4 * (double)p->outputs;
     eqi_parallel_rows(p->ctx, eqi_divide_up(signals, lanes), work, TILES, body, &j, rest,
                       p->slice_size);

@@ -76,6 +76,8 @@ INLINE void exchange(vf32 *a, vf32 *b)
 #define TOGETHER 4
 #include "cpu/kernel/projection_cyclic.inc.c"
 
+#include "cpu/kernel/projection_fft.inc.c"
+
 /* Written out for the usual n, where everything stays in registers. */
 #define EACH_N(DO_THIS)                                                                            \
     DO_THIS(1) DO_THIS(2) DO_THIS(3) DO_THIS(4) DO_THIS(6) DO_THIS(8) DO_THIS(16)
@@ -119,6 +121,8 @@ static void analyse(const eqi_orbit_transform *t)
     vf32 *const room = (vf32 *)t->room;
     if (run)
         run(t);
+    else if (is_power(group->n))
+        analyse_all_power(t, room, room + group->order);
     else
         analyse_all_any(t, group->n, group->dihedral, room, room + group->order);
 }
@@ -130,19 +134,13 @@ static void synthesise(const eqi_orbit_transform *t)
     vf32 *const room = (vf32 *)t->room;
     if (run)
         run(t);
+    else if (is_power(group->n))
+        synthesise_all_power(t, room, room + group->order);
     else
         synthesise_all_any(t, group->n, group->dihedral, room, room + group->order);
 }
 
 /* ---- latents to rows of members -------------------------------------------------------------- */
-
-static bool is_run(const int64_t *member, int32_t order)
-{
-    for (int32_t a = 1; a < order; a++)
-        if (member[a] != member[0] + a)
-            return false;
-    return true;
-}
 
 /*
  * Latents without gaps are read in pieces of 16 bytes, LANES orbits at a time, which is no order
@@ -176,7 +174,7 @@ static void stage(const float *from, int64_t field, const int64_t *member, int32
                   int64_t count, float *to, int64_t step)
 {
     int64_t done = 0;
-    if (field != 1 && order % 4 == 0 && is_run(member, order)) {
+    if (field != 1 && order % 4 == 0 && eqi_is_run(member, order)) {
         stage_quads(from + member[0], field, order, count, to, step);
         done = count / LANES * LANES;
     }
@@ -196,7 +194,7 @@ static void stage(const float *from, int64_t field, const int64_t *member, int32
 static void sum(const float *from, int64_t field, const int64_t *member, int32_t order,
                 int64_t count, float *to)
 {
-    const bool in_quads = field != 1 && order % 4 == 0 && is_run(member, order);
+    const bool in_quads = field != 1 && order % 4 == 0 && eqi_is_run(member, order);
     int64_t i = 0;
     for (; (in_quads || field == 1) && i + LANES <= count; i += LANES) {
         const float *const at = from + i * field;

@@ -7,7 +7,7 @@
  * Even n is halved as long as it goes: with N = 2 m, sums x(g) + x(g + m) carry the even
  * frequencies, which are those of C_m, and differences the odd ones, whose cosines change sign
  * between g and m - g and whose sines do not: about N^2 / 8 multiply-adds. The odd rest uses the
- * same mirror. All in all n^2 / 6 for a power of two.
+ * same mirror. All in all n^2 / 6 for a power of two; large ones take projection_fft.inc.c.
  */
 
 /* x(0 .. 2 m - 1): its odd frequencies to c, x(g) + x(g + m) stays; what is behind is used up. */

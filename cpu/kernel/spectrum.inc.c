@@ -570,6 +570,7 @@ static void take(const float *from, int64_t step, int64_t element, int64_t numbe
         EQI_UNROLL for (int l = 0; l < LANES; l++)
         {
             v[l] = vf32_load(from + l * step + i);
+            __builtin_prefetch(from + (LANES + l) * step + i); /* of the next tile */
         }
         turn(v);
         EQI_UNROLL for (int r = 0; r < LANES; r++)
