@@ -1,6 +1,7 @@
 /*
- * Implementation conv/gfourier: forward, backward weights, and backward data at stride 1 in the Fourier
- * form; backward data with a stride goes to conv/gemm, whose plan and packed filter are kept beside.
+ * Implementation conv/gfourier: forward, backward weights, and backward data in the Fourier form. Backward
+ * data that is no sum over whole planes (images that repeat and change their size, large strides) goes to
+ * conv/gemm, whose plan and packed filter are kept beside.
  */
 #include <string.h>
 
@@ -9,12 +10,14 @@
 #include "internal/rows.h"
 #include "weights.h"
 
+enum { STRIDE = 4, CLASSES = STRIDE * STRIDE };
+
 typedef struct gfourier_plan {
-    eqi_gf_pass forward, backward;
+    eqi_gf_pass forward, backward[CLASSES];
     eqi_gf_weights weights;
-    bool has_backward; /* data; else this plan serves: */
+    int64_t classes; /* of pixels in backward data, each with a pass; 0: this plan serves: */
     eqi_conv_plan *gemm;
-    size_t backward_filter; /* offsets in the packed buffer, bytes */
+    size_t backward_filter[CLASSES]; /* offsets in the packed buffer, bytes */
     size_t gemm_packed;
     size_t filter_room, bias_room; /* at the start of scratch */
 } gfourier_plan;
@@ -45,10 +48,10 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
            eqi_conv_gemm.head.supports(problem, hardware, why);
 }
 
-static void choose_form(eqi_gf_pass *pass, bool to_plane)
+static void set_form(eqi_gf_pass *pass, eqi_gf_kind kind)
 {
-    eqi_gf_kind_of(pass->group, to_plane, &pass->kind);
-    pass->form = &eqi_gf_forms[pass->kind];
+    pass->kind = kind;
+    pass->form = &eqi_gf_forms[kind];
     pass->vectors = pass->kernels->vectors;
     eqi_gf_pass_size(pass);
 }
@@ -61,6 +64,8 @@ static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *h
                         .fields_in = d->fields_in,
                         .fields_out = d->fields_out,
                         .elements = p->elements_in,
+                        .split_in = 1,
+                        .split_out = 1,
                         .batch = d->batch,
                         .threads = hardware->threads,
                         .height = d->height,
@@ -68,48 +73,114 @@ static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *h
                         .out_height = p->out_height,
                         .out_width = p->out_width,
                         .stride = d->stride,
-                        .padding = d->padding,
+                        .step = 1,
                         .circular = d->padding_mode == EQUINV_PAD_CIRCULAR,
                         .accumulate = d->accumulate,
                         .kernel = d->kernel,
-                        .dilation = d->dilation};
-    choose_form(&pass, d->kind == EQUINV_CONV_TO_PLANE);
+                        .rows = {0, d->kernel, d->padding},
+                        .columns = {0, d->kernel, d->padding},
+                        .every = 1,
+                        .gap = d->dilation};
+    eqi_gf_kind kind;
+    eqi_gf_kind_of(d->group, d->kind == EQUINV_CONV_TO_PLANE, &kind);
+    set_form(&pass, kind);
     return pass;
 }
 
 /*
- * With stride 1 the adjoint is the group convolution of diff_dst with
- *     psi'[i, o, b, w] = psi[o, i, b^-1, -b^-1 w]   and padding d (k - 1) - p;
+ * The adjoint is the group convolution of diff_dst with
+ *     psi'[i, o, b, w] = psi[o, i, b^-1, -b^-1 w]   and padding P = d (k - 1) - p;
  * that of a lifting one goes to the plane, that to the plane lifts, both with psi'[i, o, w] = psi[o, i, -w].
+ * With stride s pixel s i + r of diff_src reads diff_dst at i + (r + d t - P) / s, for the taps t where
+ * that is a whole number: a pass for each class r, on both axes, of pixels.
  */
-static bool adjoint_is_conv(const eqi_conv_problem *p)
+static int64_t classes_of(const eqi_conv_problem *p)
 {
     const equinv_conv_desc *const d = &p->desc;
     const bool same = p->out_height == d->height && p->out_width == d->width;
-    return d->stride == 1 && (d->padding_mode == EQUINV_PAD_ZEROS || same);
+    const bool repeats = d->padding_mode == EQUINV_PAD_CIRCULAR;
+    if (d->stride > STRIDE || (repeats && !(same && d->stride == 1)))
+        return 0;
+    return eqi_smaller(d->stride, d->height) * eqi_smaller(d->stride, d->width);
 }
 
-static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *hardware)
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+    return b ? common_divisor(b, a % b) : a;
+}
+
+/* The taps of pixels s i + r. */
+static eqi_gf_axis class_axis(const equinv_conv_desc *d, int64_t every, int64_t r)
+{
+    const int64_t padding = d->dilation * (d->kernel - 1) - d->padding;
+    for (int64_t t = 0; t < eqi_smaller(every, d->kernel); t++) {
+        const int64_t at = r + d->dilation * t - padding;
+        if (at % d->stride == 0)
+            return (eqi_gf_axis){t, eqi_divide_up(d->kernel - t, every), -at / d->stride};
+    }
+    return (eqi_gf_axis){0, 0, 0};
+}
+
+/* Work for each field that is read and pixel: additions to make P^, then multiplications. */
+static double cost_of(const eqi_gf_pass *p)
+{
+    const double outputs = (double)(p->fields_out * p->form->terms);
+    const double transform = p->form->inputs > 1 ? 2.0 * p->form->inputs : 1.0;
+    return (double)(p->taps * p->split_in) * (outputs + transform);
+}
+
+/* Where most elements miss a tap's pixels there is little to transform: the fields' elements are then apart. */
+static void split_elements(const eqi_conv_problem *p, eqi_gf_pass *pass)
+{
+    eqi_gf_pass split = *pass;
+    split.group = equinv_cyclic(1);
+    split.split_in = p->elements_out;
+    split.split_out = p->elements_in;
+    split.fields_in *= split.split_in;
+    split.fields_out *= split.split_out;
+    split.elements = 1;
+    set_form(&split, EQI_GF_ONE);
+    if (cost_of(&split) < cost_of(pass))
+        *pass = split;
+}
+
+static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *hardware,
+                                 int64_t number)
 {
     const equinv_conv_desc *const d = &p->desc;
+    const int64_t across = eqi_smaller(d->stride, d->width);
+    const int64_t y = number / across, x = number % across;
     eqi_gf_pass pass = forward_pass(p, hardware);
     pass.fields_in = d->fields_out;
     pass.fields_out = d->fields_in;
+    pass.elements = p->elements_out;
     pass.height = p->out_height;
     pass.width = p->out_width;
-    pass.out_height = d->height;
-    pass.out_width = d->width;
-    pass.padding = d->dilation * (d->kernel - 1) - d->padding;
-    pass.elements = p->elements_out;
-    choose_form(&pass, d->kind == EQUINV_CONV_LIFTING);
+    pass.out_height = eqi_divide_up(d->height - y, d->stride);
+    pass.out_width = eqi_divide_up(d->width - x, d->stride);
+    pass.stride = 1;
+    pass.step = d->stride;
+    pass.row_of_first = y;
+    pass.column_of_first = x;
+    pass.every = d->stride / common_divisor(d->stride, d->dilation);
+    pass.gap = d->dilation * pass.every / d->stride;
+    pass.rows = class_axis(d, pass.every, y);
+    pass.columns = class_axis(d, pass.every, x);
+    if (pass.rows.taps == 0 || pass.columns.taps == 0)
+        pass.rows.taps = pass.columns.taps = 0;
+    eqi_gf_kind kind;
+    eqi_gf_kind_of(d->group, d->kind == EQUINV_CONV_LIFTING, &kind);
+    set_form(&pass, kind);
+    if (pass.misses && pass.taps > 0)
+        split_elements(p, &pass);
     return pass;
 }
 
 static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
-    gfourier_plan g = {.forward = forward_pass(p, hardware), .has_backward = adjoint_is_conv(p)};
-    if (g.has_backward)
-        g.backward = backward_pass(p, hardware);
+    gfourier_plan g = {.forward = forward_pass(p, hardware), .classes = classes_of(p)};
+    for (int64_t i = 0; i < g.classes; i++)
+        g.backward[i] = backward_pass(p, hardware, i);
     g.weights = eqi_gf_weights_of(&g.forward);
     return g;
 }
@@ -122,9 +193,11 @@ static size_t gemm_plan_size(const eqi_conv_problem *p, const eqi_hardware *hard
 static size_t table_size(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     const gfourier_plan g = plan_of(p, hardware);
-    return eqi_aligned(sizeof g) + eqi_gf_pass_table_size(&g.forward) +
-           eqi_gf_weights_table_size(&g.weights) +
-           (g.has_backward ? eqi_gf_pass_table_size(&g.backward) : gemm_plan_size(p, hardware));
+    size_t size = eqi_aligned(sizeof g) + eqi_gf_pass_table_size(&g.forward) +
+                  eqi_gf_weights_table_size(&g.weights);
+    for (int64_t i = 0; i < g.classes; i++)
+        size += eqi_gf_pass_table_size(&g.backward[i]);
+    return g.classes ? size : size + gemm_plan_size(p, hardware);
 }
 
 static size_t larger(size_t a, size_t b)
@@ -151,21 +224,25 @@ static void prepare(eqi_conv_plan *plan)
     *g = plan_of(p, hardware);
     eqi_gf_pass_fill(&g->forward, eqi_take(&memory, eqi_gf_pass_table_size(&g->forward)));
     eqi_gf_weights_fill(&g->weights, eqi_take(&memory, eqi_gf_weights_table_size(&g->weights)));
-    if (g->has_backward)
-        eqi_gf_pass_fill(&g->backward, eqi_take(&memory, eqi_gf_pass_table_size(&g->backward)));
-    else
+    for (int64_t i = 0; i < g->classes; i++)
+        eqi_gf_pass_fill(&g->backward[i],
+                         eqi_take(&memory, eqi_gf_pass_table_size(&g->backward[i])));
+    if (!g->classes)
         g->gemm = gemm_plan_in(plan, memory);
 
     const size_t threads = (size_t)hardware->threads;
-    const size_t filters = larger(g->forward.filter_size, g->backward.filter_size);
-    g->backward_filter = eqi_aligned(g->forward.filter_size);
-    g->gemm_packed = g->backward_filter + eqi_aligned(g->backward.filter_size);
-    g->filter_room = eqi_aligned(filters);
-    const int64_t fields = eqi_larger(p->desc.fields_in, p->desc.fields_out);
-    g->bias_room = eqi_aligned((size_t)fields * sizeof(float));
     size_t slices = eqi_gf_pass_slice(&g->forward);
-    if (g->has_backward)
-        slices = larger(slices, eqi_gf_pass_slice(&g->backward));
+    g->gemm_packed = eqi_aligned(g->forward.filter_size);
+    for (int64_t i = 0; i < g->classes; i++) {
+        g->backward_filter[i] = g->gemm_packed;
+        g->gemm_packed += eqi_aligned(g->backward[i].filter_size);
+        slices = larger(slices, eqi_gf_pass_slice(&g->backward[i]));
+    }
+    /* Of both ways' filters one is wanted at a time. */
+    g->filter_room = larger(eqi_aligned(g->forward.filter_size),
+                            g->gemm_packed - eqi_aligned(g->forward.filter_size));
+    const int64_t outputs = eqi_larger(p->desc.fields_in * p->elements_in, p->desc.fields_out);
+    g->bias_room = eqi_aligned((size_t)outputs * sizeof(float));
     plan->head.packed_size = g->gemm_packed + (g->gemm ? g->gemm->head.packed_size : 0);
     size_t scratch = g->filter_room + g->bias_room + threads * slices;
     scratch = larger(scratch, eqi_gf_weights_scratch(&g->weights, hardware));
@@ -183,45 +260,88 @@ static const gfourier_plan *of(const eqi_conv_plan *plan)
  * Where phi_v(a) stands, from psi[o, i]: psi[a, a v]; without elements on one side psi[a v] (lifting),
  * psi[v] (to the plane). The adjoint's has psi'[b, b v] = psi[b^-1, -v]; else -b v for v.
  */
-static void pack_pass(const eqi_gf_pass *pass, const equinv_tensor *psi, bool adjoint, void *filter)
+static int64_t place_of(const eqi_gf_pass *pass, const equinv_tensor *psi, bool adjoint, int64_t v,
+                        int32_t a)
 {
     const int64_t k = pass->kernel;
     const bool regular = psi->shape[2] > 1;
+    const eqi_pixel tap = pass->tap[v].at;
+    eqi_pixel t = eqi_move(eqi_motion_of(pass->group, a), tap.y, tap.x, k, k);
+    if (adjoint && regular)
+        t = tap;
+    if (adjoint)
+        t = (eqi_pixel){k - 1 - t.y, k - 1 - t.x};
+    const int32_t row = adjoint ? eqi_inverse(pass->group, a) : a;
+    return eqi_offset5(psi, 0, 0, regular ? row : 0, t.y, t.x);
+}
+
+static void pack_pass(const eqi_gf_pass *pass, const equinv_tensor *psi, bool adjoint, void *filter)
+{
     int64_t place[EQI_GF_KERNEL * EQI_GF_KERNEL * EQI_GF_ORDER], *to = place;
     for (int64_t v = 0; v < pass->taps; v++)
-        for (int32_t a = 0; a < pass->form->values; a++) {
-            const eqi_pixel tap = pass->tap[v].at;
-            eqi_pixel t = eqi_move(eqi_motion_of(pass->group, a), tap.y, tap.x, k, k);
-            if (adjoint && regular)
-                t = tap;
-            if (adjoint)
-                t = (eqi_pixel){k - 1 - t.y, k - 1 - t.x};
-            const int32_t row = adjoint ? eqi_inverse(pass->group, a) : a;
-            *to++ = eqi_offset5(psi, 0, 0, regular ? row : 0, t.y, t.x);
-        }
-    const eqi_gf_psi from = {psi->data, psi->strides[adjoint ? 1 : 0],
-                             psi->strides[adjoint ? 0 : 1], place};
+        for (int32_t a = 0; a < pass->form->values; a++)
+            *to++ = place_of(pass, psi, adjoint, v, a);
+    const eqi_gf_psi from = {.data = psi->data,
+                             .out = psi->strides[adjoint ? 1 : 0],
+                             .in = psi->strides[adjoint ? 0 : 1],
+                             .place = place};
     eqi_gf_pass_pack(pass, &from, filter);
+}
+
+/* The adjoint's whose elements are apart: entry [(o, g), (i, h)] of the dense filter, taps turned over. */
+static void pack_split(const eqi_conv_problem *p, const eqi_gf_pass *pass, const equinv_tensor *psi,
+                       void *filter)
+{
+    int64_t place[EQI_GF_KERNEL * EQI_GF_KERNEL];
+    const int64_t last = pass->kernel - 1;
+    for (int32_t g = 0; g < p->elements_out; g++)
+        for (int32_t h = 0; h < p->elements_in; h++) {
+            for (int64_t v = 0; v < pass->taps; v++) {
+                const eqi_pixel t = pass->tap[v].at;
+                const eqi_conv_place at = eqi_conv_place_of(p, g, h, last - t.y, last - t.x);
+                place[v] = eqi_offset5(psi, 0, 0, at.a, at.v.y, at.v.x);
+            }
+            const eqi_gf_psi from = {.data = psi->data,
+                                     .out = psi->strides[1],
+                                     .in = psi->strides[0],
+                                     .element_out = h,
+                                     .element_in = g,
+                                     .place = place};
+            eqi_gf_pass_pack(pass, &from, filter);
+        }
+}
+
+/* All classes' filters, `filter` being the first one's. */
+static void pack_backward(const eqi_conv_plan *plan, const equinv_tensor *psi, char *filter)
+{
+    const gfourier_plan *const g = plan->tables;
+    for (int64_t i = 0; i < g->classes; i++) {
+        const eqi_gf_pass *const pass = &g->backward[i];
+        char *const to = filter + g->backward_filter[i] - g->backward_filter[0];
+        if (pass->split_in * pass->split_out > 1)
+            pack_split(&plan->problem, pass, psi, to);
+        else
+            pack_pass(pass, psi, true, to);
+    }
 }
 
 static equinv_status pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
 {
     const gfourier_plan *const g = of(plan);
     pack_pass(&g->forward, psi, false, packed);
-    if (g->has_backward) {
-        pack_pass(&g->backward, psi, true, (char *)packed + g->backward_filter);
-        return EQUINV_OK;
-    }
-    return eqi_conv_gemm.pack(g->gemm, psi, (char *)packed + g->gemm_packed);
+    if (!g->classes)
+        return eqi_conv_gemm.pack(g->gemm, psi, (char *)packed + g->gemm_packed);
+    pack_backward(plan, psi, (char *)packed + g->backward_filter[0]);
+    return EQUINV_OK;
 }
 
 /* ---- passes ---------------------------------------------------------------------------------------- */
 
-/* The bias in consecutive floats at the start of `room`; NULL if there is none. */
-static const float *bias_in(const equinv_tensor *bias, float *room)
+/* The bias of each output in consecutive floats at the start of `room`; NULL if there is none. */
+static const float *bias_in(const equinv_tensor *bias, const eqi_gf_pass *pass, float *room)
 {
-    for (int64_t o = 0; bias && o < bias->shape[0]; o++)
-        room[o] = ((const float *)bias->data)[o * bias->strides[0]];
+    for (int64_t o = 0; bias && o < pass->fields_out; o++)
+        room[o] = ((const float *)bias->data)[o / pass->split_out * bias->strides[0]];
     return bias ? room : NULL;
 }
 
@@ -237,7 +357,7 @@ static equinv_status forward_finished(const eqi_conv_plan *plan, const equinv_te
     if (!weights->packed)
         pack_pass(&g->forward, &weights->psi, false, room);
     eqi_gf_pass_run(plan->head.ctx, &g->forward, src, weights->packed ? weights->packed : room,
-                    bias_in(bias, biases), finish, dst, memory);
+                    bias_in(bias, &g->forward, biases), finish, dst, memory);
     return EQUINV_OK;
 }
 
@@ -261,19 +381,23 @@ static equinv_status backward_data(const eqi_conv_plan *plan, const equinv_tenso
                                    const equinv_tensor *diff_src, void *scratch)
 {
     const gfourier_plan *const g = of(plan);
-    if (!g->has_backward) {
+    if (!g->classes) {
         const eqi_conv_weights w = gemm_weights(plan, weights);
         return eqi_conv_gemm.backward_data(g->gemm, diff_dst, &w, bias, diff_src, scratch);
     }
     char *memory = scratch;
-    float *const room = eqi_take(&memory, g->filter_room);
+    char *const room = eqi_take(&memory, g->filter_room);
     float *const biases = eqi_take(&memory, g->bias_room);
     if (!weights->packed)
-        pack_pass(&g->backward, &weights->psi, true, room);
-    const void *const filter =
-        weights->packed ? (const char *)weights->packed + g->backward_filter : (const char *)room;
-    eqi_gf_pass_run(plan->head.ctx, &g->backward, diff_dst, filter, bias_in(bias, biases), NULL,
-                    diff_src, memory);
+        pack_backward(plan, &weights->psi, room);
+    const char *const filters =
+        weights->packed ? (const char *)weights->packed + g->backward_filter[0] : room;
+    for (int64_t i = 0; i < g->classes; i++) {
+        const eqi_gf_pass *const pass = &g->backward[i];
+        const void *const filter = filters + g->backward_filter[i] - g->backward_filter[0];
+        eqi_gf_pass_run(plan->head.ctx, pass, diff_dst, filter, bias_in(bias, pass, biases), NULL,
+                        diff_src, memory);
+    }
     return EQUINV_OK;
 }
 
@@ -286,15 +410,15 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
     return EQUINV_OK;
 }
 
-/* As fill_element (planes.c) and finish_run (pass.c) choose. */
+/* As fill_copies (planes.c) and finish_run (pass.c) choose. */
 static bool takes(const eqi_conv_plan *plan, bool backward, bool output, const equinv_tensor *map)
 {
     const gfourier_plan *const g = of(plan);
-    if (backward && !g->has_backward)
+    if (backward && !g->classes)
         return eqi_conv_gemm.takes(g->gemm, backward, output, map);
-    const eqi_gf_pass *const p = backward ? &g->backward : &g->forward;
+    const eqi_gf_pass *const p = backward ? &g->backward[0] : &g->forward;
     if (output)
-        return map->strides[4] == 1;
+        return map->strides[4] == 1 && p->step <= 2;
     return !p->circular && (map->strides[4] == 1 || p->width == 1);
 }
 

@@ -124,12 +124,13 @@ typedef struct eqi_gf_fold {
 /*
  * Component c of output o stands at src + c component + o pitch; element h of it goes to dst[h]. The pixels
  * are those of rows that are `length` long, from `column` on; only the first `columns` of each are wanted.
+ * They go to every step-th float, 1 or 2; those between keep what they have.
  */
 typedef struct eqi_gf_inverse {
     const float *src;
     int64_t component, pitch;
     float *dst;
-    int64_t field, element, row; /* floats from output to output, element to element, row to row */
+    int64_t field, element, row, step; /* floats from output to output, element, row, pixel */
     int64_t outputs;
     const float *bias; /* NULL: none */
     eqi_conv_finish finish;

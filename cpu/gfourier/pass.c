@@ -20,13 +20,20 @@ static int64_t even_share(int64_t all, int64_t most)
     return eqi_divide_up(all, eqi_divide_up(all, eqi_smaller(all, eqi_larger(1, most))));
 }
 
-/* Tap rows of one residue modulo the stride: how far the last of them is, in rows of dst; -1: none. */
-static int64_t residue_reach(const eqi_gf_pass *p, int64_t residue)
+int64_t eqi_gf_axis_tap(const eqi_gf_pass *p, const eqi_gf_axis *axis, int64_t t)
+{
+    const int64_t i = (t - axis->first) / p->every;
+    const bool is = t >= axis->first && (t - axis->first) % p->every == 0 && i < axis->taps;
+    return is ? i : -1;
+}
+
+/* Taps of one residue modulo the stride: how far the last of them is, in pixels of dst; -1: none. */
+static int64_t residue_reach(const eqi_gf_pass *p, const eqi_gf_axis *axis, int64_t residue)
 {
     int64_t reach = -1;
-    for (int64_t t = 0; t < p->kernel; t++)
-        if (p->dilation * t % p->stride == residue)
-            reach = p->dilation * t / p->stride;
+    for (int64_t i = 0; i < axis->taps; i++)
+        if (p->gap * i % p->stride == residue)
+            reach = p->gap * i / p->stride;
     return reach;
 }
 
@@ -34,24 +41,24 @@ static int64_t residue_reach(const eqi_gf_pass *p, int64_t residue)
 static int64_t column_of(const eqi_gf_pass *p, int64_t i)
 {
     if (p->narrow)
-        return p->dilation * i;
+        return p->gap * i;
     int64_t residue = 0;
-    while (residue_reach(p, residue) < 0 || i-- > 0)
+    while (residue_reach(p, &p->columns, residue) < 0 || i-- > 0)
         residue++;
     return residue;
 }
 
-static int64_t residues_of(const eqi_gf_pass *p)
+static int64_t residues_of(const eqi_gf_pass *p, const eqi_gf_axis *axis)
 {
-    return eqi_smaller(p->stride, p->dilation * (p->kernel - 1) + 1);
+    return eqi_smaller(p->stride, p->gap * (axis->taps - 1) + 1);
 }
 
 static int64_t columns_of(const eqi_gf_pass *p)
 {
     int64_t columns = 0;
-    for (int64_t residue = 0; residue < residues_of(p); residue++)
-        columns += residue_reach(p, residue) >= 0;
-    return p->narrow ? p->kernel : columns;
+    for (int64_t residue = 0; residue < residues_of(p, &p->columns); residue++)
+        columns += residue_reach(p, &p->columns, residue) >= 0;
+    return p->narrow ? p->columns.taps : columns;
 }
 
 static int64_t divide_up(int64_t a, int64_t b)
@@ -67,12 +74,12 @@ static void wide_rows(eqi_gf_pass *p)
 {
     int64_t longest = p->out_width;
     p->row = p->out_width;
-    for (int64_t residue = 0; residue < residues_of(p); residue++) {
-        const int64_t reach = residue_reach(p, residue), read = p->out_width + reach;
+    for (int64_t residue = 0; residue < residues_of(p, &p->columns); residue++) {
+        const int64_t reach = residue_reach(p, &p->columns, residue), read = p->out_width + reach;
         if (reach < 0)
             continue;
-        const int64_t before = divide_up(p->padding - residue, p->stride);
-        const int64_t end = divide_up(p->width + p->padding - residue, p->stride);
+        const int64_t before = divide_up(p->columns.padding - residue, p->stride);
+        const int64_t end = divide_up(p->width + p->columns.padding - residue, p->stride);
         const int64_t row = p->circular ? read : eqi_larger(eqi_smaller(end, read), read - before);
         p->row = eqi_larger(p->row, row);
         longest = eqi_larger(longest, read);
@@ -103,14 +110,19 @@ static int64_t copies_of(const eqi_gf_pass *p, int64_t band, int64_t *copies)
     const int64_t columns = columns_of(p);
     int64_t floats = 0;
     *copies = 0;
-    for (int64_t residue = 0; residue < residues_of(p); residue++) {
-        const int64_t reach = residue_reach(p, residue);
+    for (int64_t residue = 0; residue < residues_of(p, &p->rows); residue++) {
+        const int64_t reach = residue_reach(p, &p->rows, residue);
         if (reach < 0)
             continue;
         *copies += columns;
         floats += columns * ((band + reach) * p->row + p->tail);
     }
     return floats;
+}
+
+static bool reads(const eqi_gf_pass *p, eqi_pixel tap)
+{
+    return eqi_gf_axis_tap(p, &p->rows, tap.y) >= 0 && eqi_gf_axis_tap(p, &p->columns, tap.x) >= 0;
 }
 
 /*
@@ -123,14 +135,15 @@ static int64_t find_taps(const eqi_gf_pass *p, eqi_gf_tap *tap)
     for (int64_t v = 0; v < p->kernel * p->kernel; v++) {
         const eqi_pixel at = {v / p->kernel, v % p->kernel};
         int same = 0;
-        bool first = true;
+        bool first = true, read = false;
         for (int32_t h = 0; h < p->form->inputs; h++) {
             const eqi_pixel t =
                 eqi_move(eqi_motion_of(p->group, h), at.y, at.x, p->kernel, p->kernel);
             same += t.y == at.y && t.x == at.x;
             first = first && t.y * p->kernel + t.x >= v;
+            read = read || reads(p, t);
         }
-        if (p->elements == 1 && !first)
+        if (!read || (p->elements == 1 && !first))
             continue;
         if (tap)
             tap[taps] = (eqi_gf_tap){at, p->elements == 1 ? 1.0 / same : 1.0};
@@ -149,7 +162,8 @@ static int64_t images_together(const eqi_gf_pass *p)
     const int64_t fair = p->batch / eqi_larger(1, p->threads);
     if (pixels >= SMALL_PIXELS)
         return 1;
-    return eqi_larger(1, eqi_smaller(eqi_smaller(fair, RUN_PIXELS / pixels), PLANES_BYTES / bytes));
+    return eqi_larger(1, eqi_smaller(eqi_smaller(fair, RUN_PIXELS / pixels),
+                                     PLANES_BYTES / eqi_larger(1, bytes)));
 }
 
 /*
@@ -160,7 +174,8 @@ static int64_t fields_together(const eqi_gf_pass *p)
 {
     const bool small = eqi_gf_pixels(p, p->out_height) < SMALL_PIXELS;
     const int64_t pixels = small ? RUN_PIXELS : p->kernels->lanes * p->vectors;
-    const int64_t bytes = p->form->components * p->taps * pixels * (int64_t)sizeof(float);
+    const int64_t bytes =
+        p->form->components * eqi_larger(1, p->taps) * pixels * (int64_t)sizeof(float);
     return even_share(p->fields_in, HAT_BYTES / bytes);
 }
 
@@ -179,12 +194,14 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     p->bands = eqi_divide_up(p->out_height, p->band);
     p->run = copies_of(p, p->band, &p->copies);
     p->element = p->images * p->run;
+    p->misses = p->rows.taps < p->kernel || p->columns.taps < p->kernel;
+    p->field = (p->elements + (p->misses && p->form->inputs > 1)) * p->element;
     /* Images that share a row need room for the last vector of the last one. */
     p->pitch =
         p->images == 1
             ? lanes * p->vectors
             : eqi_divide_up(p->images * eqi_gf_pixels(p, p->out_height), lanes) * lanes + lanes;
-    const int64_t plane_bytes = p->elements * p->element * (int64_t)sizeof(float);
+    const int64_t plane_bytes = eqi_larger(1, p->field) * (int64_t)sizeof(float);
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
     p->part = fields_together(p);
     p->chunk = eqi_larger(1, PLANES_BYTES / plane_bytes / p->part) * p->part;
@@ -192,7 +209,7 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
 
     const int64_t tiles =
         p->chunk == p->fields_in ? 1 : eqi_divide_up(eqi_gf_pixels(p, p->band), p->pitch);
-    p->planes_size = (size_t)(p->chunk * p->elements * p->element + p->pitch) * sizeof(float);
+    p->planes_size = (size_t)(p->chunk * p->field + p->pitch) * sizeof(float);
     p->hat_size = (size_t)(p->part * hat_bytes);
     /* The inverse reads whole vectors from any pixel on. */
     p->out_size =
@@ -217,7 +234,8 @@ size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
 /* Where a tap reads, from the first copy on. */
 static int64_t tap_start(const eqi_gf_pass *p, eqi_pixel tap)
 {
-    const int64_t row = p->dilation * tap.y, column = p->dilation * tap.x;
+    const int64_t row = p->gap * eqi_gf_axis_tap(p, &p->rows, tap.y);
+    const int64_t column = p->gap * eqi_gf_axis_tap(p, &p->columns, tap.x);
     const int64_t first = p->narrow ? column : column % p->stride;
     const eqi_gf_copy *c = p->copy;
     while (c->column != first || c->row != row % p->stride)
@@ -229,8 +247,8 @@ static void fill_copies(const eqi_gf_pass *p)
 {
     int64_t start = 0;
     eqi_gf_copy *c = p->copy;
-    for (int64_t residue = 0; residue < residues_of(p); residue++) {
-        const int64_t reach = residue_reach(p, residue);
+    for (int64_t residue = 0; residue < residues_of(p, &p->rows); residue++) {
+        const int64_t reach = residue_reach(p, &p->rows, residue);
         for (int64_t i = 0; reach >= 0 && i < columns_of(p); i++, c++) {
             *c = (eqi_gf_copy){residue, column_of(p, i), p->band + reach, start};
             start += c->rows * p->row + p->tail;
@@ -252,11 +270,12 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
             const eqi_pixel t = eqi_move(eqi_motion_of(p->group, h), p->tap[v].at.y, p->tap[v].at.x,
                                          p->kernel, p->kernel);
             p->in[v * p->form->inputs + h] =
-                (p->elements > 1 ? h * p->element : 0) + tap_start(p, t);
+                reads(p, t) ? (p->elements > 1 ? h * p->element : 0) + tap_start(p, t)
+                            : p->elements * p->element;
         }
     for (int64_t i = 0; i < p->part * p->taps; i++)
         p->row_at[i] =
-            eqi_gf_is_plain(p) ? i / p->taps * p->element + p->in[i % p->taps] : i * p->pitch;
+            eqi_gf_is_plain(p) ? i / p->taps * p->field + p->in[i % p->taps] : i * p->pitch;
 }
 
 /* ---- filter ---------------------------------------------------------------------------------------- */
@@ -265,11 +284,12 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
 void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter)
 {
     const int64_t all_k = p->fields_in * p->taps, panel = p->kernels->rows;
-    for (int64_t o = 0; o < p->fields_out; o++) {
+    for (int64_t o = psi->element_out; o < p->fields_out; o += p->split_out) {
         const int64_t first = o / panel * panel, step = eqi_smaller(panel, p->fields_out - first);
-        float *to = filter + first * all_k + o - first;
-        for (int64_t i = 0; i < p->fields_in; i++) {
-            const float *const from = psi->data + o * psi->out + i * psi->in;
+        for (int64_t i = psi->element_in; i < p->fields_in; i += p->split_in) {
+            const float *const from =
+                psi->data + o / p->split_out * psi->out + i / p->split_in * psi->in;
+            float *to = filter + first * all_k + i * p->taps * step + o - first;
             for (int64_t v = 0; v < p->taps; v++, to += step) {
                 double phi[EQI_GF_ORDER], entry[EQI_GF_COMPONENTS];
                 for (int a = 0; a < p->form->values; a++)
@@ -306,51 +326,94 @@ static void multiply_part(const eqi_gf_band *b, int64_t first_field, int64_t fie
     p->kernels->product(&product);
 }
 
+/* Where the outputs of one field of the map stand. */
+typedef struct finish_place {
+    float *dst; /* of the image's first pixel in the band */
+    const float *out;
+    int64_t first, outputs; /* fields */
+    int64_t field, element; /* floats from one to the next .. */
+    int64_t row, column;    /* .. and from pixel to pixel */
+    int64_t pixel, pixels;
+} finish_place;
+
+static eqi_gf_inverse inverse_of(const eqi_gf_band *b, const finish_place *f)
+{
+    const eqi_gf_pass *const p = b->pass;
+    eqi_gf_inverse v = {.src = f->out + f->first * p->pitch,
+                        .component = p->fields_out * p->pitch,
+                        .pitch = p->pitch,
+                        .bias = b->bias ? b->bias + f->first : NULL,
+                        .finish = b->finish ? *b->finish : (eqi_conv_finish){.relu = false},
+                        .step = 1,
+                        .pixels = f->pixels,
+                        .outputs = f->outputs};
+    if (v.finish.norm)
+        v.finish.norm += f->first;
+    return v;
+}
+
+/* Rows of pixels that are neighbours, or every second one. */
+static void finish_rows(const eqi_gf_band *b, const finish_place *f)
+{
+    const eqi_gf_pass *const p = b->pass;
+    eqi_gf_inverse v = inverse_of(b, f);
+    const bool dense = p->row == p->out_width && f->row == p->out_width && f->column == 1;
+    v.columns = dense ? f->pixel + f->pixels : p->out_width; /* dense: all rows are one */
+    v.length = dense ? f->pixel + f->pixels : p->row;
+    v.column = f->pixel % v.length;
+    v.row = f->row;
+    v.step = f->column;
+    v.dst = f->dst + f->pixel / v.length * v.row;
+    v.field = f->field;
+    v.element = f->element;
+    v.accumulate = p->accumulate;
+    p->kernels->inverse[p->kind](&v);
+}
+
+/* Pixels wherever they stand. */
+static void finish_scattered(const eqi_gf_band *b, finish_place f)
+{
+    const eqi_gf_pass *const p = b->pass;
+    float rows[EQI_GF_ORDER * RUN_MOST];
+    for (int64_t outputs = f.outputs; outputs > 0; outputs--, f.first++, f.dst += f.field) {
+        f.outputs = 1;
+        eqi_gf_inverse v = inverse_of(b, &f);
+        v.columns = v.length = f.pixels;
+        v.dst = rows;
+        v.element = RUN_MOST;
+        p->kernels->inverse[p->kind](&v);
+        for (int64_t g = 0; g < p->form->outputs; g++)
+            for (int64_t i = 0; i < f.pixels; i++) {
+                const int64_t y = (f.pixel + i) / p->row, x = (f.pixel + i) % p->row;
+                float *const to = f.dst + g * f.element + y * f.row + x * f.column;
+                if (x < p->out_width)
+                    *to = p->accumulate ? *to + rows[g * RUN_MOST + i] : rows[g * RUN_MOST + i];
+            }
+    }
+}
+
 /* Pixels of one image into dst, whatever its strides are: `pixel` is the first one's in the band. */
 static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64_t pixels,
                        const float *out)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
-    float *const dst = (float *)b->dst->data + image * s[0] + b->row * s[3];
-    eqi_gf_inverse v = {.src = out,
-                        .component = p->fields_out * p->pitch,
-                        .pitch = p->pitch,
-                        .bias = b->bias,
-                        .finish = b->finish ? *b->finish : (eqi_conv_finish){.relu = false},
-                        .pixels = pixels};
-    if (s[4] == 1) {
-        const bool dense = p->row == p->out_width && s[3] == p->out_width; /* all rows are one */
-        v.columns = dense ? pixel + pixels : p->out_width;
-        v.length = dense ? pixel + pixels : p->row;
-        v.column = pixel % v.length;
-        v.row = s[3];
-        v.dst = dst + pixel / v.length * v.row;
-        v.field = s[1];
-        v.element = s[2];
-        v.outputs = p->fields_out;
-        v.accumulate = p->accumulate;
-        p->kernels->inverse[p->kind](&v);
-        return;
-    }
-    float rows[EQI_GF_ORDER * RUN_MOST];
-    v.columns = v.length = pixels;
-    v.dst = rows;
-    v.element = RUN_MOST;
-    v.outputs = 1;
-    for (int64_t o = 0; o < p->fields_out; o++) {
-        v.bias = b->bias ? b->bias + o : NULL;
-        v.finish.norm = b->finish && b->finish->norm ? b->finish->norm + o : NULL;
-        p->kernels->inverse[p->kind](&v);
-        for (int64_t g = 0; g < p->form->outputs; g++)
-            for (int64_t i = 0; i < pixels; i++) {
-                const int64_t y = (pixel + i) / p->row, x = (pixel + i) % p->row;
-                float *const to = dst + o * s[1] + g * s[2] + y * s[3] + x * s[4];
-                if (x < p->out_width)
-                    *to = p->accumulate ? *to + rows[g * RUN_MOST + i] : rows[g * RUN_MOST + i];
-            }
-        v.src += p->pitch;
-    }
+    const bool split = p->split_out > 1;
+    finish_place f = {.out = out,
+                      .outputs = split ? p->split_out : p->fields_out,
+                      .field = split ? s[2] : s[1],
+                      .element = s[2],
+                      .row = s[3] * p->step,
+                      .column = s[4] * p->step,
+                      .pixel = pixel,
+                      .pixels = pixels};
+    f.dst = (float *)b->dst->data + image * s[0] + p->row_of_first * s[3] +
+            p->column_of_first * s[4] + b->row * f.row;
+    for (; f.first < p->fields_out; f.first += f.outputs, f.dst += s[1])
+        if (s[4] == 1 && p->step <= 2)
+            finish_rows(b, &f);
+        else
+            finish_scattered(b, f);
 }
 
 static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, const float *out)
@@ -388,7 +451,7 @@ static void run_chunk(const eqi_gf_band *b, int64_t first, int64_t held, int64_t
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t tile = p->fields_out * p->form->components * p->pitch;
-    const bool plain = eqi_gf_is_plain(p);
+    const bool plain = eqi_gf_is_plain(p) || p->taps == 0;
     portion at, next;
     bool more = portion_at(p, 0, held, pixels, &at);
     eqi_gf_transform ahead = transform_portion(b, &at, b->hat[0]);
@@ -440,6 +503,7 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
     b.hat[0] = eqi_take(&memory, p->hat_size);
     b.hat[1] = eqi_take(&memory, p->hat_size);
     b.out = eqi_take(&memory, p->out_size);
+    eqi_gf_clear_missing(p, b.planes);
     for (int64_t i = first; i < first + count; i++) {
         eqi_gf_band_set(&b, i);
         run_band(&b);

@@ -23,6 +23,14 @@ typedef struct eqi_gf_tap {
     double share; /* of psi: 1 / how many elements leave the tap alone; 1 where src has elements */
 } eqi_gf_tap;
 
+/*
+ * Taps of one axis: number i of them is tap first + i every of the filter, and reads pixel
+ * i gap - padding on from the one where dst's pixel stands. Padding may be negative: the border is cut off.
+ */
+typedef struct eqi_gf_axis {
+    int64_t first, taps, padding;
+} eqi_gf_axis;
+
 typedef struct eqi_gf_pass {
     equinv_group group;
     const eqi_gf_kernels *kernels;
@@ -30,10 +38,16 @@ typedef struct eqi_gf_pass {
     eqi_gf_kind kind;
     int64_t fields_in, fields_out;
     int64_t elements; /* of a field of src: |G|, or 1 (lifting) */
+    int64_t split_in,
+        split_out; /* so many fields here are the elements of one field of the map, or 1 */
     int64_t batch, height, width, out_height, out_width;
-    int64_t stride, padding; /* padding may be negative: then the border is cut off */
+    int64_t stride;
+    int64_t step, row_of_first,
+        column_of_first; /* pixels of dst are every step-th of the map's, from there */
     bool circular, accumulate;
-    int64_t kernel, taps, dilation;
+    int64_t kernel, taps;
+    eqi_gf_axis rows, columns;
+    int64_t every, gap;
     int64_t threads;     /* that should find work */
     int64_t images;      /* at a time, if they are small: then one tile holds all their pixels .. */
     int64_t band, bands; /* .. or rows of dst of one, and how many such bands */
@@ -44,6 +58,8 @@ typedef struct eqi_gf_pass {
     int64_t row, tail;                      /* floats of a plane's row; zeros behind the last */
     int64_t copies, run;                    /* copies of a plane, floats of all of them .. */
     int64_t element;                        /* .. and for all images */
+    bool misses;                            /* an element or the other misses a tap's pixels .. */
+    int64_t field;                          /* .. and reads zeros, behind the field's elements */
     size_t planes_size, hat_size, out_size; /* bytes of a thread */
     eqi_gf_tap *tap;                        /* [taps] */
     eqi_gf_copy *copy;                      /* [copies] */
@@ -64,6 +80,9 @@ typedef struct eqi_gf_band {
 
 /* Pixels in a tile for `rows` rows of one image. */
 int64_t eqi_gf_pixels(const eqi_gf_pass *p, int64_t rows);
+
+/* What taps read that miss the image; nothing else is written there. */
+void eqi_gf_clear_missing(const eqi_gf_pass *p, float *planes);
 
 /* The copies of the planes of `fields` fields of src. */
 void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields);
@@ -89,14 +108,18 @@ size_t eqi_gf_pass_table_size(const eqi_gf_pass *pass);
 void eqi_gf_pass_fill(eqi_gf_pass *pass, char *tables);
 size_t eqi_gf_pass_slice(const eqi_gf_pass *pass);
 
+/* The tap of an axis that tap t of the filter is; -1: none. */
+int64_t eqi_gf_axis_tap(const eqi_gf_pass *pass, const eqi_gf_axis *axis, int64_t t);
+
 /*
  * Transforms a filter. phi_v(a) of fields (o, i) stands at psi + o out + i in + place[v values + a], but
  * for the tap's share: the filter's own, or that of the adjoint.
  */
 typedef struct eqi_gf_psi {
     const float *data;
-    int64_t out, in; /* floats from field to field */
-    int64_t *place;  /* [taps][values] */
+    int64_t out, in;                 /* floats from field to field */
+    int64_t element_out, element_in; /* which of the split fields this is for */
+    int64_t *place;                  /* [taps][values] */
 } eqi_gf_psi;
 void eqi_gf_pass_pack(const eqi_gf_pass *pass, const eqi_gf_psi *psi, float *filter);
 

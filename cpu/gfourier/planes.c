@@ -15,26 +15,35 @@ static int64_t steps_to(int64_t a, int64_t b, int64_t most)
     return eqi_smaller(most, a > 0 ? eqi_divide_up(a, b) : 0);
 }
 
-/* Copies straight from src, where its pixels are neighbours; `plane` is the first field's of the image. */
-static void shift_planes(const eqi_gf_band *b, const float *plane, int64_t fields,
-                         const eqi_gf_copy *c, int64_t rows, float *to)
+/* Some planes of an image: `elements` of each of `fields` fields of the map. */
+typedef struct plane_set {
+    const float *from; /* the first of them */
+    int64_t fields, elements;
+    float *to;
+    int64_t to_field, to_element; /* floats */
+} plane_set;
+
+/* A copy of each, straight from src, where its pixels are neighbours. */
+static void shift_planes(const eqi_gf_band *b, const plane_set *of, const eqi_gf_copy *c,
+                         int64_t rows)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const strides = b->src->strides;
     const int64_t step = p->stride, pitch = strides[3];
-    const int64_t top = b->row * step + c->row - p->padding, left = c->column - p->padding;
+    const int64_t top = b->row * step + c->row - p->rows.padding;
+    const int64_t left = c->column - p->columns.padding;
     const int64_t above = steps_to(-top, step, rows);
     const int64_t end = eqi_larger(above, steps_to(p->height - top, step, rows));
-    const eqi_gf_shift s = {.fields = fields,
-                            .elements = p->elements,
-                            .from = plane + (top + above * step) * pitch + left,
+    const eqi_gf_shift s = {.fields = of->fields,
+                            .elements = of->elements,
+                            .from = of->from + (top + above * step) * pitch + left,
                             .from_field = strides[1],
                             .from_element = strides[2],
                             .from_pitch = step * pitch,
                             .step = step,
-                            .to = to,
-                            .to_field = p->elements * p->element,
-                            .to_element = p->element,
+                            .to = of->to + c->start,
+                            .to_field = of->to_field,
+                            .to_element = of->to_element,
                             .rows = end - above,
                             .columns = p->row,
                             .first = steps_to(-left, step, p->row),
@@ -51,12 +60,12 @@ static void gather_plane(const eqi_gf_band *b, const float *plane, const eqi_gf_
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
     for (int64_t y = 0; y < rows; y++) {
-        int64_t from_y = (b->row + y) * p->stride + c->row - p->padding;
+        int64_t from_y = (b->row + y) * p->stride + c->row - p->rows.padding;
         if (p->circular)
             from_y = wrapped(from_y, p->height);
         const bool row_inside = from_y >= 0 && from_y < p->height;
         for (int64_t x = 0; x < p->row; x++) {
-            int64_t from_x = x * p->stride + c->column - p->padding;
+            int64_t from_x = x * p->stride + c->column - p->columns.padding;
             if (p->circular)
                 from_x = wrapped(from_x, p->width);
             const bool inside = row_inside && from_x >= 0 && from_x < p->width;
@@ -80,38 +89,64 @@ void eqi_gf_band_set(eqi_gf_band *b, int64_t task)
     b->rows = eqi_smaller(p->band, p->out_height - b->row);
 }
 
-static void gather_planes(const eqi_gf_band *b, const float *plane, int64_t fields,
-                          const eqi_gf_copy *c, int64_t rows, float *to)
+static void gather_planes(const eqi_gf_band *b, const plane_set *of, const eqi_gf_copy *c,
+                          int64_t rows)
+{
+    const int64_t *const s = b->src->strides;
+    for (int64_t i = 0; i < of->fields; i++)
+        for (int64_t h = 0; h < of->elements; h++)
+            gather_plane(b, of->from + i * s[1] + h * s[2], c, rows,
+                         of->to + i * of->to_field + h * of->to_element + c->start);
+}
+
+static void fill_copies(const eqi_gf_band *b, plane_set of)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
-    for (int64_t i = 0; i < fields; i++)
-        for (int64_t h = 0; h < p->elements; h++)
-            gather_plane(b, plane + i * s[1] + h * s[2], c, rows,
-                         to + (i * p->elements + h) * p->element);
+    const bool shifts = !p->circular && (s[4] == 1 || p->width == 1);
+    for (int64_t n = 0; n < b->images; n++, of.from += s[0], of.to += p->run)
+        for (int64_t k = 0; k < p->copies; k++) {
+            const eqi_gf_copy *const c = &p->copy[k];
+            const int64_t rows = c->rows - (p->band - b->rows);
+            (shifts ? shift_planes : gather_planes)(b, &of, c, rows);
+        }
 }
 
 void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
-    const bool shifts = !p->circular && (s[4] == 1 || p->width == 1);
-    const float *image = (const float *)b->src->data + b->image * s[0] + first * s[1];
+    const float *const image = (const float *)b->src->data + b->image * s[0];
     float *to = b->planes;
-    for (int64_t n = 0; n < b->images; n++, image += s[0], to += p->run)
-        for (int64_t k = 0; k < p->copies; k++) {
-            const eqi_gf_copy *const c = &p->copy[k];
-            const int64_t rows = c->rows - (p->band - b->rows);
-            (shifts ? shift_planes : gather_planes)(b, image, fields, c, rows, to + c->start);
-        }
+    if (p->split_in == 1) {
+        fill_copies(
+            b, (plane_set){image + first * s[1], fields, p->elements, to, p->field, p->element});
+        return;
+    }
+    for (int64_t i = first, some; i < first + fields; i += some, to += some * p->field) {
+        const int64_t element = i % p->split_in, left = first + fields - i;
+        some = eqi_smaller(left, p->split_in - element);
+        if (element == 0 && left >= p->split_in)
+            some = left / p->split_in * p->split_in;
+        const int64_t whole = eqi_larger(1, some / p->split_in);
+        fill_copies(b, (plane_set){image + i / p->split_in * s[1] + element * s[2], whole,
+                                   some / whole, to, p->split_in * p->field, p->field});
+    }
+}
+
+void eqi_gf_clear_missing(const eqi_gf_pass *p, float *planes)
+{
+    const int64_t held = p->elements * p->element;
+    for (int64_t i = 0; i < p->chunk && p->field > held; i++)
+        memset(planes + i * p->field + held, 0, (size_t)p->element * sizeof(float));
 }
 
 eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,
                                      int64_t pixel, int64_t pixels, float *hat)
 {
     const eqi_gf_pass *const p = b->pass;
-    eqi_gf_transform t = {.src = b->planes + first * p->elements * p->element + pixel,
-                          .field = p->elements * p->element,
+    eqi_gf_transform t = {.src = b->planes + first * p->field + pixel,
+                          .field = p->field,
                           .fields = fields,
                           .taps = p->taps,
                           .in = p->in,
@@ -131,5 +166,5 @@ bool eqi_gf_is_plain(const eqi_gf_pass *p)
 
 const float *eqi_gf_rows(const eqi_gf_band *b, int64_t first, int64_t pixel, const float *hat)
 {
-    return eqi_gf_is_plain(b->pass) ? b->planes + first * b->pass->element + pixel : hat;
+    return eqi_gf_is_plain(b->pass) ? b->planes + first * b->pass->field + pixel : hat;
 }

@@ -247,10 +247,45 @@ INLINE vf32 finished(const finish *e, vf32 y)
     return e->relu ? vf32_max(zero, y) : y;
 }
 
+/* y to some lanes' places, or added to what is there. */
+INLINE void put(float *at, vf32 y, bool accumulate, int lanes)
+{
+    if (lanes == LANES) {
+        vf32_store(at, accumulate ? add(vf32_load(at), y) : y);
+        return;
+    }
+    if (accumulate)
+        y = add(vf32_load_part(at, 0, lanes), y);
+    vf32_store_part(at, y, lanes);
+}
+
+/*
+ * The same to every second place, `lanes` of them: nothing behind the last one's is touched. A few go one by
+ * one: vectors of short rows would have to wait for those of the row before, which they overlap.
+ */
+INLINE void put_seconds(float *at, vf32 y, bool accumulate, int lanes)
+{
+    if (lanes <= 4) {
+        float lane[LANES];
+        vf32_store(lane, y);
+        for (int i = 0; i < lanes; i++)
+            at[2 * i] = accumulate ? at[2 * i] + lane[i] : lane[i];
+        return;
+    }
+    const int places = 2 * lanes - 1, first = places < LANES ? places : LANES;
+    vf32 even, odd, low, high;
+    vf32_unzip(vf32_load_part(at, 0, first), vf32_load_part(at + LANES, 0, places - first), &even,
+               &odd);
+    vf32_zip(accumulate ? add(even, y) : y, odd, &low, &high);
+    vf32_store_part(at, low, first);
+    if (places > LANES)
+        vf32_store_part(at + LANES, high, places - LANES);
+}
+
 /* Vectors of one row of pixels; the last may be a part. */
 INLINE void inverse_row(const eqi_gf_inverse *t, butterfly *backward, const int components,
-                        const int outputs, const bool plain, const float *from, const finish *end,
-                        float *to, int64_t pixels)
+                        const int outputs, const bool plain, const int step, const float *from,
+                        const finish *end, float *to, int64_t pixels)
 {
     for (int64_t x = 0; x < pixels; x += LANES) {
         vf32 c[EQI_GF_COMPONENTS], f[EQI_GF_ORDER];
@@ -262,22 +297,19 @@ INLINE void inverse_row(const eqi_gf_inverse *t, butterfly *backward, const int 
         const int left = pixels - x < LANES ? (int)(pixels - x) : LANES;
         UNROLL for (int h = 0; h < outputs; h++)
         {
-            float *const at = to + h * t->element + x;
-            vf32 y = plain ? add(f[h], end->bias) : finished(end, f[h]);
+            float *const at = to + h * t->element + x * step;
+            const vf32 y = plain ? add(f[h], end->bias) : finished(end, f[h]);
             PREFETCH_WRITE(at + VECTORS * LANES);
-            if (left == LANES) {
-                vf32_store(at, t->accumulate ? add(vf32_load(at), y) : y);
-            } else {
-                if (t->accumulate)
-                    y = add(vf32_load_part(at, 0, left), y);
-                vf32_store_part(at, y, left);
-            }
+            if (step == 1)
+                put(at, y, t->accumulate, left);
+            else
+                put_seconds(at, y, t->accumulate, left);
         }
     }
 }
 
 INLINE void inverse_outputs(const eqi_gf_inverse *t, butterfly *backward, const int components,
-                            const int outputs, const bool plain)
+                            const int outputs, const bool plain, const int step)
 {
     for (int64_t o = 0; o < t->outputs; o++) {
         const finish end = finish_of(t, o);
@@ -286,8 +318,8 @@ INLINE void inverse_outputs(const eqi_gf_inverse *t, butterfly *backward, const 
         int64_t column = t->column;
         for (int64_t x = 0; x < t->pixels; x += t->length - column, column = 0, row += t->row) {
             const int64_t wanted = t->columns - column, left = t->pixels - x;
-            inverse_row(t, backward, components, outputs, plain, from + x, &end, row + column,
-                        wanted < left ? wanted : left);
+            inverse_row(t, backward, components, outputs, plain, step, from + x, &end,
+                        row + column * step, wanted < left ? wanted : left);
         }
     }
 }
@@ -296,10 +328,12 @@ INLINE void inverse_outputs(const eqi_gf_inverse *t, butterfly *backward, const 
 INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int components,
                     const int outputs)
 {
-    if (t->finish.norm || t->finish.relu)
-        inverse_outputs(t, backward, components, outputs, false);
+    if (t->step == 2)
+        inverse_outputs(t, backward, components, outputs, false, 2);
+    else if (t->finish.norm || t->finish.relu)
+        inverse_outputs(t, backward, components, outputs, false, 1);
     else
-        inverse_outputs(t, backward, components, outputs, true);
+        inverse_outputs(t, backward, components, outputs, true, 1);
 }
 
 /* name and inputs */

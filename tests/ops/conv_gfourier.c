@@ -124,6 +124,36 @@ START_TEST(larger_than_a_tile)
 }
 END_TEST
 
+/* Backward data with a stride: classes of pixels with all of the taps, some, or none; up to 4, and beyond. */
+START_TEST(strides_of_backward_data)
+{
+    equinv_context *const ctx = context_of_level(_i);
+    rng r = {1};
+    for (uint64_t seed = 0; ctx && seed < share_of(3 * 6 * 4 * 3); seed++) {
+        equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+        d.kind = (equinv_conv_kind)(seed % 3);
+        d.group = conv_groups[seed / 3 % 6];
+        d.stride = 2 + (int64_t)(seed / 18 % 4);
+        d.dilation = 1 + (int64_t)(seed / 72);
+        d.kernel = rng_range(&r, 1, 5);
+        d.padding = rng_range(&r, 0, d.kernel);
+        d.batch = rng_range(&r, 1, 3);
+        d.fields_in = rng_range(&r, 1, 6), d.fields_out = rng_range(&r, 1, 10);
+        d.height = d.dilation * (d.kernel - 1) + rng_range(&r, 1, 20);
+        d.width = d.dilation * (d.kernel - 1) + rng_range(&r, 1, 40);
+        d.accumulate = rng_range(&r, 0, 1);
+        d.impl = "gfourier";
+        conv_case c = conv_case_new(ctx, &r, &d);
+        conv_truth t = conv_dense(ctx, &c);
+        conv_run(&c, c.plan);
+        CLOSE(&c.diff_src, &t.diff_src, 2e-6);
+        conv_truth_free(ctx, &t);
+        conv_case_free(ctx, &c);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 /* <conv(x, psi), y> = <x, backward_data(y)> = <psi, backward_weights(x, y)> */
 START_TEST(backward_passes_are_adjoints)
 {
@@ -256,9 +286,13 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {is_the_dense_convolution, LEVELS}, {larger_than_a_tile, 1},
-        {backward_passes_are_adjoints, 1},  {packing_and_strides_do_not_change_a_bit, 1},
-        {says_why_it_declines, 1},          {dispatch_names_each_refusal, 1},
+        {is_the_dense_convolution, LEVELS},
+        {larger_than_a_tile, 1},
+        {strides_of_backward_data, LEVELS},
+        {backward_passes_are_adjoints, 1},
+        {packing_and_strides_do_not_change_a_bit, 1},
+        {says_why_it_declines, 1},
+        {dispatch_names_each_refusal, 1},
     };
     return run_tests("conv_gfourier", tests, sizeof tests / sizeof *tests);
 }
