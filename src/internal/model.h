@@ -1,8 +1,8 @@
 /*
  * Models: a graph of nodes in order of addition. Node 0 is "input", node i + 1 is layer i, and a node
  * reads nodes before it. src/model.c builds, src/model_layer.c knows the operations of layers,
- * src/model_plan.c holds plans and decides where values stand in memory, src/model_run.c runs with src/model_step.c,
- * src/model_file.c and src/model_escnn.c read and write.
+ * src/model_plan.c holds plans and decides where values stand in memory, src/model_run.c runs with
+ * src/model_step.c, src/model_file.c and src/model_escnn.c read and write.
  */
 #ifndef EQI_MODEL_H
 #define EQI_MODEL_H
