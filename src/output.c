@@ -129,16 +129,28 @@ static equinv_status open_temporary(eqi_output *o)
     return EQUINV_OK;
 }
 
-equinv_status eqi_output_create(equinv_context *ctx, const char *path, eqi_output **output)
+/* An output that has its target, and nothing open. */
+static equinv_status begin(equinv_context *ctx, const char *path, eqi_output **output)
 {
-    equinv_status status;
     eqi_output *const o = eqi_alloc(ctx, sizeof *o);
     EQI_CHECK(o, NOMEM, "out of memory: a writer needs %zu bytes", sizeof *o);
     memset(o, 0, offsetof(eqi_output, buffer));
     o->ctx = ctx;
     o->fd = -1;
     eqi_path_text(path, o->name);
-    EQI_TRY_GOTO(status, out, look_at_target(o, path));
+    const equinv_status status = look_at_target(o, path);
+    if (status == EQUINV_OK)
+        *output = o;
+    else
+        eqi_output_abort(o);
+    return status;
+}
+
+equinv_status eqi_output_create(equinv_context *ctx, const char *path, eqi_output **output)
+{
+    equinv_status status;
+    eqi_output *o;
+    EQI_TRY(begin(ctx, path, &o));
     if (o->target)
         EQI_TRY_GOTO(status, out, open_temporary(o));
     *output = o;
@@ -342,13 +354,8 @@ equinv_status eqi_output_resume(equinv_context *ctx, const char *path, const cha
                                 eqi_output **output, int64_t *rows)
 {
     equinv_status status;
-    eqi_output *const o = eqi_alloc(ctx, sizeof *o);
-    EQI_CHECK(o, NOMEM, "out of memory: a writer needs %zu bytes", sizeof *o);
-    memset(o, 0, offsetof(eqi_output, buffer));
-    o->ctx = ctx;
-    o->fd = -1;
-    eqi_path_text(path, o->name);
-    EQI_TRY_GOTO(status, out, look_at_target(o, path));
+    eqi_output *o;
+    EQI_TRY(begin(ctx, path, &o));
     if (!o->target) {
         status = eqi_fail(EQUINV_ERR_ARG,
                           "%s is written through, expected a file: only one can be "
