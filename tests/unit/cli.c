@@ -75,13 +75,13 @@ START_TEST(standard_output_that_fails_is_a_failure)
     const setup full = {.out = "/dev/full"}, closed = {.closed_pipe = true};
     const setup limited = {.largest_file = 100};
     const outcome *o = RUN_WITH(folder, full, "--help");
-    GIVES(o, REFUSED);
+    GIVES(*o, REFUSED);
     ck_assert_str_eq(o->err, "equinv: standard output: No space left on device\n");
     o = RUN_WITH(folder, closed, "info");
-    GIVES(o, REFUSED);
+    GIVES(*o, REFUSED);
     ck_assert_str_eq(o->err, "equinv: info: standard output: Broken pipe\n");
     o = RUN_WITH(folder, limited, "info", "--json");
-    GIVES(o, REFUSED);
+    GIVES(*o, REFUSED);
     ck_assert_str_eq(o->err, "equinv: info: standard output: File too large\n");
     folder_remove(folder);
 }

@@ -114,7 +114,7 @@ START_TEST(report_interrupted)
     ck_assert(kill(child, SIGINT) == 0);
     read_terminal(end, text, sizeof text);
     const outcome *const o = finish(child, folder);
-    GIVES(o, INTERRUPTED);
+    GIVES(*o, INTERRUPTED);
     ck_assert_str_eq(o->out, "");
     SAYS(text, "equinv: report: interrupted");
     close(end);
@@ -175,7 +175,7 @@ START_TEST(project_resumes_after_it_was_killed)
     save_slow(ctx, folder);
     const outcome *o =
         finish(start(folder, &(setup){.in = NULL}, SLOW("whole.npy", "--device", "cpu")), folder);
-    GIVES(o, DONE);
+    GIVES(*o, DONE);
     SAYS(o->err, ODD_ROWS);
     write_text(folder, "c.npy", "what was there");
     int killed = 0;
@@ -200,7 +200,7 @@ START_TEST(project_resumes_after_it_was_killed)
     }
     ck_assert_msg(killed >= 1, "it was never killed in time");
     o = finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder);
-    GIVES(o, DONE);
+    GIVES(*o, DONE);
     SAYS(o->err, ODD_ROWS);
     assert_same_bytes(folder, "c.npy", "whole.npy");
     ck_assert_int_eq(files_in(folder), 3);
@@ -216,8 +216,9 @@ START_TEST(project_resumes_after_the_disk_was_full)
     const setup full = {.largest_file = HEADER_BYTES + 2500 * ROW_BYTES + 70};
     const setup fuller = {.largest_file = HEADER_BYTES / 2};
     save_slow(ctx, folder);
-    GIVES(finish(start(folder, &(setup){.in = NULL}, SLOW("whole.npy", "--device", "cpu")), folder),
-          DONE);
+    GIVES(
+        *finish(start(folder, &(setup){.in = NULL}, SLOW("whole.npy", "--device", "cpu")), folder),
+        DONE);
     const setup *const disks[] = {&fuller, &full};
     for (int i = 0; i < 2; i++) {
         FAILS_WITH(finish(start(folder, disks[i], SLOW("c.npy", "--resume")), folder), REFUSED,
@@ -226,7 +227,7 @@ START_TEST(project_resumes_after_the_disk_was_full)
     }
     ck_assert(size_of_file(folder, "c.npy.part") > HEADER_BYTES + 2000 * ROW_BYTES);
     ck_assert_int_eq(files_in(folder), 4);
-    GIVES(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder), DONE);
+    GIVES(*finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder), DONE);
     assert_same_bytes(folder, "c.npy", "whole.npy");
     ck_assert_int_eq(files_in(folder), 3);
     /* Without --resume nothing stays. */
@@ -244,7 +245,7 @@ START_TEST(project_resumes_its_own_files_alone)
     equinv_context *const ctx = context_new();
     const setup full = {.largest_file = HEADER_BYTES + 2500 * ROW_BYTES};
     save_slow(ctx, folder);
-    GIVES(finish(start(folder, &full, SLOW("c.npy", "--resume")), folder), REFUSED);
+    GIVES(*finish(start(folder, &full, SLOW("c.npy", "--resume")), folder), REFUSED);
     FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume", "--seed", "1")),
                       folder),
                REFUSED, "c.npy.part was made from something else: \"kind: sorted, group D4, k 4");
@@ -261,7 +262,7 @@ START_TEST(project_resumes_its_own_files_alone)
                REFUSED, "c.npy.part has no c.npy.part.txt");
     ck_assert(size_of_file(folder, "c.npy.part") > HEADER_BYTES);
     ck_assert(unlink(at(folder, "c.npy.part")) == 0);
-    GIVES(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder), DONE);
+    GIVES(*finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder), DONE);
     ck_assert_int_eq(files_in(folder), 2);
     FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, SLOW("/dev/full", "--resume")), folder),
                REFUSED, "/dev/full is written through");
@@ -294,7 +295,7 @@ START_TEST(progress_is_shown_on_a_terminal)
     close(terminal);
     read_terminal(end, text, sizeof text);
     const outcome *const o = finish(child, folder);
-    GIVES(o, DONE);
+    GIVES(*o, DONE);
     ck_assert_str_eq(o->out, "");
     SAYS(text, "0 of 4801 rows (0 %)");
     SAYS(text, "4801 rows in ");

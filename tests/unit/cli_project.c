@@ -231,14 +231,14 @@ START_TEST(project_in_chunks_through_files_and_pipes)
     snprintf(command, sizeof command,
              "cd '%s' && cat z.npy | '%s' project /dev/stdin -o /dev/stdout --group C4 --k 3 "
              "2>piped.err | cat >piped.npy && ! test -s piped.err",
-             folder, program());
+             folder, program_path("equinv"));
     ck_assert_int_eq(system(command), 0);
     assert_file_is(ctx, at(folder, "piped.npy"), &codes);
     /* Standard output that is a file, and standard input that is one. */
     snprintf(command, sizeof command,
              "cd '%s' && '%s' project /dev/stdin -o /dev/stdout --group C4 --k 3 <z.npy "
              ">direct.npy",
-             folder, program());
+             folder, program_path("equinv"));
     ck_assert_int_eq(system(command), 0);
     assert_file_is(ctx, at(folder, "direct.npy"), &codes);
     ck_assert_int_eq(files_in(folder), 5);

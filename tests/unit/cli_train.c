@@ -247,7 +247,7 @@ START_TEST(train_refuses_with_a_sentence)
     save_idx(at(folder, "counts/" TRAIN_LABELS), 1, (int[]){5}, (uint8_t[]){0, 1, 0, 1, 0});
     for (size_t i = 0; i < sizeof bad_trainings / sizeof *bad_trainings; i++) {
         const outcome *const o = run_list(folder, "train", bad_trainings[i].arguments);
-        GIVES(o, bad_trainings[i].code);
+        GIVES(*o, bad_trainings[i].code);
         SAYS(o->err, bad_trainings[i].words);
         SAYS(o->err, "equinv: train: ");
         ck_assert_int_eq(files_in(folder), DATA_FILES + 5);
@@ -285,7 +285,7 @@ START_TEST(train_interrupted)
     }
     ck_assert(kill(child, SIGINT) == 0);
     const outcome *const o = finish(child, folder);
-    GIVES(o, INTERRUPTED);
+    GIVES(*o, INTERRUPTED);
     ck_assert_str_eq(o->err, "equinv: train: interrupted\n");
     ck_assert_int_eq(files_in(folder), DATA_FILES);
     folder_remove(folder);

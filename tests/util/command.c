@@ -1,4 +1,4 @@
-#define _GNU_SOURCE /* mkdtemp, readlink */
+#define _XOPEN_SOURCE 700 /* mkdtemp */
 #include "tests/util/command.h"
 
 #include <dirent.h>
@@ -11,18 +11,6 @@
 #include <unistd.h>
 
 /* ---- starting the program ------------------------------------------------------------------- */
-
-const char *program(void)
-{
-    static char path[PATH_MAX];
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
-    ck_assert(length > 0);
-    path[length] = '\0';
-    for (int up = 0; up < 3; up++)
-        *strrchr(path, '/') = '\0';
-    strcat(path, "/bin/equinv");
-    return path;
-}
 
 pid_t start(const char *folder, const setup *s, const char *const *arguments)
 {
@@ -58,7 +46,7 @@ pid_t start(const char *folder, const setup *s, const char *const *arguments)
         setenv(s->name, s->set, 1);
     if (s->largest_file)
         setrlimit(RLIMIT_FSIZE, &(struct rlimit){s->largest_file, s->largest_file});
-    const char *const path = program();
+    const char *const path = program_path("equinv");
     if (s->nobody && geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
         _exit(CANNOT_START);
     execv(path, (char *const *)argv);
@@ -78,7 +66,8 @@ void read_text(const char *folder, const char *name, char *text, size_t size)
 
 const outcome *finish(pid_t child, const char *folder)
 {
-    static outcome o;
+    static char out[16384], err[4096];
+    static outcome o = {.out = out, .err = err};
     int status;
     pid_t ended = 0;
     for (int i = 0; i < 30000 && (ended = waitpid(child, &status, WNOHANG)) == 0; i++)
@@ -89,8 +78,8 @@ const outcome *finish(pid_t child, const char *folder)
         ck_abort_msg("the program did not end within a minute");
     }
     o.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    read_text(folder, ".out", o.out, sizeof o.out);
-    read_text(folder, ".err", o.err, sizeof o.err);
+    read_text(folder, ".out", out, sizeof out);
+    read_text(folder, ".err", err, sizeof err);
     return &o;
 }
 

@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include "tests/util/test.h"
+#include "tests/util/program.h"
 
 enum { DONE = 0, REFUSED = 1, USAGE = 2, INTERRUPTED = 130, CANNOT_START = 97 };
 
@@ -25,17 +25,10 @@ typedef struct setup {
     rlim_t largest_file;    /* RLIMIT_FSIZE; 0: none */
 } setup;
 
-typedef struct outcome {
-    int code; /* exit code; -1 with a signal */
-    char out[16384], err[4096];
-} outcome;
-
-/* build/tests/unit/cli -> build/bin/equinv */
-const char *program(void);
-
 /* Starts it in a folder with outputs into files there, which are hidden from `files_in`. */
 pid_t start(const char *folder, const setup *s, const char *const *arguments);
 void read_text(const char *folder, const char *name, char *text, size_t size);
+/* Waits for its end, a minute at most; the code is -1 with a signal. */
 const outcome *finish(pid_t child, const char *folder);
 
 #define ARGUMENTS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -45,18 +38,11 @@ const outcome *finish(pid_t child, const char *folder);
 /* The same with the words after the command in an array. */
 const outcome *run_list(const char *folder, const char *command, const char *const *arguments);
 
-#define GIVES(o, expected)                                                                         \
-    ck_assert_msg((o)->code == (expected),                                                         \
-                  "exit code %d, expected %d; stdout \"%s\", stderr \"%s\"", (o)->code, expected,  \
-                  (o)->out, (o)->err)
-#define SAYS(text, words)                                                                          \
-    ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is not in \"%s\"", words, text)
-
 /* A refusal: code, sentence on stderr, nothing on stdout. */
 #define FAILS_WITH(o, expected, words)                                                             \
     do {                                                                                           \
         const outcome *const o_ = (o);                                                             \
-        GIVES(o_, expected);                                                                       \
+        GIVES(*o_, expected);                                                                      \
         SAYS(o_->err, words);                                                                      \
         ck_assert_str_eq(o_->out, "");                                                             \
     } while (0)
@@ -65,7 +51,7 @@ const outcome *run_list(const char *folder, const char *command, const char *con
 #define SUCCEEDS(o)                                                                                \
     do {                                                                                           \
         const outcome *const o_ = (o);                                                             \
-        GIVES(o_, DONE);                                                                           \
+        GIVES(*o_, DONE);                                                                          \
         ck_assert_str_eq(o_->err, "");                                                             \
     } while (0)
 

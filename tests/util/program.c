@@ -5,8 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* build/tests/<folder>/<test> -> build/bin/<name> */
-static const char *path_of(const char *name)
+const char *program_path(const char *name)
 {
     static char path[PATH_MAX];
     const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 64);
@@ -45,7 +44,7 @@ outcome program_run(const temp_folder *folder, const char *name, const char *var
     char line[PATH_MAX + 1024];
     snprintf(line, sizeof line,
              "cd '%s' && env -u EQUINV_BACKEND -u EQUINV_VERBOSE %s '%s' %s >out 2>err </dev/null",
-             folder->path, variables, path_of(name), arguments);
+             folder->path, variables, program_path(name), arguments);
     keep_plugin();
     fflush(NULL);
     const int status = system(line);

@@ -10,6 +10,9 @@ typedef struct outcome {
     const char *out, *err; /* overwritten by the next run; cut off after 64 KiB */
 } outcome;
 
+/* build/bin/<name>, from build/tests/<folder>/<test>; in one buffer. */
+const char *program_path(const char *name);
+
 /*
  * Runs build/bin/<name> in a folder of the test; arguments as a shell reads them, variables, e.g.
  * "NAME=value", in front. It writes the files `out` and `err` there.
