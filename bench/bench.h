@@ -187,6 +187,7 @@ typedef struct peer {
     const char *impl;                                 /* of ours, forced by name; or NULL */
     bool beside_cuda;                                 /* needs --device cuda */
     const char *(*open)(void); /* on that device, with a library opened now: NULL, or why not */
+    bool one_thread;
 } peer;
 
 /* NULL after a message, with *code. */
@@ -227,7 +228,8 @@ equinv_status time_all(racer *list, int count, double seconds, int *samples);
 /* ---- the machine (machine.c, gpu.c, header.c) ------------------------------------------------------- */
 
 typedef struct machine {
-    double fma_peak; /* GFLOP/s of one core, f32 */
+    double fma_peak;          /* GFLOP/s of one core, f32 */
+    double fma_peak_together; /* of as many threads as the run has */
     const char *fma_isa;
     double copy_bandwidth;                 /* GB/s, read and written bytes */
     double gpu_peak, gpu_copy, gpu_upload; /* NaN without a GPU */
@@ -236,6 +238,8 @@ typedef struct machine {
 const char *machine_cpu(char *text, size_t size);
 double machine_fma_peak(const char **isa);
 double machine_copy_bandwidth(void);
+/* The first of several threads together; NaN where they could not be had. */
+double machine_fma_peak_together(int32_t threads);
 /* Through the library: a large dense layer in f32, GFLOP/s; copies in GB/s as above, and to the GPU. */
 equinv_status gpu_peak(equinv_context *ctx, double *gflops);
 equinv_status gpu_copy_bandwidth(equinv_context *ctx, bool upload, double *bandwidth);

@@ -143,7 +143,8 @@ static bool add_peer(run *r, const bench_case *c, const peer *p, const problem *
                           c->name, p->name, c->op->name);
         return r->every_peer;
     }
-    if (problem_create(c, runner, p->open ? r->cuda : r->cpu, c->dtype, p->impl, &k->others[i])) {
+    equinv_context *const ctx = p->open ? r->cuda : p->one_thread ? r->one : r->cpu;
+    if (problem_create(c, runner, ctx, c->dtype, p->impl, &k->others[i])) {
         case_failed(r, c, p->name);
         return false;
     }

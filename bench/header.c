@@ -46,6 +46,11 @@ void header_print(FILE *out, equinv_context *cpu, equinv_context *cuda, machine 
             equinv_context_threads(cpu), equinv_context_description(cpu));
     fprintf(out, "FMA peak of one core (%s, f32): %.1f GFLOP/s; copy: %.1f GB/s read and written\n",
             m->fma_isa, m->fma_peak, m->copy_bandwidth);
+    const int32_t threads = equinv_context_threads(cpu);
+    m->fma_peak_together = threads > 1 ? machine_fma_peak_together(threads) : m->fma_peak;
+    if (threads > 1)
+        fprintf(out, "FMA peak of %" PRId32 " threads: %.1f GFLOP/s, %.2f times that of one\n",
+                threads, m->fma_peak_together, m->fma_peak_together / m->fma_peak);
     peers_describe(out);
     if (cuda)
         print_gpu(out, cuda, m);

@@ -3,6 +3,8 @@
  * instructions above the base level in this program, each function behind a check at run time.
  */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__)
@@ -87,9 +89,10 @@ static peak_loop *choose_loop(const char **isa)
 }
 #endif
 
+enum { ROUNDS = 50000, TRIALS = 800 }; /* short ones find a moment without neighbours */
+
 double machine_fma_peak(const char **isa)
 {
-    enum { ROUNDS = 50000, TRIALS = 800 }; /* short ones find a moment without neighbours */
     peak_loop *const loop = choose_loop(isa);
     double best = 0;
     for (int i = 0; i < 20; i++) /* until the core has its speed */
@@ -101,18 +104,90 @@ double machine_fma_peak(const char **isa)
     return best * 1e-9;
 }
 
+/* ---- several threads ------------------------------------------------------------------------------- */
+
+typedef struct together {
+    int32_t threads;
+    _Atomic bool cancelled;
+    _Atomic int32_t ready[TRIALS]; /* threads that wait for this trial to begin */
+    peak_loop *loop;
+} together;
+
+typedef struct runner {
+    pthread_t thread;
+    together *all;
+    double start[TRIALS], end[TRIALS], operations;
+} runner;
+
+/* They look and neither sleep nor yield, so that the system gives each a core and they begin at once. */
+static void *run_loops(void *arg)
+{
+    runner *const r = arg;
+    for (int i = 0; i < TRIALS; i++) {
+        r->all->ready[i]++;
+        while (r->all->ready[i] < r->all->threads && !r->all->cancelled)
+            ;
+        r->start[i] = bench_seconds();
+        r->operations = r->all->loop(ROUNDS, 0.999f, 1e-3f);
+        r->end[i] = bench_seconds();
+    }
+    return NULL;
+}
+
+/* What all did between the first start and the last end. */
+static double best_together(const runner *list, int32_t count)
+{
+    double best = 0;
+    for (int i = 0; i < TRIALS; i++) {
+        double start = list[0].start[i], end = list[0].end[i], operations = 0;
+        for (int32_t t = 0; t < count; t++) {
+            start = fmin(start, list[t].start[i]);
+            end = fmax(end, list[t].end[i]);
+            operations += list[t].operations;
+        }
+        best = fmax(best, operations / (end - start));
+    }
+    return best * 1e-9;
+}
+
+double machine_fma_peak_together(int32_t threads)
+{
+    const char *isa;
+    together *const all = calloc(1, sizeof *all);
+    runner *const list = calloc((size_t)threads, sizeof *list);
+    double best = (double)NAN;
+    int32_t started = 0;
+    if (all && list) {
+        all->loop = choose_loop(&isa);
+        all->threads = threads;
+        for (; started < threads; started++) {
+            list[started].all = all;
+            if (pthread_create(&list[started].thread, NULL, run_loops, &list[started]))
+                break;
+        }
+        all->cancelled = started < threads;
+        for (int32_t t = 0; t < started; t++)
+            pthread_join(list[t].thread, NULL);
+        if (started == threads)
+            best = best_together(list, threads);
+    }
+    free(list);
+    free(all);
+    return best;
+}
+
 /* ---- memory --------------------------------------------------------------------------------------- */
 
 /* Of pieces of two buffers beyond the caches; the best one had no neighbours. */
 double machine_copy_bandwidth(void)
 {
-    enum { TRIALS = 4 };
+    enum { ROUNDS_OF_ALL = 4 };
     const size_t size = (size_t)128 << 20, piece = (size_t)4 << 20;
     char *const a = malloc(size), *const b = malloc(size);
     double best = (double)INFINITY;
     if (a && b) {
         memset(a, 1, size), memset(b, 2, size);
-        for (size_t i = 0; i < TRIALS * (size / piece); i++) {
+        for (size_t i = 0; i < ROUNDS_OF_ALL * (size / piece); i++) {
             const size_t at = i * piece % size;
             const double start = bench_seconds();
             memcpy(b + at, a + at, piece);

@@ -57,20 +57,24 @@ static const bench_runner *reference_runner(const bench_case *c)
 
 static const peer peers[] = {
     {"cpu", "the library itself on the CPU, beside --device cuda", own_runner, NULL, NULL, true,
-     NULL},
+     NULL, false},
+    {"one-thread", "the library itself on one thread, beside --threads", own_runner, NULL, NULL,
+     false, NULL, true},
     {"ref", "the library's reference implementation on the CPU", reference_runner, NULL, "ref",
-     false, NULL},
-    {"onednn-direct", "oneDNN's direct convolution", ONEDNN(onednn_direct), NULL, false, NULL},
-    {"onednn-auto", "oneDNN, Winograd allowed", ONEDNN(onednn_auto), NULL, false, NULL},
-    {"onednn-reorder", "oneDNN, reorders timed", ONEDNN(onednn_reorder), NULL, false, NULL},
-    {"openblas", "OpenBLAS on the expanded matrix", OPENBLAS(openblas_expanded), NULL, false, NULL},
+     false, NULL, false},
+    {"onednn-direct", "oneDNN's direct convolution", ONEDNN(onednn_direct), NULL, false, NULL,
+     false},
+    {"onednn-auto", "oneDNN, Winograd allowed", ONEDNN(onednn_auto), NULL, false, NULL, false},
+    {"onednn-reorder", "oneDNN, reorders timed", ONEDNN(onednn_reorder), NULL, false, NULL, false},
+    {"openblas", "OpenBLAS on the expanded matrix", OPENBLAS(openblas_expanded), NULL, false, NULL,
+     false},
     {"openblas-fold", "sum over the group, then OpenBLAS", OPENBLAS(openblas_fold), NULL, false,
-     NULL},
-    {"std", "the C++ standard library", STD(std_runner), NULL, false, NULL},
-    {"cudnn", "cuDNN's convolution, beside --device cuda", CUDNN},
-    {"cublas", "cuBLAS on the (expanded) matrix, beside --device cuda", CUBLAS},
+     NULL, false},
+    {"std", "the C++ standard library", STD(std_runner), NULL, false, NULL, false},
+    {"cudnn", "cuDNN's convolution, beside --device cuda", CUDNN, false},
+    {"cublas", "cuBLAS on the (expanded) matrix, beside --device cuda", CUBLAS, false},
 };
-enum { PEERS = sizeof peers / sizeof *peers, OTHERS = 2 /* the first that is other software */ };
+enum { PEERS = sizeof peers / sizeof *peers, OTHERS = 3 /* the first that is other software */ };
 
 static int say_missing(const peer *p, const char *why)
 {

@@ -301,6 +301,13 @@ static int open_run(run *r)
     desc.device = EQUINV_DEVICE_CPU;
     if (equinv_context_create(&desc, &r->cpu))
         return tool_refused();
+    for (int i = 0; i < r->peer_count; i++) {
+        const equinv_context_desc all = desc;
+        desc.threads = 1;
+        if (r->peers[i]->one_thread && !r->one && equinv_context_create(&desc, &r->one))
+            return tool_refused();
+        desc = all;
+    }
     desc.device = EQUINV_DEVICE_CUDA;
     if (o->context.device == EQUINV_DEVICE_CUDA && equinv_context_create(&desc, &r->cuda))
         return tool_refused();
@@ -328,6 +335,7 @@ static int close_run(run *r, int code)
             code = tool_fail("--json %s: %s", r->options->json, strerror(errno));
     }
     equinv_context_destroy(r->cuda);
+    equinv_context_destroy(r->one);
     equinv_context_destroy(r->cpu);
     return code;
 }

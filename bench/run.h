@@ -8,6 +8,7 @@ typedef struct run {
     const run_options *options;
     bool timing;
     equinv_context *cpu, *cuda; /* cuda NULL: rows are for the CPU */
+    equinv_context *one;        /* of one thread, for the peer that is; or NULL */
     const peer *peers[MOST_PEERS];
     int peer_count;
     bool every_peer; /* --peer all: those that have nothing for a case are left out */

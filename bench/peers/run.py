@@ -27,6 +27,8 @@ def case_parser():
     p.add_argument("--batch", type=int, default=32)
     p.add_argument("--pass", dest="direction", default="forward")
     p.add_argument("--k", type=int, default=64)
+    p.add_argument("--rows", type=int, default=1)
+    p.add_argument("--channels", type=int, default=1)
     p.add_argument("--seed", type=int, default=0)
     return p
 
@@ -74,6 +76,8 @@ def finders_of(op):
     """Modules are wanted only by the cases that run them: escnn and bispectrum may be in different places."""
     if op == "bispectrum":
         import spectrum as module
+    elif op == "rowsort":
+        import rows as module
     elif op.startswith("conv") or op == "project":
         import layers as module
     else:
