@@ -361,11 +361,32 @@ equinv_status eqi_tensor_pack(const equinv_context *ctx, const equinv_tensor *te
 int64_t eqi_offset_of(const equinv_tensor *tensor, int64_t index)
 {
     int64_t offset = 0;
-    for (int32_t i = tensor->ndim - 1; i >= 0; i--) {
+    for (int32_t i = tensor->ndim - 1; i > 0; i--) {
         offset += index % tensor->shape[i] * tensor->strides[i];
         index /= tensor->shape[i];
     }
-    return offset;
+    return tensor->ndim > 0 ? offset + index * tensor->strides[0] : 0;
+}
+
+equinv_tensor eqi_joined(const equinv_tensor *tensor)
+{
+    equinv_tensor view = *tensor;
+    view.ndim = 0;
+    for (int32_t i = 0; i < tensor->ndim; i++) {
+        const int64_t size = tensor->shape[i], stride = tensor->strides[i];
+        int32_t last = view.ndim - 1;
+        if (size == 0)
+            return *tensor; /* the other extents' product may overflow */
+        if (size == 1)
+            continue;
+        if (last < 0 || view.strides[last] != stride * size) {
+            last = view.ndim++;
+            view.shape[last] = 1;
+        }
+        view.shape[last] *= size;
+        view.strides[last] = stride;
+    }
+    return view;
 }
 
 static void row_major(equinv_tensor *tensor)

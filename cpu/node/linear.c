@@ -131,6 +131,12 @@ static int64_t weight_offset(const equinv_tensor *w, int64_t e, int64_t o, int64
     return e * w->strides[0] + o * w->strides[1] + c * w->strides[2];
 }
 
+static void add_row(float *restrict to, float factor, const float *restrict from, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        to[i] += factor * from[i];
+}
+
 /*
  * weights[e] times factor, added to a matrix whose rows belong to src's channels (forward) or to dst's
  * (backward data), at src's and dst's slots.
@@ -142,8 +148,11 @@ static void add_block(const eqi_node_linear_problem *p, const equinv_tensor *w, 
         const float *const from = (const float *)w->data + weight_offset(w, e, o, 0);
         float *const at = forward ? to + o : to + o * step;
         const int64_t column = forward ? step : 1;
-        for (int64_t c = 0; c < p->in; c++)
-            at[c * column] += factor * from[c * w->strides[2]];
+        if (!forward && w->strides[2] == 1)
+            add_row(at, factor, from, p->in);
+        else
+            for (int64_t c = 0; c < p->in; c++)
+                at[c * column] += factor * from[c * w->strides[2]];
     }
 }
 

@@ -61,6 +61,25 @@ static void copy_sample(const eqi_node_source *t, int64_t b, const eqi_node_map 
         }
 }
 
+/* Which of n nodes, written down without a branch for each; how many. */
+static int64_t nodes_there(const equinv_tensor *mask, int64_t b, int64_t n, int64_t *node)
+{
+    int64_t there = 0;
+    if (mask && mask->dtype == EQUINV_U8) {
+        const uint8_t *const row = (const uint8_t *)mask->data + b * mask->strides[0];
+        for (int64_t i = 0, at = 0; i < n; i++, at += mask->strides[1]) {
+            node[there] = i;
+            there += row[at] != 0;
+        }
+        return there;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        node[there] = i;
+        there += eqi_node_is_there(mask, b, i);
+    }
+    return there;
+}
+
 eqi_node_map eqi_node_open(const eqi_node_source *t, int64_t b, const eqi_node_room *r, bool input)
 {
     const equinv_tensor *const view = t->view;
@@ -71,9 +90,7 @@ eqi_node_map eqi_node_open(const eqi_node_source *t, int64_t b, const eqi_node_r
                         view->shape[1],
                         t->pairs,
                         t->symmetric};
-    for (int64_t i = 0; i < view->shape[2]; i++)
-        if (eqi_node_is_there(t->mask, b, i))
-            r->node[map.there++] = i;
+    map.there = nodes_there(t->mask, b, view->shape[2], r->node);
     const int64_t line = (map.pairs ? map.there : 1) * map.channels;
     for (int64_t i = 0; i < map.there; i++) {
         r->row[i] = t->staged ? i * line : r->node[i] * view->strides[2];
@@ -89,6 +106,19 @@ eqi_node_map eqi_node_open(const eqi_node_source *t, int64_t b, const eqi_node_r
     return map;
 }
 
+/* Zeros to the channels of `count` places that follow one another by `stride`. */
+static void clear_places(const equinv_tensor *view, float *to, int64_t count, int64_t stride)
+{
+    const int64_t channels = view->shape[1], step = view->strides[1];
+    for (int64_t k = 0; k < count; k++, to += stride)
+        if (step == 1)
+            for (int64_t c = 0; c < channels; c++)
+                to[c] = 0;
+        else
+            for (int64_t c = 0; c < channels; c++)
+                to[c * step] = 0;
+}
+
 void eqi_node_close(const eqi_node_source *t, int64_t b, const eqi_node_map *map,
                     const eqi_node_room *r, bool accumulate)
 {
@@ -97,12 +127,13 @@ void eqi_node_close(const eqi_node_source *t, int64_t b, const eqi_node_map *map
         copy_sample(t, b, map, r, accumulate ? ADD : OUT);
     if (accumulate || map->there == view->shape[2])
         return;
-    for (int64_t i = 0; i < view->shape[2]; i++)
-        for (int64_t j = 0; j < view->shape[3]; j++) {
-            if (eqi_pair_is_there(view, t->mask, b, i, j))
-                continue;
-            float *const to = (float *)view->data + eqi_node_offset(view, b, 0, i, j);
-            for (int64_t c = 0; c < view->shape[1]; c++)
-                to[c * view->strides[1]] = 0;
-        }
+    for (int64_t i = 0; i < view->shape[2]; i++) {
+        float *const row = (float *)view->data + eqi_node_offset(view, b, 0, i, 0);
+        const bool there = eqi_node_is_there(t->mask, b, i);
+        if (!there)
+            clear_places(view, row, view->shape[3], view->strides[3]);
+        for (int64_t j = 0; there && map->pairs && j < view->shape[3]; j++)
+            if (!eqi_node_is_there(t->mask, b, j))
+                clear_places(view, row + j * view->strides[3], 1, 0);
+    }
 }

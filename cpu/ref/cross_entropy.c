@@ -7,7 +7,7 @@ static equinv_tensor rows_of(const equinv_tensor *logits)
 {
     equinv_tensor rows = *logits;
     rows.ndim--;
-    return rows;
+    return eqi_joined(&rows);
 }
 
 /* Distance below the row's maximum; equal infinities are 0 apart. */
@@ -17,7 +17,7 @@ static double below(double logit, double maximum)
 }
 
 static equinv_status check_labels(const equinv_tensor *labels, const equinv_tensor *mask,
-                                  int64_t classes)
+                                  int64_t classes, bool samples)
 {
     const int64_t count = equinv_tensor_count(labels);
     for (int64_t i = 0; i < count; i++) {
@@ -26,7 +26,7 @@ static equinv_status check_labels(const equinv_tensor *labels, const equinv_tens
         const int64_t label = eqi_label(labels, eqi_offset_of(labels, i));
         EQI_CHECK(label >= 0 && label < classes, ARG,
                   "labels has %" PRId64 " at %s %" PRId64 ", expected 0 to %" PRId64, label,
-                  labels->ndim == 1 ? "sample" : "element", i, classes - 1);
+                  samples ? "sample" : "element", i, classes - 1);
     }
     return EQUINV_OK;
 }
@@ -62,17 +62,19 @@ equinv_status eqi_ref_cross_entropy(const equinv_tensor *logits, const equinv_te
                                     const equinv_tensor *mask, const equinv_tensor *loss,
                                     const equinv_tensor *diff_logits)
 {
+    equinv_tensor mask_view;
+    const equinv_tensor line = eqi_joined(labels), *const kept = eqi_joined_mask(mask, &mask_view);
     const int64_t count = equinv_tensor_count(labels), classes = logits->shape[logits->ndim - 1];
     const equinv_tensor rows = rows_of(logits);
     const equinv_tensor diff_rows = rows_of(diff_logits ? diff_logits : logits);
-    const double there = (double)eqi_count_there(mask, count);
+    const double there = (double)eqi_count_there(kept, count);
     double total = 0;
-    EQI_TRY(check_labels(labels, mask, classes));
+    EQI_TRY(check_labels(&line, kept, classes, labels->ndim == 1));
     for (int64_t i = 0; i < count; i++) {
         const int64_t to = eqi_offset_of(&diff_rows, i);
-        if (eqi_is_there(mask, i))
+        if (eqi_is_there(kept, i))
             total += row_loss(logits, eqi_offset_of(&rows, i),
-                              eqi_label(labels, eqi_offset_of(labels, i)), there, diff_logits, to);
+                              eqi_label(&line, eqi_offset_of(&line, i)), there, diff_logits, to);
         else
             for (int64_t c = 0; diff_logits && c < classes; c++)
                 eqi_store(diff_logits, to + c * diff_logits->strides[diff_logits->ndim - 1], 0);

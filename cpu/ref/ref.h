@@ -127,6 +127,14 @@ static inline int64_t eqi_label(const equinv_tensor *labels, int64_t offset)
                                       : ((const int32_t *)labels->data)[offset];
 }
 
+/* A mask's joined view, or NULL. */
+static inline const equinv_tensor *eqi_joined_mask(const equinv_tensor *mask, equinv_tensor *view)
+{
+    if (mask)
+        *view = eqi_joined(mask);
+    return mask ? view : NULL;
+}
+
 /* Whether the element with row-major number i is there; without a mask all are. */
 static inline bool eqi_is_there(const equinv_tensor *mask, int64_t i)
 {

@@ -115,4 +115,7 @@ EQI_INLINE void eqi_put(const equinv_tensor *t, int64_t offset, double value, bo
 /* Offset of the element with row-major number `index`; slow, for loops over any shape. */
 int64_t eqi_offset_of(const equinv_tensor *tensor, int64_t index);
 
+/* A view of the same elements in the same order with as few axes as possible, one or none where they lie evenly. */
+equinv_tensor eqi_joined(const equinv_tensor *tensor);
+
 #endif
