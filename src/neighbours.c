@@ -1,12 +1,15 @@
 /*
- * Nearest orbits. phi(x) = (P x, |x - P x|), P the orbit mean, never stretches: |phi(x) - phi(y)| <= the
- * orbit distance, because P g y = P y, the rest is orthogonal to P's image and g keeps its length. For S
- * phi(x) has every channel sorted: the best order of all channels at once is no better than the best of
- * each (and the same where there is one channel). Gallery rows are looked at by ascending bound until it
- * exceeds the k-th distance.
+ * Nearest orbits. Of C_n, D_n and groups given by tables, products give bounds of all squared distances
+ * that are hardly below them (cpu/gfourier/products.h): the few that may be among the k nearest are
+ * measured. For S phi(x) has every channel sorted, and |phi(x) - phi(y)| <= the orbit distance: the best
+ * order of all channels at once is no better than the best of each (and the same where there is one
+ * channel). Gallery rows are looked at by ascending bound until it exceeds the k-th distance.
  */
 #include <math.h>
 
+#include "cpu/gemm/distance.h"
+#include "cpu/gfourier/products.h"
+#include "internal/arithmetic.h"
 #include "internal/backend.h"
 #include "internal/distance.h"
 #include "internal/nearest.h"
@@ -14,18 +17,32 @@
 #include "internal/rows.h"
 #include "internal/sort.h"
 
+enum {
+    BOUNDS_BYTES = 8 << 20, /* that are kept at a time */
+    BEST_BYTES = 64 << 20,  /* of the best so far, of several queries */
+    QUERIES = 512           /* at a time, so that transforming the gallery is little beside */
+};
+
 typedef struct job {
     const equinv_context *ctx;
     equinv_group group;
     equinv_tensor gallery, queries; /* points, row-major */
     const equinv_tensor *distance, *index;
-    int64_t k, dimension, field, width; /* width: numbers of phi */
-    const int32_t *places;              /* [G, G H W]: where g takes a number inside its field */
-    double *phi, *length;               /* of the gallery, |phi| = |x| */
+    int64_t k, dimension;
+    /* S: phi and its length, of the gallery; width: its numbers. */
+    int64_t width;
+    double *phi, *length;
     size_t room_size;
+    /* Others */
+    int64_t order, field;
+    const int32_t *places; /* [G, G H W]: where g takes a number inside its field */
+    equinv_tensor bounds;  /* [queries, gallery], of a block of both */
+    int64_t first_query, first_row;
+    eqi_item *best; /* [query of the block, k] */
+    int64_t *filled;
 } job;
 
-/* ---- the bound ------------------------------------------------------------------------------ */
+/* ---- S: the bound --------------------------------------------------------------------------- */
 
 static void sorted_channels(const equinv_tensor *t, int64_t b, double *phi, eqi_item *items)
 {
@@ -40,34 +57,10 @@ static void sorted_channels(const equinv_tensor *t, int64_t b, double *phi, eqi_
     }
 }
 
-/* Every orbit of coordinates has one member in the first H W places of a field for each element. */
-static void mean_and_rest(const job *j, const equinv_tensor *t, int64_t b, double *phi)
-{
-    const int64_t order = eqi_order(j->group), pixels = j->field / order;
-    const int64_t start = b * j->dimension;
-    double rest = 0;
-    for (int64_t f = 0; f < j->dimension; f += j->field)
-        for (int64_t q = 0; q < pixels; q++) {
-            double sum = 0;
-            for (int64_t g = 0; g < order; g++)
-                sum += eqi_load(t, start + f + j->places[g * j->field + q]);
-            const double mean = sum / (double)order;
-            for (int64_t g = 0; g < order; g++) {
-                const double d = eqi_load(t, start + f + j->places[g * j->field + q]) - mean;
-                rest += d * d;
-            }
-            *phi++ = mean * sqrt((double)order);
-        }
-    *phi = sqrt(rest);
-}
-
 static double bound_of(const job *j, const equinv_tensor *t, int64_t b, double *phi, void *room)
 {
     double sum = 0;
-    if (j->group.kind == EQUINV_GROUP_SYMMETRIC)
-        sorted_channels(t, b, phi, room);
-    else
-        mean_and_rest(j, t, b, phi);
+    sorted_channels(t, b, phi, room);
     for (int64_t i = 0; i < j->width; i++)
         sum += phi[i] * phi[i];
     return sqrt(sum);
@@ -114,47 +107,35 @@ static void offer(eqi_item *best, int64_t *count, int64_t k, eqi_item item)
     }
 }
 
-/* ---- queries -------------------------------------------------------------------------------- */
-
-/* All g q of a query, in the element type of the data. */
-static void turn_query(const job *j, int64_t query, const equinv_tensor *turned)
+/* The best of a query, in any order, to its results. */
+static void put_best(const job *j, int64_t query, eqi_item *best, int64_t filled)
 {
-    for (int64_t g = 0; g < eqi_order(j->group); g++)
-        for (int64_t f = 0; f < j->dimension; f += j->field)
-            for (int64_t i = 0; i < j->field; i++)
-                eqi_store(turned, g * j->dimension + f + j->places[g * j->field + i],
-                          eqi_load(&j->queries, query * j->dimension + f + i));
-}
-
-static double squared_distance(const job *j, const equinv_tensor *turned, int64_t b)
-{
-    double least = (double)INFINITY;
-    for (int64_t g = 0; g < eqi_order(j->group); g++) {
-        const int64_t q = g * j->dimension, y = b * j->dimension;
-        const double d =
-            turned->dtype == EQUINV_F32
-                ? eqi_squared_distance_f32((const float *)turned->data + q,
-                                           (const float *)j->gallery.data + y, j->dimension)
-                : eqi_squared_distance_f64((const double *)turned->data + q,
-                                           (const double *)j->gallery.data + y, j->dimension);
-        if (!(d >= least) && !isnan(least))
-            least = d;
+    for (int64_t left = filled; left > 1;) { /* the farthest to the end */
+        const eqi_item farthest = best[0];
+        best[0] = best[--left];
+        best[left] = farthest;
+        sink(best, left, 0, -1);
     }
-    return least;
+    for (int64_t i = 0; i < j->k; i++) {
+        eqi_store(j->distance, query * j->distance->strides[0] + i * j->distance->strides[1],
+                  sqrt(best[i].value));
+        ((int32_t *)j->index->data)[query * j->index->strides[0] + i * j->index->strides[1]] =
+            best[i].index;
+    }
 }
 
-/* A slice: phi of the query, bounds, the k best, the turned query or the room of a pair. */
-static void find(const void *arg, int64_t first, int64_t count, void *slice)
+/* ---- S: queries ----------------------------------------------------------------------------- */
+
+/* A slice: phi of the query, bounds, the k best, the row of each row, the room of a pair. */
+static void find_rows(const void *arg, int64_t first, int64_t count, void *slice)
 {
     const job *const j = arg;
     const int64_t rows = j->gallery.shape[0];
-    const bool symmetric = j->group.kind == EQUINV_GROUP_SYMMETRIC;
     char *rest = slice;
     double *const phi = eqi_take(&rest, (size_t)j->width * sizeof *phi);
     eqi_item *const bounds = eqi_take(&rest, (size_t)rows * sizeof *bounds);
     eqi_item *const best = eqi_take(&rest, (size_t)j->k * sizeof *best);
     int32_t *const row = eqi_take(&rest, (size_t)j->gallery.shape[1] * sizeof *row);
-    const equinv_tensor turned = {.data = rest, .dtype = j->queries.dtype};
     for (int64_t query = first; query < first + count; query++) {
         const double length = bound_of(j, &j->queries, query, phi, rest);
         for (int64_t b = 0; b < rows; b++) {
@@ -163,8 +144,6 @@ static void find(const void *arg, int64_t first, int64_t count, void *slice)
         }
         for (int64_t i = rows / 2; i-- > 0;)
             sink(bounds, rows, i, 1);
-        if (!symmetric)
-            turn_query(j, query, &turned);
         int64_t filled = 0;
         for (int64_t left = rows; left > 0;) {
             const eqi_item next = bounds[0];
@@ -172,98 +151,247 @@ static void find(const void *arg, int64_t first, int64_t count, void *slice)
             const double slack = 1e-11 * (length + j->length[next.index]);
             if (filled == j->k && next.value - slack > sqrt(best[0].value))
                 break;
-            const double d = symmetric ? eqi_rows_pair(j->ctx, &j->queries, query, &j->gallery,
-                                                       next.index, rest, row)
-                                       : squared_distance(j, &turned, next.index);
+            const double d =
+                eqi_rows_pair(j->ctx, &j->queries, query, &j->gallery, next.index, rest, row);
             offer(best, &filled, j->k, (eqi_item){d, next.index});
             bounds[0] = bounds[--left];
             sink(bounds, left, 0, 1);
         }
-        for (int64_t left = filled; left > 1;) { /* the farthest to the end */
-            const eqi_item farthest = best[0];
-            best[0] = best[--left];
-            best[left] = farthest;
-            sink(best, left, 0, -1);
-        }
-        for (int64_t i = 0; i < j->k; i++) {
-            eqi_store(j->distance, query * j->distance->strides[0] + i * j->distance->strides[1],
-                      sqrt(best[i].value));
-            ((int32_t *)j->index->data)[query * j->index->strides[0] + i * j->index->strides[1]] =
-                best[i].index;
-        }
+        put_best(j, query, best, filled);
     }
+}
+
+/* ---- others: queries ------------------------------------------------------------------------ */
+
+/* Fields of the usual sizes are written out. */
+#define TURN(name, real)                                                                           \
+    EQI_INLINE void name##_fields(const job *j, const real *query, const int64_t field, real *to)  \
+    {                                                                                              \
+        for (int64_t g = 0; g < j->order; g++, to += j->dimension) {                               \
+            const int32_t *const places = j->places + g * field;                                   \
+            for (int64_t f = 0; f < j->dimension; f += field)                                      \
+                for (int64_t i = 0; i < field; i++)                                                \
+                    to[f + places[i]] = query[f + i];                                              \
+        }                                                                                          \
+    }                                                                                              \
+    static void name(const job *j, const real *query, real *to)                                    \
+    {                                                                                              \
+        switch (j->field) {                                                                        \
+        case 4: name##_fields(j, query, 4, to); break;                                             \
+        case 8: name##_fields(j, query, 8, to); break;                                             \
+        case 16: name##_fields(j, query, 16, to); break;                                           \
+        default: name##_fields(j, query, j->field, to);                                            \
+        }                                                                                          \
+    }
+TURN(turn_f32, float)
+TURN(turn_f64, double)
+
+/* All g q of a query. */
+static void turn_query(const job *j, int64_t query, void *turned)
+{
+    const int64_t at = query * j->dimension;
+    if (j->queries.dtype == EQUINV_F32)
+        turn_f32(j, (const float *)j->queries.data + at, turned);
+    else
+        turn_f64(j, (const double *)j->queries.data + at, turned);
+}
+
+static double squared_distance(const job *j, const void *turned, int64_t b)
+{
+    const eqi_hardware *const hardware = &j->ctx->hardware;
+    const int64_t y = b * j->dimension;
+    double least = (double)INFINITY;
+    for (int64_t g = 0; g < j->order; g += EQI_DISTANCES) {
+        double squares[EQI_DISTANCES];
+        const int64_t q = g * j->dimension, count = eqi_smaller(EQI_DISTANCES, j->order - g);
+        if (j->queries.dtype == EQUINV_F32)
+            eqi_f32_distances_of(hardware)((const float *)j->gallery.data + y,
+                                           (const float *)turned + q, count, j->dimension, squares);
+        else
+            eqi_f64_distances_of(hardware)((const double *)j->gallery.data + y,
+                                           (const double *)turned + q, count, j->dimension,
+                                           squares);
+        for (int64_t i = 0; i < count; i++)
+            if (!(squares[i] >= least) && !isnan(least))
+                least = squares[i];
+    }
+    return least;
+}
+
+#define NEXT(name, real)                                                                           \
+    static int64_t name(const real *bounds, int64_t b, int64_t rows, double limit)                 \
+    {                                                                                              \
+        while (b < rows && !((double)bounds[b] <= limit))                                          \
+            b++;                                                                                   \
+        return b;                                                                                  \
+    }
+NEXT(next_f32, float)
+NEXT(next_f64, double)
+
+/* The first row of the block from b on whose bound is not above the farthest that counts; NaN is. */
+static int64_t next_row(const job *j, int64_t q, int64_t b, const eqi_item *best, int64_t filled)
+{
+    const int64_t rows = j->bounds.shape[1], of_query = q * rows;
+    const bool any = filled < j->k || isnan(best[0].value);
+    const double limit = any ? (double)INFINITY : best[0].value;
+    return j->bounds.dtype == EQUINV_F32
+               ? next_f32((const float *)j->bounds.data + of_query, b, rows, limit)
+               : next_f64((const double *)j->bounds.data + of_query, b, rows, limit);
+}
+
+/* Measures row b of the block, unless that was done: NaN replaces its bound then. */
+static void measure_row(const job *j, int64_t q, int64_t b, const void *turned)
+{
+    const int64_t at = q * j->bounds.shape[1] + b, row = j->first_row + b;
+    offer(j->best + q * j->k, &j->filled[q], j->k,
+          (eqi_item){squared_distance(j, turned, row), (int32_t)row});
+    eqi_store(&j->bounds, at, (double)NAN);
+}
+
+/* A slice: the least bounds, the turned query. */
+static void find_orbits(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
+    const int64_t rows = j->bounds.shape[1];
+    char *rest = slice;
+    eqi_item *const least = eqi_take(&rest, (size_t)j->k * sizeof *least);
+    for (int64_t q = first; q < first + count; q++) {
+        const eqi_item *const best = j->best + q * j->k;
+        int64_t few = 0, b = 0;
+        if (next_row(j, q, 0, best, j->filled[q]) == rows)
+            continue;
+        turn_query(j, j->first_query + q, rest);
+        /* The first block begins with the k least bounds, so that hardly any others are measured. */
+        for (; j->filled[q] < j->k && (b = next_row(j, q, b, least, few)) < rows; b++)
+            offer(least, &few, j->k, (eqi_item){eqi_load(&j->bounds, q * rows + b), (int32_t)b});
+        for (int64_t i = 0; i < few; i++)
+            measure_row(j, q, least[i].index, rest);
+        for (b = 0; (b = next_row(j, q, b, best, j->filled[q])) < rows; b++)
+            measure_row(j, q, b, rest);
+    }
+}
+
+static void put_orbits(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
+    (void)slice;
+    for (int64_t q = first; q < first + count; q++)
+        put_best(j, j->first_query + q, j->best + q * j->k, j->filled[q]);
 }
 
 /* ---- memory --------------------------------------------------------------------------------- */
 
-/* Sizes of phi and of a thread's slice. */
-static equinv_status size_job(job *j, int64_t *places, size_t *slice)
+static equinv_status run_rows(equinv_context *ctx, job *j)
 {
     const equinv_tensor *const t = &j->gallery;
-    const bool symmetric = j->group.kind == EQUINV_GROUP_SYMMETRIC;
-    int64_t room;
-    EQI_TRY(eqi_product_of("a row of gallery", t->ndim - 1, t->shape + 1, &j->dimension));
-    if (symmetric) {
-        j->width = j->dimension;
-        EQI_CHECK(eqi_rows_pair_size(t->shape[1], t->shape[2], &j->room_size), SHAPE,
-                  "a row of gallery exceeds the address space");
-        const size_t items = eqi_aligned((size_t)t->shape[1] * 2 * sizeof(eqi_item));
-        j->room_size = j->room_size > items ? j->room_size : items;
-    } else {
-        const int64_t order = eqi_order(j->group);
-        EQI_TRY(eqi_product_of("a field of gallery", 3, t->shape + 2, &j->field));
-        EQI_CHECK(j->field <= INT32_MAX, UNSUPPORTED,
-                  "gallery has %" PRId64 " numbers a field, expected below 2^31", j->field);
-        EQI_TRY(eqi_product_of("the places of gallery", 2, (int64_t[]){order, j->field}, places));
-        EQI_TRY(eqi_product_of("a turned query", 3,
-                               (int64_t[]){order, j->dimension, (int64_t)sizeof(double)}, &room));
-        j->room_size = eqi_aligned((size_t)room);
-        j->width = j->dimension / order + 1;
-    }
-    *slice = eqi_aligned((size_t)j->width * sizeof(double)) +
-             eqi_aligned((size_t)t->shape[0] * sizeof(eqi_item)) +
-             eqi_aligned((size_t)j->k * sizeof(eqi_item)) +
-             eqi_aligned((size_t)t->shape[1] * sizeof(int32_t)) + j->room_size;
-    return EQUINV_OK;
-}
-
-static equinv_status run(equinv_context *ctx, job *j)
-{
-    const int64_t rows = j->gallery.shape[0], batch = j->queries.shape[0];
+    const int64_t rows = t->shape[0], batch = j->queries.shape[0];
     const size_t threads = (size_t)ctx->hardware.threads;
-    equinv_tensor own_gallery = {0}, own_queries = {0};
-    int64_t places = 0, numbers = 0;
-    size_t slice = 0;
-    void *table = NULL, *phi = NULL, *length = NULL, *room = NULL;
+    int64_t numbers = 0;
+    void *phi = NULL, *length = NULL, *room = NULL;
     equinv_status status;
-    EQI_TRY_GOTO(status, done, size_job(j, &places, &slice));
+    j->width = j->dimension;
+    EQI_CHECK(eqi_rows_pair_size(t->shape[1], t->shape[2], &j->room_size), SHAPE,
+              "a row of gallery exceeds the address space");
+    const size_t items = eqi_aligned((size_t)t->shape[1] * 2 * sizeof(eqi_item));
+    const size_t slice = eqi_aligned((size_t)j->width * sizeof(double)) +
+                         eqi_aligned((size_t)rows * sizeof(eqi_item)) +
+                         eqi_aligned((size_t)j->k * sizeof(eqi_item)) +
+                         eqi_aligned((size_t)t->shape[1] * sizeof(int32_t)) +
+                         (j->room_size > items ? j->room_size : items);
     EQI_TRY_GOTO(status, done, eqi_product_of("phi", 2, (int64_t[]){rows, j->width}, &numbers));
-    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, &j->gallery, &j->gallery, &own_gallery));
-    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, &j->queries, &j->queries, &own_queries));
-    EQI_TRY_GOTO(status, done,
-                 eqi_alloc_zeroed(ctx, places, sizeof(int32_t), "neighbours", &table));
     EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, numbers, sizeof(double), "neighbours", &phi));
     EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, rows, sizeof(double), "neighbours", &length));
     EQI_TRY_GOTO(status, done,
                  eqi_alloc_zeroed(ctx, ctx->hardware.threads, slice, "neighbours", &room));
     j->phi = phi;
     j->length = length;
-    j->places = table;
-    const int32_t order = places ? eqi_order(j->group) : 0;
-    int32_t *to = table;
-    for (int32_t g = 0; g < order; g++) {
-        const int64_t height = j->gallery.shape[3], width = j->gallery.shape[4];
-        for (int64_t a = 0; a < order; a++)
-            for (int64_t q = 0; q < height * width; q++)
-                *to++ = (int32_t)eqi_place(j->group, g, a, q / width, q % width, height, width);
-    }
     eqi_parallel_rows(ctx, rows, 4 * (double)j->dimension, 16, bound_gallery, j, room, slice);
-    eqi_parallel_rows(ctx, batch, (double)rows * (double)j->width, 1, find, j, room, slice);
+    eqi_parallel_rows(ctx, batch, (double)rows * (double)j->width, 1, find_rows, j, room, slice);
 done:
     eqi_free(ctx, room, threads * slice);
     eqi_free(ctx, length, (size_t)rows * sizeof(double));
     eqi_free(ctx, phi, (size_t)numbers * sizeof(double));
+    return status;
+}
+
+/* Queries `first` .. first + count - 1, in blocks of the gallery. */
+static equinv_status find_block(equinv_context *ctx, job *j, int64_t first, int64_t count,
+                                int64_t block, void *room, size_t slice)
+{
+    const int64_t rows = j->gallery.shape[0];
+    equinv_tensor queries, gallery;
+    j->first_query = first;
+    for (int64_t q = 0; q < count; q++)
+        j->filled[q] = 0;
+    EQI_TRY(equinv_tensor_rows(&j->queries, first, count, &queries));
+    for (j->first_row = 0; j->first_row < rows; j->first_row += block) {
+        const int64_t now = eqi_smaller(block, rows - j->first_row);
+        EQI_TRY(equinv_tensor_rows(&j->gallery, j->first_row, now, &gallery));
+        EQI_TRY(equinv_tensor_init(j->bounds.data, j->queries.dtype, 2, (int64_t[]){count, now},
+                                   &j->bounds));
+        EQI_TRY(eqi_gfourier_orbit_bounds(ctx, j->group, &queries, &gallery, &j->bounds));
+        eqi_parallel_rows(ctx, count, 2 * (double)now, 1, find_orbits, j, room, slice);
+    }
+    eqi_parallel_rows(ctx, count, 8 * (double)j->k, 16, put_orbits, j, NULL, 0);
+    return EQUINV_OK;
+}
+
+static equinv_status run_orbits(equinv_context *ctx, job *j)
+{
+    const equinv_tensor *const t = &j->gallery;
+    const int64_t rows = t->shape[0], batch = j->queries.shape[0];
+    const int64_t height = t->shape[3], width = t->shape[4], threads = ctx->hardware.threads;
+    const size_t number = equinv_dtype_size(t->dtype);
+    int64_t places = 0, turned = 0;
+    void *table = NULL, *memory = NULL;
+    equinv_status status;
+    j->order = eqi_order(j->group);
+    EQI_TRY(eqi_product_of("a field of gallery", 3, t->shape + 2, &j->field));
+    EQI_CHECK(j->field <= INT32_MAX, UNSUPPORTED,
+              "gallery has %" PRId64 " numbers a field, expected below 2^31", j->field);
+    EQI_TRY(eqi_product_of("the places of gallery", 2, (int64_t[]){j->order, j->field}, &places));
+    EQI_TRY(eqi_product_of("a turned query", 3,
+                           (int64_t[]){j->order, j->dimension, (int64_t)number}, &turned));
+    const int64_t item = (int64_t)sizeof(eqi_item);
+    const int64_t count =
+        eqi_smaller(batch, eqi_larger(1, eqi_smaller(QUERIES, BEST_BYTES / item / j->k)));
+    const int64_t block = eqi_smaller(rows, eqi_larger(1, BOUNDS_BYTES / (int64_t)number / count));
+    const size_t slice = eqi_aligned((size_t)(j->k * item)) + eqi_aligned((size_t)turned);
+    const size_t bounds = eqi_aligned((size_t)(count * block) * number);
+    const size_t best = eqi_aligned((size_t)(count * j->k * item));
+    const size_t filled = eqi_aligned((size_t)count * sizeof(int64_t));
+    const size_t all = bounds + best + filled + (size_t)threads * slice;
+    EQI_TRY_GOTO(status, done,
+                 eqi_alloc_zeroed(ctx, places, sizeof(int32_t), "neighbours", &table));
+    EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, 1, all, "neighbours", &memory));
+    int32_t *to = table;
+    for (int32_t g = 0; g < j->order; g++)
+        for (int64_t a = 0; a < j->order; a++)
+            for (int64_t q = 0; q < height * width; q++)
+                *to++ = (int32_t)eqi_place(j->group, g, a, q / width, q % width, height, width);
+    char *rest = memory;
+    j->places = table;
+    j->bounds.data = eqi_take(&rest, bounds);
+    j->best = eqi_take(&rest, best);
+    j->filled = eqi_take(&rest, filled);
+    for (int64_t first = 0; first < batch && status == EQUINV_OK; first += count)
+        status = find_block(ctx, j, first, eqi_smaller(count, batch - first), block, rest, slice);
+done:
+    eqi_free(ctx, memory, all);
     eqi_free(ctx, table, (size_t)places * sizeof(int32_t));
+    return status;
+}
+
+static equinv_status run(equinv_context *ctx, job *j)
+{
+    const equinv_tensor *const t = &j->gallery;
+    equinv_tensor own_gallery = {0}, own_queries = {0};
+    equinv_status status;
+    EQI_TRY(eqi_product_of("a row of gallery", t->ndim - 1, t->shape + 1, &j->dimension));
+    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, &j->gallery, &j->gallery, &own_gallery));
+    EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, &j->queries, &j->queries, &own_queries));
+    status = j->group.kind == EQUINV_GROUP_SYMMETRIC ? run_rows(ctx, j) : run_orbits(ctx, j);
+done:
     equinv_tensor_destroy(ctx, &own_queries);
     equinv_tensor_destroy(ctx, &own_gallery);
     return status;

@@ -47,5 +47,9 @@ void eqi_gemm_blas(const eqi_hardware *hardware, equinv_dtype dtype, const eqi_g
 equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group group,
                                       const equinv_tensor *x, const equinv_tensor *y,
                                       const equinv_tensor *distance, const equinv_tensor *element);
+/* eqi_gfourier_orbit_bounds for any group and dtype. */
+equinv_status eqi_gemm_orbit_bounds(const equinv_context *ctx, equinv_group group,
+                                    const equinv_tensor *x, const equinv_tensor *y,
+                                    const equinv_tensor *least);
 
 #endif

@@ -24,13 +24,14 @@ typedef struct job {
     equinv_group group;
     equinv_tensor x, y; /* row-major */
     const equinv_tensor *distance, *element;
+    bool bounds; /* squares that are not too large, instead of distances */
     int64_t order, dimension, field;
     size_t size;           /* of a number */
     const int32_t *places; /* [G, G H W]: where g takes a number inside its field */
     double *x_length, *y_length;
     char *turned;         /* [block of y, G, D] */
     int64_t first, block; /* of y */
-    double relative, at_least;
+    double relative, at_least, rounding;
 } job;
 
 static double length(const equinv_tensor *t, int64_t row, int64_t dimension)
@@ -80,29 +81,28 @@ static void turn_rows(const void *arg, int64_t first, int64_t count, void *slice
     }
 }
 
-eqi_f32_distance *eqi_f32_distance_of(const eqi_hardware *hardware)
-{
-    static eqi_f32_distance *const kernels[] = {
-        [EQI_ISA_SCALAR] = eqi_f32_distance_scalar,
 #if defined(__x86_64__)
-        [EQI_ISA_AVX2] = eqi_f32_distance_avx2,
-        [EQI_ISA_AVX512] = eqi_f32_distance_avx512,
+#define LEVELS(name)                                                                               \
+    {                                                                                              \
+        [EQI_ISA_SCALAR] = name##_scalar, [EQI_ISA_AVX2] = name##_avx2,                            \
+        [EQI_ISA_AVX512] = name##_avx512,                                                          \
+    }
+#else
+#define LEVELS(name)                                                                               \
+    {                                                                                              \
+        [EQI_ISA_SCALAR] = name##_scalar                                                           \
+    }
 #endif
-    };
-    return kernels[hardware->isa];
-}
-
-eqi_f64_distance *eqi_f64_distance_of(const eqi_hardware *hardware)
-{
-    static eqi_f64_distance *const kernels[] = {
-        [EQI_ISA_SCALAR] = eqi_f64_distance_scalar,
-#if defined(__x86_64__)
-        [EQI_ISA_AVX2] = eqi_f64_distance_avx2,
-        [EQI_ISA_AVX512] = eqi_f64_distance_avx512,
-#endif
-    };
-    return kernels[hardware->isa];
-}
+#define CHOICE(name)                                                                               \
+    name *name##_of(const eqi_hardware *hardware)                                                  \
+    {                                                                                              \
+        static name *const kernels[] = LEVELS(name);                                               \
+        return kernels[hardware->isa];                                                             \
+    }
+CHOICE(eqi_f32_distance)
+CHOICE(eqi_f64_distance)
+CHOICE(eqi_f32_distances)
+CHOICE(eqi_f64_distances)
 
 static double squared_distance(const job *j, int64_t row, int64_t turned)
 {
@@ -126,6 +126,16 @@ static void decide(const job *j, int64_t row, int64_t b, const equinv_tensor *pr
     }
     const double error = j->relative * j->x_length[row] * j->y_length[j->first + b] + j->at_least;
     const double enough = sum == 0 ? largest - 2 * error : -(double)INFINITY;
+    const int64_t *const s = j->distance->strides;
+    if (j->bounds) {
+        /* Squares, what is measured and what is stored are rounded, too. */
+        const double squares = j->x_length[row] * j->x_length[row] +
+                               j->y_length[j->first + b] * j->y_length[j->first + b];
+        const double bound = squares - 2 * (largest + error) - j->rounding * squares;
+        eqi_store(j->distance, row * s[0] + (j->first + b) * s[1],
+                  sum == 0 && isfinite(bound) ? bound : -(double)INFINITY);
+        return;
+    }
     double least = 0;
     int32_t nearest = -1;
     for (int64_t g = 0; g < j->order; g++) {
@@ -137,7 +147,6 @@ static void decide(const job *j, int64_t row, int64_t b, const equinv_tensor *pr
             nearest = (int32_t)g;
         }
     }
-    const int64_t *const s = j->distance->strides;
     eqi_store(j->distance, row * s[0] + (j->first + b) * s[1], sqrt(least));
     if (j->element)
         ((int32_t *)j->element
@@ -190,23 +199,16 @@ static void run(job *j, void *scratch, size_t slice, int64_t block)
     }
 }
 
-equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group group,
-                                      const equinv_tensor *x, const equinv_tensor *y,
-                                      const equinv_tensor *distance, const equinv_tensor *element)
+static equinv_status compare_all(const equinv_context *ctx, equinv_group group,
+                                 const equinv_tensor *x, const equinv_tensor *y, job j)
 {
     const int64_t order = eqi_order(group), height = x->shape[3], width = x->shape[4];
     const int64_t a = x->shape[0], b = y->shape[0];
-    job j = {.ctx = ctx, .group = group, .distance = distance, .element = element, .order = order};
     int64_t places, turned;
     equinv_tensor own_x = {0}, own_y = {0};
     void *table = NULL, *memory = NULL;
     equinv_status status;
-    if (a == 0 || b == 0)
-        return EQUINV_OK;
-    EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j.field));
-    EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j.dimension));
-    if (j.dimension == 0)
-        return eqi_ref_orbit_distance(ctx, group, x, y, distance, element);
+    j.ctx = ctx, j.group = group, j.order = order;
     EQI_CHECK(j.field <= INT32_MAX, UNSUPPORTED,
               "x has %" PRId64 " numbers a field, expected below 2^31", j.field);
     j.size = equinv_dtype_size(x->dtype);
@@ -221,6 +223,7 @@ equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group gr
     const size_t all = lengths + kept + (size_t)ctx->hardware.threads * slice;
     const double u = (x->dtype == EQUINV_F32 ? (double)FLT_EPSILON : DBL_EPSILON) / 2;
     const double least = x->dtype == EQUINV_F32 ? (double)FLT_MIN : DBL_MIN;
+    j.rounding = 4 * u + 4 * ((double)j.dimension + 2) * DBL_EPSILON;
     j.relative = ((double)j.dimension + 2) * u;
     j.at_least = (double)j.dimension * least;
     EQI_TRY_GOTO(status, done, eqi_tensor_pack(ctx, x, &j.x, &own_x));
@@ -244,4 +247,29 @@ done:
     equinv_tensor_destroy((equinv_context *)ctx, &own_y);
     equinv_tensor_destroy((equinv_context *)ctx, &own_x);
     return status;
+}
+
+equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group group,
+                                      const equinv_tensor *x, const equinv_tensor *y,
+                                      const equinv_tensor *distance, const equinv_tensor *element)
+{
+    job j = {.distance = distance, .element = element};
+    if (x->shape[0] == 0 || y->shape[0] == 0)
+        return EQUINV_OK;
+    EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j.field));
+    EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j.dimension));
+    return j.dimension == 0 ? eqi_ref_orbit_distance(ctx, group, x, y, distance, element)
+                            : compare_all(ctx, group, x, y, j);
+}
+
+equinv_status eqi_gemm_orbit_bounds(const equinv_context *ctx, equinv_group group,
+                                    const equinv_tensor *x, const equinv_tensor *y,
+                                    const equinv_tensor *least)
+{
+    job j = {.distance = least, .bounds = true};
+    EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j.field));
+    EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j.dimension));
+    for (int64_t i = 0; j.dimension == 0 && i < x->shape[0] * y->shape[0]; i++)
+        eqi_store(least, eqi_offset_of(least, i), 0);
+    return j.dimension == 0 ? EQUINV_OK : compare_all(ctx, group, x, y, j);
 }

@@ -378,19 +378,41 @@ done:
     return status;
 }
 
+/* Whether products decide; the sizes of the problem to j. */
+static equinv_status begin(equinv_group group, const equinv_tensor *x, job *j, bool *decides)
+{
+    EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j->field));
+    EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j->dimension));
+    j->order = eqi_order(group);
+    *decides = x->dtype == EQUINV_F32 && j->distance->dtype == EQUINV_F32 &&
+               group.kind != EQUINV_GROUP_TABLE && j->dimension > 0 &&
+               j->dimension <= DIMENSION_MOST;
+    return EQUINV_OK;
+}
+
 equinv_status eqi_gfourier_orbit_distance(const equinv_context *ctx, equinv_group group,
                                           const equinv_tensor *x, const equinv_tensor *y,
                                           const equinv_tensor *distance,
                                           const equinv_tensor *element)
 {
     job j = {.distance = distance, .element = element};
+    bool decides;
     if (x->shape[0] == 0 || y->shape[0] == 0)
         return EQUINV_OK;
-    EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j.field));
-    EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j.dimension));
-    if (x->dtype != EQUINV_F32 || distance->dtype != EQUINV_F32 ||
-        group.kind == EQUINV_GROUP_TABLE || j.dimension == 0 || j.dimension > DIMENSION_MOST)
-        return eqi_gemm_orbit_distance(ctx, group, x, y, distance, element);
-    j.order = eqi_order(group);
-    return compare_all(ctx, group, x, y, &j);
+    EQI_TRY(begin(group, x, &j, &decides));
+    return decides ? compare_all(ctx, group, x, y, &j)
+                   : eqi_gemm_orbit_distance(ctx, group, x, y, distance, element);
+}
+
+equinv_status eqi_gfourier_orbit_bounds(const equinv_context *ctx, equinv_group group,
+                                        const equinv_tensor *x, const equinv_tensor *y,
+                                        const equinv_tensor *least)
+{
+    job j = {.distance = least, .bounds = true};
+    bool decides;
+    if (x->shape[0] == 0 || y->shape[0] == 0)
+        return EQUINV_OK;
+    EQI_TRY(begin(group, x, &j, &decides));
+    return decides ? compare_all(ctx, group, x, y, &j)
+                   : eqi_gemm_orbit_bounds(ctx, group, x, y, least);
 }

@@ -138,5 +138,12 @@ equinv_status eqi_gfourier_orbit_distance(const equinv_context *ctx, equinv_grou
                                           const equinv_tensor *x, const equinv_tensor *y,
                                           const equinv_tensor *distance,
                                           const equinv_tensor *element);
+/*
+ * least [A, B], dtype of x: at most |x_i - g y_j|^2 for every g, and less than the smallest by no more
+ * than products may be rounded; -inf where they say nothing.
+ */
+equinv_status eqi_gfourier_orbit_bounds(const equinv_context *ctx, equinv_group group,
+                                        const equinv_tensor *x, const equinv_tensor *y,
+                                        const equinv_tensor *least);
 
 #endif

@@ -18,29 +18,61 @@
 typedef double lanes __attribute__((vector_size(64)));
 typedef float narrow_lanes __attribute__((vector_size(32)));
 
-#define DISTANCE(name, real, vector)                                                               \
-    double PASTE(name, EQI_LEVEL)(const real *x, const real *y, int64_t count)                     \
+#define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 4")
+#endif
+
+#define DISTANCE(type, real, vector)                                                               \
+    INLINE void type##_rows(const real *x, const real *y, const int64_t rows, int64_t count,       \
+                            double *squares)                                                       \
     {                                                                                              \
-        lanes sum = {0};                                                                           \
+        lanes sum[EQI_DISTANCES] = {{0}};                                                          \
         int64_t i = 0;                                                                             \
         for (; i + 8 <= count; i += 8) {                                                           \
             vector a, b;                                                                           \
             memcpy(&a, x + i, sizeof a);                                                           \
-            memcpy(&b, y + i, sizeof b);                                                           \
-            const lanes d = __builtin_convertvector(a, lanes) - __builtin_convertvector(b, lanes); \
-            sum += d * d;                                                                          \
+            const lanes wide = __builtin_convertvector(a, lanes);                                  \
+            UNROLL for (int64_t r = 0; r < rows; r++)                                              \
+            {                                                                                      \
+                memcpy(&b, y + r * count + i, sizeof b);                                           \
+                const lanes d = wide - __builtin_convertvector(b, lanes);                          \
+                sum[r] += d * d;                                                                   \
+            }                                                                                      \
         }                                                                                          \
-        for (int l = 0; i < count; i++, l++) {                                                     \
-            const double d = (double)x[i] - (double)y[i];                                          \
-            sum[l] += d * d;                                                                       \
+        UNROLL for (int64_t r = 0; r < rows; r++)                                                  \
+        {                                                                                          \
+            lanes s = sum[r];                                                                      \
+            for (int64_t l = 0; i + l < count; l++) {                                              \
+                const double d = (double)x[i + l] - (double)y[r * count + i + l];                  \
+                s[l] += d * d;                                                                     \
+            }                                                                                      \
+            const double even = (s[0] + s[4]) + (s[2] + s[6]);                                     \
+            const double odd = (s[1] + s[5]) + (s[3] + s[7]);                                      \
+            squares[r] = even + odd;                                                               \
         }                                                                                          \
-        const double even = (sum[0] + sum[4]) + (sum[2] + sum[6]);                                 \
-        const double odd = (sum[1] + sum[5]) + (sum[3] + sum[7]);                                  \
-        return even + odd;                                                                         \
+    }                                                                                              \
+    double PASTE(eqi_##type##_distance_, EQI_LEVEL)(const real *x, const real *y, int64_t count)   \
+    {                                                                                              \
+        double square;                                                                             \
+        type##_rows(x, y, 1, count, &square);                                                      \
+        return square;                                                                             \
+    }                                                                                              \
+    void PASTE(eqi_##type##_distances_, EQI_LEVEL)(const real *x, const real *y, int64_t rows,     \
+                                                   int64_t count, double *squares)                 \
+    {                                                                                              \
+        if (rows == EQI_DISTANCES) {                                                               \
+            type##_rows(x, y, EQI_DISTANCES, count, squares);                                      \
+            return;                                                                                \
+        }                                                                                          \
+        for (int64_t r = 0; r < rows; r++)                                                         \
+            type##_rows(x, y + r * count, 1, count, squares + r);                                  \
     }
 
-DISTANCE(eqi_f32_distance_, float, narrow_lanes)
-DISTANCE(eqi_f64_distance_, double, lanes)
+DISTANCE(f32, float, narrow_lanes)
+DISTANCE(f64, double, lanes)
 
 /* ---- products to distances ------------------------------------------------------------------- */
 
@@ -51,21 +83,19 @@ DISTANCE(eqi_f64_distance_, double, lanes)
 #define CLOSE (1.0F / 16)
 #define LARGEST 1e30F
 
-static inline __attribute__((always_inline)) vf32 member(const eqi_orbit_nearest *n, int64_t i,
-                                                         int32_t h)
+INLINE vf32 member(const eqi_orbit_nearest *n, int64_t i, int32_t h)
 {
     return vf32_load(n->values + h * n->step + i);
 }
 
 /* How far each of two products of |x| |y| may be off, together. */
-static inline __attribute__((always_inline)) vf32 doubt(const eqi_orbit_nearest *n, int64_t i)
+INLINE vf32 doubt(const eqi_orbit_nearest *n, int64_t i)
 {
     return vf32_fma(vf32_broadcast(2 * n->relative * n->x_length), vf32_load(n->y_length + i),
                     vf32_broadcast(2 * n->at_least));
 }
 
-static inline __attribute__((always_inline)) eqi_undecided distances_of(const eqi_orbit_nearest *n,
-                                                                        const bool which)
+INLINE eqi_undecided distances_of(const eqi_orbit_nearest *n, const bool which)
 {
     eqi_undecided bits = {0, 0};
     const vf32 two = vf32_broadcast(2);

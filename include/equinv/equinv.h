@@ -1634,8 +1634,8 @@ EQUINV_API equinv_status equinv_orbit_canonicalise(equinv_context *ctx, equinv_g
 
 /*
  * The k nearest orbits of a gallery for every query, exactly: by ascending orbit distance (NaN last), equal
- * ones by index. Invariants that never exceed the orbit distance leave most of the gallery out: for C_n and
- * D_n the orbit mean with the length of the rest, for S the sorted channels.
+ * ones by index. Bounds that never exceed the orbit distance leave most of the gallery out: by products, for
+ * S by sorted channels. Distances are measured in double and rounded once.
  *
  * gallery, queries  [A, ..], [B, ..] as for equinv_orbit_distance, A in 1 .. 2^31 - 1
  * k                 1 .. A
