@@ -2,8 +2,6 @@
 #include "cuda/operations.cuh"
 #include "cuda/services.cuh"
 
-/* Operations that are not named are null: the library declines them with a sentence. */
-#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 static const eqi_backend cuda_backend = {
     .name = "cuda",
     .alignment = EQI_CUDA_ALIGNMENT,

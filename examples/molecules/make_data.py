@@ -106,6 +106,7 @@ def main():
                 graphs.append(graph)
                 properties.append([float(row[name]) for name in PROPERTIES])
                 seen.add(key_of(graph))
+    arguments.out.mkdir(parents=True, exist_ok=True)
     save(arguments.out / "qm9-table-graphs.npy.gz", numpy.stack(graphs))
     save(arguments.out / "qm9-table-properties.npy.gz", numpy.array(properties, numpy.float32))
 

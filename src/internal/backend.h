@@ -54,7 +54,7 @@ typedef struct eqi_backend {
                                                                         *const *node_norm,
                                                                             *const *node_pool;
 
-    /* The others; five-axis views where the header has feature maps. CUDA has NULL for what is marked. */
+    /* The others; five-axis views where the header has feature maps. */
     equinv_status (*act)(const equinv_context *ctx, equinv_group group, int32_t element,
                          const equinv_tensor *src, const equinv_tensor *dst);
     equinv_status (*add)(const equinv_context *ctx, const equinv_tensor *a, const equinv_tensor *b,
@@ -112,15 +112,5 @@ typedef struct eqi_backend {
 } eqi_backend;
 
 extern const eqi_backend eqi_cpu_backend;
-
-/* For members that a backend may lack: UNSUPPORTED names what is asked for and the device. */
-static inline equinv_status eqi_check_offered(const equinv_context *ctx, bool offered,
-                                              const char *what)
-{
-    EQI_CHECK(offered, UNSUPPORTED,
-              "ctx is of device %s, which has no %s yet; expected a context of EQUINV_DEVICE_CPU",
-              ctx->backend->name, what);
-    return EQUINV_OK;
-}
 
 #endif
