@@ -295,6 +295,62 @@ void eqi_orbit_multiply_back(const eqi_hardware *hardware, const eqi_orbit_weigh
         }
 }
 
+void eqi_orbit_multiply_weights(const eqi_hardware *hardware, const eqi_orbit_shape *s,
+                                const eqi_orbit_tile *t, int64_t rows, int64_t width,
+                                float *gradient)
+{
+    eqi_gemm_args args = {.transpose_a = true, .m = s->rank};
+    args.n = args.ldc = width;
+    args.k = rows;
+    args.lda = s->coefficients * s->pitch;
+    args.ldb = s->coefficients * width;
+    for (int64_t half = 0; half < s->halves; half++)
+        for (int64_t i = 0; i < s->sums; i++) {
+            args.a = t->hat + coefficient(s, half, i, s->pitch);
+            args.b = t->tile + coefficient(s, half, i, width);
+            args.c = gradient + sum_at(s, half, i, width);
+            eqi_gemm(hardware, EQUINV_F32, &args, t->workspace);
+        }
+    args.n = args.ldc = 2 * width;
+    args.k = s->halves * rows;
+    args.lda = s->n * s->pitch;
+    args.ldb = s->n * width;
+    for (int64_t pair = 0; pair < s->pairs; pair++)
+        for (int64_t l = 0; l < 2; l++) {
+            args.a = t->hat + coefficient(s, 0, s->sums + 2 * pair + l, s->pitch);
+            args.b = t->tile + coefficient(s, 0, s->sums + 2 * pair, width);
+            args.c = gradient + pair_at(s, pair, width) + l * s->rank * 2 * width;
+            eqi_gemm(hardware, EQUINV_F32, &args, t->workspace);
+        }
+}
+
+/* The adjoint of put_templates. */
+void eqi_orbit_take_template(const eqi_orbit_shape *s, const double *gradient, double scale,
+                             int64_t width, int64_t t, float *hat)
+{
+    const double one = scale / (double)s->order, two = 2 * scale / (double)s->order;
+    for (int64_t half = 0; half < s->halves; half++)
+        for (int64_t i = 0; i < s->sums; i++)
+            for (int64_t o = 0; o < s->rank; o++)
+                hat[coefficient(s, half, i, s->pitch) + o] =
+                    (float)(one * gradient[sum_at(s, half, i, width) + o * width + t]);
+    for (int64_t pair = 0; pair < s->pairs; pair++) {
+        const double *const at = gradient + pair_at(s, pair, width) + t;
+        const int64_t c = s->sums + 2 * pair, next = s->rank * 2 * width;
+        for (int64_t o = 0; o < s->rank; o++) {
+            const double *const part = at + 2 * o * width;
+            const double v[2][2] = {{part[0], part[width]}, {part[next], part[next + width]}};
+            for (int64_t l = 0; l < 2; l++)
+                if (s->halves == 2)
+                    for (int64_t i = 0; i < 2; i++)
+                        hat[coefficient(s, i, c + l, s->pitch) + o] = (float)(two * v[l][i]);
+                else
+                    hat[coefficient(s, 0, c + l, s->pitch) + o] =
+                        (float)(two * (l == 0 ? v[0][0] - v[1][1] : v[0][1] + v[1][0]));
+        }
+    }
+}
+
 eqi_orbit_transform eqi_orbit_transform_of_row(const eqi_orbit_weights *w, const eqi_orbit_tile *t,
                                                int64_t width, float *row)
 {

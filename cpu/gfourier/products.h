@@ -124,6 +124,20 @@ void eqi_orbit_multiply(const eqi_hardware *hardware, const eqi_orbit_weights *w
 void eqi_orbit_multiply_back(const eqi_hardware *hardware, const eqi_orbit_weights *w,
                              const eqi_orbit_tile *t, int64_t rows, int64_t first);
 
+/*
+ * The gradient of a block of templates, `width` in whole vectors, laid out as the block: numbers of it,
+ * what a tile adds, and the coefficients of template t from the sum of all tiles.
+ */
+EQI_INLINE int64_t eqi_orbit_gradient_size(const eqi_orbit_shape *s, int64_t width)
+{
+    return s->products * s->rank * width;
+}
+void eqi_orbit_multiply_weights(const eqi_hardware *hardware, const eqi_orbit_shape *s,
+                                const eqi_orbit_tile *t, int64_t rows, int64_t width,
+                                float *gradient);
+void eqi_orbit_take_template(const eqi_orbit_shape *s, const double *gradient, double scale,
+                             int64_t width, int64_t t, float *hat);
+
 /* The transform, in place, of one row of a tile, [coefficient or element][template]. */
 eqi_orbit_transform eqi_orbit_transform_of_row(const eqi_orbit_weights *w, const eqi_orbit_tile *t,
                                                int64_t width, float *row);

@@ -14,7 +14,11 @@
 #include "internal/arithmetic.h"
 #include "internal/rows.h"
 
-enum { LATENT_MOST = 1 << 20 }; /* numbers: a tile of the fewest rows has 64 MiB then */
+enum {
+    LATENT_MOST = 1 << 20,    /* numbers: a tile of the fewest rows has 64 MiB then */
+    GRADIENT_BYTES = 4 << 20, /* of a block of templates, at most */
+    BLOCK_LEAST = 16          /* templates in it */
+};
 
 static bool is_folded(const equinv_projection *p)
 {
@@ -94,12 +98,16 @@ typedef struct job {
     const eqi_orbit_weights *own;
     const int64_t *members; /* of the call's latents */
     eqi_orbit_offsets offsets;
+    int64_t block; /* gradients of templates: how many a task takes, whole vectors */
+    const int64_t *template_members;
 } job;
 
 typedef struct parts {
     eqi_orbit_tile of;
     double *v, *out; /* one orbit, for eqi_orbit_reduce and its backward */
     eqi_item *items;
+    float *gradient; /* of a block of templates, from one tile */
+    double *sum;     /* from all */
 } parts;
 
 static size_t orbit_size(const equinv_projection *p, size_t *v, size_t *out)
@@ -118,20 +126,40 @@ static parts parts_of(const job *j, void *slice)
     t.of = eqi_orbit_tile_take(&j->own->s, &rest);
     t.v = eqi_take(&rest, v);
     t.out = eqi_take(&rest, out);
-    t.items = (eqi_item *)rest;
+    t.items = eqi_take(&rest, 2 * (size_t)j->p->order * sizeof *t.items);
+    t.gradient =
+        eqi_take(&rest, (size_t)eqi_orbit_gradient_size(&j->own->s, j->block) * sizeof(float));
+    t.sum = (double *)(void *)rest;
     return t;
+}
+
+/*
+ * Templates whose gradient a task takes; 0: latents are so large that turned ones are multiplied
+ * instead. Few templates are cut further, so that all threads have work.
+ */
+static int64_t gradient_block(const equinv_projection *p, const eqi_orbit_shape *s)
+{
+    const int64_t number = (int64_t)(sizeof(float) + sizeof(double));
+    int64_t block = EQI_ORBIT_BLOCK;
+    while (block > BLOCK_LEAST && (eqi_orbit_gradient_size(s, block) * number > GRADIENT_BYTES ||
+                                   eqi_divide_up(p->k, block) < p->ctx->hardware.threads))
+        block /= 2;
+    return eqi_orbit_gradient_size(s, block) * number > GRADIENT_BYTES ? 0 : block;
 }
 
 /* No overflow: supports bounds what follows from a latent. */
 static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
 {
     const eqi_orbit_shape s = shape_of(p, &p->ctx->hardware);
-    const size_t templates = eqi_aligned(eqi_gemm_templates_slice(p));
+    const int64_t block = gradient_block(p, &s);
+    const size_t numbers = (size_t)eqi_orbit_gradient_size(&s, block);
+    const size_t templates = block > 0 ? 0 : eqi_aligned(eqi_gemm_templates_slice(p));
     size_t v, out;
-    *slice = eqi_orbit_tile_size(&s) + orbit_size(p, &v, &out);
+    *slice = eqi_orbit_tile_size(&s) + orbit_size(p, &v, &out) +
+             eqi_aligned(numbers * sizeof(float)) + eqi_aligned(numbers * sizeof(double));
     *slice = *slice > templates ? *slice : templates;
-    *shared =
-        eqi_aligned((size_t)(s.order * s.pixels) * sizeof(int64_t)) + eqi_orbit_offsets_size(&s);
+    *shared = 2 * eqi_aligned((size_t)(s.order * s.pixels) * sizeof(int64_t)) +
+              eqi_orbit_offsets_size(&s);
     return true;
 }
 
@@ -255,49 +283,64 @@ static void take_gradients(const job *j, const parts *t, int64_t b, int64_t firs
     }
 }
 
-/* Orbits of a latent's gradient, [element][orbit], to its places. */
-static void put_gradient(const job *j, const float *orbits, float *z)
+/*
+ * The gradient of a latent or template from that of its coefficients, to its places: fields `field`
+ * apart. Folded: all members of an orbit get one number.
+ */
+static void put_gradient(const job *j, const eqi_orbit_tile *t, const float *hat, float *to,
+                         int64_t field, const int64_t *members)
 {
     const eqi_orbit_shape *const s = &j->own->s;
-    const int64_t field = j->call->src.strides[1];
     const bool accumulate = j->p->desc.accumulate;
+    if (!s->folded)
+        j->own->kernels->synthesise(
+            &(eqi_orbit_transform){.group = &j->own->group,
+                                   .turned = true,
+                                   .vectors = eqi_divide_up(s->rank, s->lanes),
+                                   .in = hat,
+                                   .in_step = s->pitch,
+                                   .out = t->staged,
+                                   .out_step = s->pitch,
+                                   .room = t->room});
     for (int64_t pixel = 0; pixel < s->pixels; pixel++)
         for (int64_t f = 0; f < s->fields; f++)
             for (int64_t a = 0; a < s->order; a++) {
-                float *const to = z + f * field + j->members[pixel * s->order + a];
-                const float value = orbits[a * s->pitch + pixel * s->fields + f];
-                *to = accumulate ? *to + value : value;
+                float *const at = to + f * field + members[pixel * s->order + a];
+                const int64_t orbit = pixel * s->fields + f;
+                const float value = s->folded ? hat[orbit] : t->staged[a * s->pitch + orbit];
+                *at = accumulate ? *at + value : value;
             }
 }
 
-/* LINEAR, MEAN: gradients of codes as they are; all members of an orbit get one number. */
-static void backward_folded(const void *arg, int64_t first_row, int64_t rows, void *slice)
+/* LINEAR, MEAN: gradients of codes of a tile as they are, with 0 where a block has no template. */
+static void take_codes(const job *j, const parts *t, int64_t first_row, int64_t rows, int64_t first,
+                       int64_t width)
 {
-    const job *const j = arg;
-    const eqi_orbit_shape *const s = &j->own->s;
-    const equinv_tensor *const diff_dst = &j->call->dst, *const diff_src = &j->call->src;
-    const bool accumulate = j->p->desc.accumulate;
-    const parts t = parts_of(j, slice);
-    for (int64_t first = 0; first < j->p->k; first += EQI_ORBIT_BLOCK) {
-        const int64_t width = eqi_orbit_block_width(s, first),
-                      count = eqi_smaller(width, j->p->k - first);
-        for (int64_t b = 0; b < rows; b++) {
-            const float *const from = (const float *)diff_dst->data +
-                                      (first_row + b) * diff_dst->strides[0] +
-                                      first * diff_dst->strides[1];
-            for (int64_t k = 0; k < width; k++)
-                t.of.tile[b * width + k] = k < count ? from[k * diff_dst->strides[1]] : 0;
-        }
-        eqi_orbit_multiply_back(&j->p->ctx->hardware, j->own, &t.of, rows, first);
+    const equinv_tensor *const diff_dst = &j->call->dst;
+    const int64_t count = eqi_smaller(width, j->p->k - first);
+    for (int64_t b = 0; b < rows; b++) {
+        const float *const from = (const float *)diff_dst->data +
+                                  (first_row + b) * diff_dst->strides[0] +
+                                  first * diff_dst->strides[1];
+        for (int64_t k = 0; k < width; k++)
+            t->of.tile[b * width + k] = k < count ? from[k * diff_dst->strides[1]] : 0;
+    }
+}
+
+/* Gradients of a tile's products with templates first .. first + width - 1, in coefficients. */
+static void take_tile(const job *j, const parts *t, int64_t first_row, int64_t rows, int64_t first,
+                      int64_t width)
+{
+    if (j->own->s.folded) {
+        take_codes(j, t, first_row, rows, first, width);
+        return;
     }
     for (int64_t b = 0; b < rows; b++) {
-        float *const z = (float *)diff_src->data + (first_row + b) * diff_src->strides[0];
-        for (int64_t f = 0; f < s->fields; f++)
-            for (int64_t a = 0; a < s->order; a++) {
-                float *const to = z + f * diff_src->strides[1] + j->members[a];
-                const float value = t.of.hat[b * s->pitch + f];
-                *to = accumulate ? *to + value : value;
-            }
+        float *const row = t->of.tile + b * j->own->s.order * width;
+        eqi_orbit_transform adjoint = eqi_orbit_transform_of_row(j->own, &t->of, width, row);
+        adjoint.turned = true;
+        take_gradients(j, t, first_row + b, first, width, row);
+        j->own->kernels->analyse(&adjoint);
     }
 }
 
@@ -308,28 +351,54 @@ static void backward_tile(const void *arg, int64_t first_row, int64_t rows, void
     const equinv_tensor *const diff_src = &j->call->src;
     const parts t = parts_of(j, slice);
     for (int64_t first = 0; first < j->p->k; first += EQI_ORBIT_BLOCK) {
-        const int64_t width = eqi_orbit_block_width(s, first);
-        for (int64_t b = 0; b < rows; b++) {
-            float *const row = t.of.tile + b * s->order * width;
-            eqi_orbit_transform adjoint = eqi_orbit_transform_of_row(j->own, &t.of, width, row);
-            adjoint.turned = true;
-            take_gradients(j, &t, first_row + b, first, width, row);
-            j->own->kernels->analyse(&adjoint);
-        }
+        take_tile(j, &t, first_row, rows, first, eqi_orbit_block_width(s, first));
         eqi_orbit_multiply_back(&j->p->ctx->hardware, j->own, &t.of, rows, first);
     }
-    for (int64_t b = 0; b < rows; b++) {
-        j->own->kernels->synthesise(
-            &(eqi_orbit_transform){.group = &j->own->group,
-                                   .turned = true,
-                                   .vectors = eqi_divide_up(s->rank, s->lanes),
-                                   .in = t.of.hat + b * s->order * s->pitch,
-                                   .in_step = s->pitch,
-                                   .out = t.of.staged,
-                                   .out_step = s->pitch,
-                                   .room = t.of.room});
-        put_gradient(j, t.of.staged,
-                     (float *)diff_src->data + (first_row + b) * diff_src->strides[0]);
+    for (int64_t b = 0; b < rows; b++)
+        put_gradient(j, &t.of, t.of.hat + b * s->coefficients * s->pitch,
+                     (float *)diff_src->data + (first_row + b) * diff_src->strides[0],
+                     diff_src->strides[1], j->members);
+}
+
+/* ---- gradients of templates ------------------------------------------------------------------ */
+
+/* Coefficients of a tile of latents. */
+static void transform_tile(const job *j, const parts *t, int64_t first_row, int64_t rows)
+{
+    const eqi_orbit_shape *const s = &j->own->s;
+    const equinv_tensor *const src = &j->call->src;
+    for (int64_t b = 0; b < rows; b++)
+        eqi_orbit_transform_latent(
+            j->own, (const float *)src->data + (first_row + b) * src->strides[0], src->strides[1],
+            j->members, &t->of, t->of.hat + b * s->coefficients * s->pitch);
+}
+
+/* Blocks of templates go through the whole batch. Tiles are added in double, in its order. */
+static void backward_blocks(const void *arg, int64_t first_block, int64_t blocks, void *slice)
+{
+    const job *const j = arg;
+    const eqi_orbit_shape *const s = &j->own->s;
+    const equinv_tensor *const diff = &j->call->templates;
+    const int64_t batch = j->call->src.shape[0], width = j->block;
+    const int64_t numbers = eqi_orbit_gradient_size(s, width);
+    const parts t = parts_of(j, slice);
+    for (int64_t block = first_block; block < first_block + blocks; block++) {
+        const int64_t first = block * width, count = eqi_smaller(width, j->p->k - first);
+        for (int64_t i = 0; i < numbers; i++)
+            t.sum[i] = 0;
+        for (int64_t b = 0; b < batch; b += s->rows) {
+            const int64_t rows = eqi_smaller(s->rows, batch - b);
+            transform_tile(j, &t, b, rows);
+            take_tile(j, &t, b, rows, first, width);
+            eqi_orbit_multiply_weights(&j->p->ctx->hardware, s, &t.of, rows, width, t.gradient);
+            for (int64_t i = 0; i < numbers; i++)
+                t.sum[i] += (double)t.gradient[i];
+        }
+        for (int64_t k = 0; k < count; k++) {
+            eqi_orbit_take_template(s, t.sum, j->p->scale, width, k, t.of.hat);
+            put_gradient(j, &t.of, t.of.hat, (float *)diff->data + (first + k) * diff->strides[0],
+                         diff->strides[1], j->template_members);
+        }
     }
 }
 
@@ -340,16 +409,29 @@ static void run(const equinv_projection *p, const eqi_projection_call *call, eqi
     const prepared *const own = p->prepared;
     const eqi_orbit_shape *const s = &own->weights.s;
     const int64_t batch = call->src.shape[0];
+    const size_t places = (size_t)(s->order * s->pixels) * sizeof(int64_t);
     char *rest = call->scratch;
-    int64_t *const members = eqi_take(&rest, (size_t)(s->order * s->pixels) * sizeof *members);
+    int64_t *const members = eqi_take(&rest, places);
+    int64_t *const template_members = eqi_take(&rest, places);
     void *const offsets = eqi_take(&rest, eqi_orbit_offsets_size(s));
-    if (batch == 0)
-        return;
+    job j = {p,
+             call,
+             &own->weights,
+             members,
+             eqi_orbit_offsets_init(s, offsets),
+             gradient_block(p, s),
+             template_members};
     members_of(p, &call->src, members);
-    const job j = {p, call, &own->weights, members, eqi_orbit_offsets_init(s, offsets)};
     const double row_work = (double)(s->products * s->rank) * (double)p->k / 8;
-    eqi_parallel_rows(p->ctx, batch, row_work, eqi_orbit_chunk(s, batch, p->ctx->hardware.threads),
-                      body, &j, rest, p->slice_size);
+    if (body == backward_blocks) {
+        members_of(p, &call->templates, template_members);
+        eqi_parallel_rows(p->ctx, eqi_divide_up(p->k, j.block),
+                          row_work * (double)batch / (double)p->k * (double)j.block, 1, body, &j,
+                          rest, p->slice_size);
+    } else if (batch > 0)
+        eqi_parallel_rows(p->ctx, batch, row_work,
+                          eqi_orbit_chunk(s, batch, p->ctx->hardware.threads), body, &j, rest,
+                          p->slice_size);
 }
 
 static equinv_status forward(const equinv_projection *p, const eqi_projection_call *call)
@@ -360,7 +442,15 @@ static equinv_status forward(const equinv_projection *p, const eqi_projection_ca
 
 static equinv_status backward(const equinv_projection *p, const eqi_projection_call *call)
 {
-    run(p, call, is_folded(p) ? backward_folded : backward_tile);
+    run(p, call, backward_tile);
+    return EQUINV_OK;
+}
+
+static equinv_status backward_templates(const equinv_projection *p, const eqi_projection_call *call)
+{
+    if (gradient_block(p, &((const prepared *)p->prepared)->weights.s) == 0)
+        return eqi_gemm_templates_backward(p, call);
+    run(p, call, backward_blocks);
     return EQUINV_OK;
 }
 
@@ -384,6 +474,11 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_gfourier_projection = {
-    {"projection/gfourier", supports}, prepare, release, scratch, forward, backward,
-    eqi_gemm_templates_backward,
+    {"projection/gfourier", supports},
+    prepare,
+    release,
+    scratch,
+    forward,
+    backward,
+    backward_templates,
 };

@@ -94,10 +94,11 @@ START_TEST(all_implementations_equal_ref)
         int64_t fields, k, batch;
     } large[] = {{{{EQUINV_GROUP_CYCLIC, 4}, 5, 5}, 7, 70, 130},
                  {{{EQUINV_GROUP_DIHEDRAL, 8}, 1, 1}, 3, 66, 70},
-                 {{{EQUINV_GROUP_CYCLIC, 300}, 1, 1}, 2, 3, 3}};
+                 {{{EQUINV_GROUP_CYCLIC, 300}, 1, 1}, 2, 3, 3},
+                 {{{EQUINV_GROUP_CYCLIC, 4}, 14, 14}, 19, 17, 3}}; /* too large for coefficients */
     rng r = {UINT64_C(6100) + (uint64_t)_i};
     equinv_context *ctx = context_new();
-    for (int trial = 0; trial < 2 * GROUP_CASES + 3; trial++) {
+    for (int trial = 0; trial < 2 * GROUP_CASES + 4; trial++) {
         const int big = trial - 2 * GROUP_CASES;
         equinv_projection_desc d =
             big < 0 ? desc_of(orbit_kinds[_i], group_cases[trial % GROUP_CASES],
