@@ -282,35 +282,37 @@ INLINE void put_seconds(float *at, vf32 y, bool accumulate, int lanes)
         vf32_store_part(at + LANES, high, places - LANES);
 }
 
-/* Vectors of one row of pixels; the last may be a part. */
-INLINE void inverse_row(const eqi_gf_inverse *t, butterfly *backward, const int components,
-                        const int outputs, const bool plain, const int step, const float *from,
-                        const finish *end, float *to, int64_t pixels)
+/* How values go to dst. */
+typedef enum ending { SET, FINISH, FINISH_SECONDS } ending;
+
+/* One vector, or the first lanes of it. */
+INLINE void inverse_vector(const eqi_gf_inverse *t, butterfly *backward, const int components,
+                           const int outputs, const ending how, const float *from,
+                           const finish *end, float *to, int lanes)
 {
-    for (int64_t x = 0; x < pixels; x += LANES) {
-        vf32 c[EQI_GF_COMPONENTS], f[EQI_GF_ORDER];
-        UNROLL for (int h = 0; h < components; h++)
-        {
-            c[h] = vf32_load(from + h * t->component + x);
-        }
-        backward(c, f);
-        const int left = pixels - x < LANES ? (int)(pixels - x) : LANES;
-        UNROLL for (int h = 0; h < outputs; h++)
-        {
-            float *const at = to + h * t->element + x * step;
-            const vf32 y = plain ? add(f[h], end->bias) : finished(end, f[h]);
-            PREFETCH_WRITE(at + VECTORS * LANES);
-            if (step == 1)
-                put(at, y, t->accumulate, left);
-            else
-                put_seconds(at, y, t->accumulate, left);
-        }
+    vf32 c[EQI_GF_COMPONENTS], f[EQI_GF_ORDER];
+    UNROLL for (int h = 0; h < components; h++)
+    {
+        c[h] = vf32_load(from + h * t->component);
+    }
+    backward(c, f);
+    UNROLL for (int h = 0; h < outputs; h++)
+    {
+        float *const at = to + h * t->element;
+        PREFETCH_WRITE(at + VECTORS * LANES);
+        if (how == SET)
+            put(at, add(f[h], end->bias), false, lanes);
+        else if (how == FINISH)
+            put(at, finished(end, f[h]), t->accumulate, lanes);
+        else
+            put_seconds(at, finished(end, f[h]), t->accumulate, lanes);
     }
 }
 
 INLINE void inverse_outputs(const eqi_gf_inverse *t, butterfly *backward, const int components,
-                            const int outputs, const bool plain, const int step)
+                            const int outputs, const ending how)
 {
+    const int step = how == FINISH_SECONDS ? 2 : 1;
     for (int64_t o = 0; o < t->outputs; o++) {
         const finish end = finish_of(t, o);
         const float *const from = t->src + o * t->pitch;
@@ -318,22 +320,29 @@ INLINE void inverse_outputs(const eqi_gf_inverse *t, butterfly *backward, const 
         int64_t column = t->column;
         for (int64_t x = 0; x < t->pixels; x += t->length - column, column = 0, row += t->row) {
             const int64_t wanted = t->columns - column, left = t->pixels - x;
-            inverse_row(t, backward, components, outputs, plain, step, from + x, &end,
-                        row + column * step, wanted < left ? wanted : left);
+            const int64_t pixels = wanted < left ? wanted : left;
+            float *const to = row + column * step;
+            int64_t i = 0;
+            for (; i + LANES <= pixels; i += LANES)
+                inverse_vector(t, backward, components, outputs, how, from + x + i, &end,
+                               to + i * step, LANES);
+            if (i < pixels)
+                inverse_vector(t, backward, components, outputs, how, from + x + i, &end,
+                               to + i * step, (int)(pixels - i));
         }
     }
 }
 
-/* Few fields feel what is asked for each value in vain: 2 % with 4. */
+/* Few fields feel what is asked for each value in vain. */
 INLINE void inverse(const eqi_gf_inverse *t, butterfly *backward, const int components,
                     const int outputs)
 {
     if (t->step == 2)
-        inverse_outputs(t, backward, components, outputs, false, 2);
-    else if (t->finish.norm || t->finish.relu)
-        inverse_outputs(t, backward, components, outputs, false, 1);
+        inverse_outputs(t, backward, components, outputs, FINISH_SECONDS);
+    else if (t->finish.norm || t->finish.relu || t->accumulate)
+        inverse_outputs(t, backward, components, outputs, FINISH);
     else
-        inverse_outputs(t, backward, components, outputs, true, 1);
+        inverse_outputs(t, backward, components, outputs, SET);
 }
 
 /* name and inputs */
