@@ -3,13 +3,12 @@
 #include "internal/rows.h"
 
 enum {
-    PLANES_BYTES = 768 << 10,     /* of all copies of a band: with P^ they should stay in L2 */
-    HAT_BYTES = 128 << 10,        /* of the largest tile */
-    BAND_ROWS = 4,                /* fewer would be copied mostly for the taps above and below */
-    SMALL_PIXELS = 160,           /* images of fewer leave much of their last tile empty .. */
-    RUN_PIXELS = 384,             /* .. so that several are taken together, up to about these */
-    RUN_MOST = SMALL_PIXELS + 16, /* pixels of one image in a tile, in whole vectors */
-    WIDE_PERCENT = 112            /* pixels with those between the rows, at most */
+    PLANES_BYTES = 768 << 10,    /* of all copies of a band: with P^ they should stay in L2 */
+    HAT_BYTES = 128 << 10,       /* of the largest tile */
+    BAND_ROWS = 4,               /* fewer would be copied mostly for the taps above and below */
+    SMALL_PIXELS = 160,          /* images of fewer leave much of their last tile empty .. */
+    RUN_PIXELS = 384,            /* .. so that several are taken together, up to about these */
+    RUN_MOST = SMALL_PIXELS + 16 /* pixels of one image in a tile, in whole vectors */
 };
 
 /* ---- geometry ------------------------------------------------------------------------------------- */
@@ -92,18 +91,6 @@ int64_t eqi_gf_pixels(const eqi_gf_pass *p, int64_t rows)
     return rows > 0 ? (rows - 1) * p->row + p->out_width : 0;
 }
 
-/* Narrow planes where the others would have too many pixels between their rows. */
-static void choose_rows(eqi_gf_pass *p)
-{
-    p->narrow = false;
-    wide_rows(p);
-    if (100 * eqi_gf_pixels(p, p->out_height) <= WIDE_PERCENT * p->out_height * p->out_width)
-        return;
-    p->narrow = true;
-    p->row = p->out_width;
-    p->tail = 0;
-}
-
 /* Floats of all copies of one plane for a band; counts them. */
 static int64_t copies_of(const eqi_gf_pass *p, int64_t band, int64_t *copies)
 {
@@ -152,18 +139,65 @@ static int64_t find_taps(const eqi_gf_pass *p, eqi_gf_tap *tap)
     return taps;
 }
 
+/* Of all planes of one image. */
+static int64_t bytes_of_copies(const eqi_gf_pass *p)
+{
+    int64_t copies;
+    return p->fields_in * p->elements * copies_of(p, p->out_height, &copies) *
+           (int64_t)sizeof(float);
+}
+
 /* How many small images fit a run; 1: each is taken by itself. */
 static int64_t images_together(const eqi_gf_pass *p)
 {
     const int64_t pixels = eqi_gf_pixels(p, p->out_height);
-    int64_t copies;
-    const int64_t bytes =
-        p->fields_in * p->elements * copies_of(p, p->out_height, &copies) * (int64_t)sizeof(float);
+    const int64_t bytes = bytes_of_copies(p);
     const int64_t fair = p->batch / eqi_larger(1, p->threads);
     if (pixels >= SMALL_PIXELS)
         return 1;
     return eqi_larger(1, eqi_smaller(eqi_smaller(fair, RUN_PIXELS / pixels),
                                      PLANES_BYTES / eqi_larger(1, bytes)));
+}
+
+static void set_rows(eqi_gf_pass *p, bool narrow)
+{
+    p->narrow = narrow;
+    p->row = p->out_width;
+    p->tail = 0;
+    if (!narrow)
+        wide_rows(p);
+}
+
+/*
+ * Work on an image with such rows, in vectors that are multiplied; the factors were fitted to the case table.
+ * Narrow planes need more copies, wide ones have pixels between their rows.
+ */
+static double cost_of_rows(const eqi_gf_pass *p)
+{
+    enum { COPY = 8, TRANSFORM = 2, INVERSE = 6 };
+    const int64_t lanes = p->kernels->lanes;
+    const int64_t pixels = eqi_divide_up(eqi_gf_pixels(p, p->out_height), lanes);
+    const int64_t rows = p->out_height * eqi_divide_up(p->out_width, lanes);
+    int64_t copies;
+    const int64_t copied = copies_of(p, p->out_height, &copies) / p->row;
+    const double taps = (double)(p->taps * p->fields_in);
+    const double transform = TRANSFORM * (p->form->inputs + p->form->components);
+    const double product = (double)p->fields_out * p->form->terms;
+    const double outputs = (double)p->fields_out * p->form->outputs;
+    return COPY * (double)(p->fields_in * p->elements * copied * eqi_divide_up(p->row, lanes)) +
+           (double)pixels * taps * (transform + product) +
+           INVERSE * outputs * (double)(p->row == p->out_width ? pixels : rows);
+}
+
+/* Narrow planes that are cheaper, and leave as many images together and no more bands. */
+static void choose_rows(eqi_gf_pass *p)
+{
+    set_rows(p, false);
+    const double wide = cost_of_rows(p);
+    const int64_t images = images_together(p);
+    set_rows(p, true);
+    if (wide <= cost_of_rows(p) || images_together(p) < images || bytes_of_copies(p) > PLANES_BYTES)
+        set_rows(p, false);
 }
 
 /*
