@@ -267,19 +267,93 @@ static void forward_tile(const void *arg, int64_t first_row, int64_t rows, void 
 
 /* ---- gradients ------------------------------------------------------------------------------- */
 
+/* Of one template: where its derivatives go, `width` apart, from those of its codes. */
+typedef struct derivatives {
+    const equinv_projection *p;
+    const float
+        *code; /* the gradient of the first of its codes; the next is `element` numbers on */
+    int64_t element;
+    const void *saved;
+    float *to; /* 0 at first */
+    int64_t width;
+} derivatives;
+
+/* Kinds that chose members of the orbit. */
+static void take_chosen(const derivatives *d)
+{
+    const int32_t *const member = d->saved;
+    for (int64_t i = 0; i < d->p->outputs; i++)
+        if (member[i] >= 0 && member[i] < d->p->order)
+            d->to[member[i] * d->width] = d->code[i * d->element];
+}
+
+/* x or 0, without a branch: signs of members are not to be foreseen. */
+EQI_INLINE float kept(bool keep, float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= -(uint32_t)keep;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Kinds that are sums of a function of the members; eqi_orbit_slope of each. */
+EQI_INLINE void take_slopes(const derivatives *d, const equinv_projection_kind kind)
+{
+    const float *const member = d->saved;
+    const double mean = (double)*d->code / d->p->order;
+    const float up = (float)mean;
+    for (int32_t g = 0; g < d->p->order; g++) {
+        const float x = member[g];
+        d->to[g * d->width] = kind == EQUINV_PROJECT_MEAN_RELU ? kept(x > 0, up)
+                              : kind == EQUINV_PROJECT_MEAN_ABS
+                                  ? kept(x > 0, up) - kept(x < 0, up)
+                                  : (float)eqi_orbit_slope(kind, (double)x, mean);
+    }
+}
+
+static void take_orbit(const derivatives *d)
+{
+    for (int32_t g = 0; g < d->p->order; g++)
+        d->to[g * d->width] = d->code[g * d->element];
+}
+
+/* As eqi_orbit_reduce_backward, by scaled inner products: the templates have the scale already. */
+static void take_derivatives(const derivatives *d)
+{
+    switch (d->p->desc.kind) {
+    case EQUINV_PROJECT_MAX:
+    case EQUINV_PROJECT_MIN:
+    case EQUINV_PROJECT_SORTED: take_chosen(d); break;
+    case EQUINV_PROJECT_ORBIT: take_orbit(d); break;
+    case EQUINV_PROJECT_MEAN_RELU: take_slopes(d, EQUINV_PROJECT_MEAN_RELU); break;
+    case EQUINV_PROJECT_MEAN_ABS: take_slopes(d, EQUINV_PROJECT_MEAN_ABS); break;
+    case EQUINV_PROJECT_MEAN_SQUARE: take_slopes(d, EQUINV_PROJECT_MEAN_SQUARE); break;
+    case EQUINV_PROJECT_MOMENT3: take_slopes(d, EQUINV_PROJECT_MOMENT3); break;
+    default: break; /* CDF: 0 */
+    }
+}
+
 /* Derivatives by the inner products, [element][template], with 0 where a block has no template. */
-static void take_gradients(const job *j, const parts *t, int64_t b, int64_t first, int64_t width,
-                           float *orbits)
+static void take_gradients(const job *j, int64_t b, int64_t first, int64_t width, float *orbits)
 {
     const equinv_projection *const p = j->p;
+    const equinv_tensor *const diff_dst = &j->call->dst;
+    const eqi_saved_kind saved = eqi_projection_saved_kind(p->desc.kind);
     const int64_t count = eqi_smaller(width, p->k - first);
-    double *const coefficients = t->v + p->order;
-    if (count < width)
-        memset(orbits, 0, (size_t)(p->order * width) * sizeof *orbits);
+    const int64_t numbers = saved == EQI_SAVED_VALUE ? p->order : p->outputs; /* of 4 bytes */
+    memset(orbits, 0, (size_t)(p->order * width) * sizeof *orbits);
     for (int64_t k = 0; k < count; k++) {
-        eqi_orbit_reduce_backward(p, j->call, b, first + k, t->v, t->out, coefficients);
-        for (int32_t g = 0; g < p->order; g++) /* the templates have the scale already */
-            orbits[g * width + k] = (float)(coefficients[g] / p->scale);
+        const int64_t template = first + k;
+        derivatives d = {.p = p,
+                         .code = (const float *)diff_dst->data + b * diff_dst->strides[0] +
+                                 template * diff_dst->strides[1],
+                         .element = diff_dst->ndim == 3 ? diff_dst->strides[2] : 0,
+                         .to = orbits + k,
+                         .width = width};
+        if (saved != EQI_SAVED_NONE)
+            d.saved = (const float *)j->call->saved + (b * p->k + template) * numbers;
+        take_derivatives(&d);
     }
 }
 
@@ -339,7 +413,7 @@ static void take_tile(const job *j, const parts *t, int64_t first_row, int64_t r
         float *const row = t->of.tile + b * j->own->s.order * width;
         eqi_orbit_transform adjoint = eqi_orbit_transform_of_row(j->own, &t->of, width, row);
         adjoint.turned = true;
-        take_gradients(j, t, first_row + b, first, width, row);
+        take_gradients(j, first_row + b, first, width, row);
         j->own->kernels->analyse(&adjoint);
     }
 }
