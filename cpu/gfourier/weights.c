@@ -7,7 +7,8 @@
 enum {
     VECTORS = 56, /* of a row at most: sums stay in registers for so long */
     PARTS = 16,
-    FOLD = 8,             /* outputs at a time */
+    FOLD = 8, /* outputs at a time */
+    FETCH_BYTES = 16 << 10,
     PART_BYTES = 32 << 20 /* of all parts together */
 };
 
@@ -25,9 +26,17 @@ static int64_t rows_pitch(const eqi_gf_pass *p)
     return p->pitch + 2 * p->row + p->kernels->lanes;
 }
 
+/* Fields of diff_dst that are fetched at a time. */
+static int64_t fetch_fields(const eqi_gf_pass *p)
+{
+    const int64_t bytes = p->form->outputs * rows_pitch(p) * (int64_t)sizeof(float);
+    return eqi_larger(1, eqi_smaller(p->fields_out, FETCH_BYTES / bytes));
+}
+
 static size_t rows_size(const eqi_gf_pass *p)
 {
-    return eqi_aligned((size_t)(p->form->outputs * rows_pitch(p)) * sizeof(float));
+    return eqi_aligned((size_t)(fetch_fields(p) * p->form->outputs * rows_pitch(p)) *
+                       sizeof(float));
 }
 
 eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
@@ -87,43 +96,46 @@ size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardw
 typedef struct work {
     const eqi_gf_weights *w;
     eqi_gf_band band;
-    float *rows;     /* [outputs][rows_pitch] of one field of diff_dst */
+    float *rows;     /* [fetch_fields][outputs][rows_pitch] of diff_dst */
     float *gradient; /* diff_dst^ of the tile, laid out as dst^ is */
     float *entries;  /* of the part */
     double *bias;
+    bool wants_bias;
 } work;
 
-/* Rows of one image, element after element, one row after the other with zeros between as in the tile. */
-static void fetch_rows(const eqi_gf_pass *p, const int64_t *s, const float *from, int64_t rows,
-                       float *to)
+/* Rows of one image and some fields, one row after the other with zeros between as in the tile. */
+static void fetch_rows(const eqi_gf_pass *p, const int64_t *s, const float *from, int64_t fields,
+                       int64_t rows, float *to)
 {
+    const int64_t pitch = rows_pitch(p), elements = p->form->outputs;
     if (s[4] == 1) {
-        const eqi_gf_shift shift = {.fields = 1,
-                                    .elements = p->form->outputs,
+        const eqi_gf_shift shift = {.fields = fields,
+                                    .elements = elements,
                                     .from = from,
+                                    .from_field = s[1],
                                     .from_element = s[2],
                                     .from_pitch = s[3],
                                     .step = 1,
                                     .to = to,
-                                    .to_element = rows_pitch(p),
+                                    .to_field = elements * pitch,
+                                    .to_element = pitch,
                                     .rows = rows,
                                     .columns = p->row,
                                     .last = p->out_width};
         p->kernels->shift(&shift);
         return;
     }
-    for (int64_t g = 0; g < p->form->outputs; g++)
+    for (int64_t i = 0; i < fields * elements; i++, to += pitch)
         for (int64_t y = 0; y < rows; y++)
             for (int64_t x = 0; x < p->row; x++)
-                to[g * rows_pitch(p) + y * p->row + x] =
-                    x < p->out_width ? from[g * s[2] + y * s[3] + x * s[4]] : 0;
+                to[y * p->row + x] =
+                    x < p->out_width
+                        ? from[i / elements * s[1] + i % elements * s[2] + y * s[3] + x * s[4]]
+                        : 0;
 }
 
-/*
- * diff_dst of one field and the tile's pixels: their place in k->rows, for each element rows_pitch floats
- * apart. Small images are there as a whole.
- */
-static const float *fetch_field(const work *k, int64_t o, int64_t pixel, int64_t pixels)
+/* diff_dst of some fields at the tile's pixels: where in k->rows. Small images are there as a whole. */
+static const float *fetch(const work *k, int64_t o, int64_t fields, int64_t pixel, int64_t pixels)
 {
     const eqi_gf_band *const b = &k->band;
     const eqi_gf_pass *const p = b->pass;
@@ -134,7 +146,8 @@ static const float *fetch_field(const work *k, int64_t o, int64_t pixel, int64_t
     const float *const from =
         (const float *)b->dst->data + b->image * s[0] + o * s[1] + (b->row + first) * s[3];
     for (int64_t n = 0; n < b->images; n++)
-        fetch_rows(p, s, from + n * s[0], end - first, k->rows + n * eqi_gf_pixels(p, b->rows));
+        fetch_rows(p, s, from + n * s[0], fields, end - first,
+                   k->rows + n * eqi_gf_pixels(p, b->rows));
     return k->rows + pixel - first * p->row;
 }
 
@@ -142,12 +155,15 @@ static const float *fetch_field(const work *k, int64_t o, int64_t pixel, int64_t
 static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
 {
     const eqi_gf_pass *const p = k->band.pass;
+    const int64_t most = fetch_fields(p);
     int64_t in[EQI_GF_ORDER];
     for (int h = 0; h < p->form->outputs; h++)
         in[h] = h * rows_pitch(p);
-    for (int64_t o = 0; o < p->fields_out; o++) {
-        eqi_gf_transform t = {.src = fetch_field(k, o, pixel, pixels),
-                              .fields = 1,
+    for (int64_t o = 0; o < p->fields_out; o += most) {
+        const int64_t fields = eqi_smaller(most, p->fields_out - o);
+        eqi_gf_transform t = {.src = fetch(k, o, fields, pixel, pixels),
+                              .field = p->form->outputs * rows_pitch(p),
+                              .fields = fields,
                               .taps = 1,
                               .in = in,
                               .to = k->gradient + o * p->pitch,
@@ -162,22 +178,24 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
 /* The trivial component is the sum over the group: its product with ones. */
 static void add_bias(const work *k, int64_t pixels)
 {
+    enum { TOGETHER = 8 };
     static const int64_t at = 0;
     const eqi_gf_pass *const p = k->band.pass;
     for (int64_t i = 0; i < p->pitch; i++)
         k->rows[i] = 1;
-    for (int64_t o = 0; o < p->fields_out; o++) {
-        float sum = 0;
+    for (int64_t o = 0; o < p->fields_out; o += TOGETHER) {
+        float sums[TOGETHER] = {0};
         const eqi_gf_sums s = {.rows = 1,
-                               .columns = 1,
+                               .columns = eqi_smaller(TOGETHER, p->fields_out - o),
                                .a = k->rows,
                                .b = k->gradient + o * p->pitch,
                                .at = &at,
-                               .sums = &sum,
+                               .sums = sums,
                                .pitch = p->pitch,
                                .pixels = pixels};
         p->kernels->sums(&s);
-        k->bias[o] += (double)sum;
+        for (int64_t i = 0; i < s.columns; i++)
+            k->bias[o + i] += (double)sums[i];
     }
 }
 
@@ -209,7 +227,7 @@ static void add_band(const work *k)
         for (int64_t x = 0; x < pixels; x += p->pitch) {
             const int64_t some = eqi_smaller(p->pitch, pixels - x);
             transform_gradient(k, x, some);
-            if (first == 0)
+            if (first == 0 && k->wants_bias)
                 add_bias(k, some);
             for (int64_t i = 0; i < fields; i += p->part) {
                 const int64_t part = eqi_smaller(p->part, fields - i);
@@ -249,7 +267,7 @@ static void run_parts(const void *arg, int64_t first, int64_t count, void *slice
     const job *const j = arg;
     const eqi_gf_pass *const p = &j->w->pass;
     char *memory = slice;
-    work k = {.w = j->w};
+    work k = {.w = j->w, .wants_bias = j->diff_bias != NULL};
     k.band = (eqi_gf_band){.pass = p, .src = j->src, .dst = j->diff_dst};
     k.band.planes = eqi_take(&memory, p->planes_size);
     k.band.hat[0] = eqi_take(&memory, p->hat_size);
