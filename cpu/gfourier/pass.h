@@ -17,6 +17,12 @@ typedef struct eqi_gf_copy {
     int64_t start; /* floats from the field element's first one */
 } eqi_gf_copy;
 
+/*
+ * Images of fewer pixels leave much of their last tile empty: several are taken together. In whole vectors that
+ * is more than any other tile has.
+ */
+enum { EQI_GF_SMALL_PIXELS = 160, EQI_GF_TILE_MOST = EQI_GF_SMALL_PIXELS + 16 };
+
 /* A tap v of the sum. Without elements in src, taps that the group exchanges are one. */
 typedef struct eqi_gf_tap {
     eqi_pixel at;
