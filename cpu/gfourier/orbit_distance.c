@@ -23,7 +23,7 @@
 #include "internal/rows.h"
 
 enum {
-    DIMENSION_MOST = 1 << 20, /* as of latents of a projection */
+    DIMENSION_MOST = 1 << 17, /* numbers: a block of y has up to 64 MiB then */
     WEIGHTS_BYTES = 8 << 20   /* of transformed y that are kept at a time, one block at least */
 };
 
