@@ -209,7 +209,8 @@ typedef struct trainer {
     const digits_set *set;
     const digits_training *how;
     equinv_optimizer *optimizer;
-    int64_t count, *order;
+    int64_t count, copies;         /* images with their copies; of each */
+    int64_t *order;                /* of the images in an epoch */
     int64_t batch, batches;        /* batches in a stretch */
     mirror images, labels, losses; /* of a stretch */
     equinv_tensor gradient;        /* of a batch */
@@ -220,9 +221,10 @@ static void shuffle(const trainer *t, int64_t epoch)
 {
     const uint64_t seed = t->how->seed;
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
-    for (int64_t i = 0; i < t->count; i++)
+    const int64_t images = t->count / t->copies;
+    for (int64_t i = 0; i < images; i++)
         t->order[i] = i;
-    for (int64_t i = t->count - 1; i > 0; i--) {
+    for (int64_t i = images - 1; i > 0; i--) {
         /* The last word keeps this stream away from those of weights and dropout. */
         const uint32_t counter[4] = {(uint32_t)i, (uint32_t)((uint64_t)i >> 32), (uint32_t)epoch,
                                      UINT32_MAX};
@@ -236,19 +238,19 @@ static void shuffle(const trainer *t, int64_t epoch)
     }
 }
 
-/* Images order[first .. first + count - 1] and their labels, on the device. */
+/* Copies first .. first + count - 1 of an epoch and their labels, on the device. */
 static equinv_status gather(const trainer *t, int64_t epoch, int64_t first, int64_t count,
                             equinv_tensor *images, equinv_tensor *labels)
 {
     const int64_t pixels = t->set->images.shape[1] * t->set->images.shape[2];
     equinv_status status = EQUINV_OK;
     for (int64_t i = 0; !status && i < count; i++) {
-        const int64_t from = t->order[first + i];
+        const int64_t from = t->order[(first + i) / t->copies];
         uint8_t *const image = (uint8_t *)t->images.here.data + i * pixels;
         memcpy(image, (const uint8_t *)t->set->images.data + from * pixels, (size_t)pixels);
         ((int32_t *)t->labels.here.data)[i] = ((const int32_t *)t->set->labels.data)[from];
         if (t->how->augment)
-            status = t->how->augment(t->how->user, epoch, from, image);
+            status = t->how->augment(t->how->user, epoch, from, (first + i) % t->copies, image);
     }
     if (!status)
         status = mirror_send(t->ctx, &t->images, count, images);
@@ -272,7 +274,7 @@ static equinv_status step(const trainer *t, const equinv_tensor *stretch_images,
     return equinv_optimizer_step(t->optimizer);
 }
 
-/* Steps on images order[first .. first + count - 1]; *sum grows by their losses. */
+/* Steps on copies first .. first + count - 1 of an epoch; *sum grows by their losses. */
 static equinv_status run_stretch(const trainer *t, int64_t epoch, int64_t first, int64_t count,
                                  double *sum)
 {
@@ -340,7 +342,8 @@ equinv_status digits_train(equinv_context *ctx, equinv_model *model, const digit
                            const digits_training *how)
 {
     trainer t = {.ctx = ctx, .model = model, .set = &d->train, .how = how};
-    t.count = d->train.images.shape[0];
+    t.copies = how->copies > 1 ? how->copies : 1;
+    t.count = d->train.images.shape[0] * t.copies;
     t.batch = how->batch < t.count ? how->batch : t.count;
     t.batches = t.batch < STRETCH ? STRETCH / t.batch : 1;
     const equinv_parameter *parameters;
@@ -348,8 +351,9 @@ equinv_status digits_train(equinv_context *ctx, equinv_model *model, const digit
     equinv_status status;
     equinv_optimizer_desc adam = EQUINV_OPTIMIZER_DESC_INIT;
     adam.learning_rate = how->learning_rate;
+    adam.weight_decay = how->weight_decay;
     error[0] = '\0';
-    t.order = calloc((size_t)t.count, sizeof *t.order);
+    t.order = calloc((size_t)(t.count / t.copies), sizeof *t.order);
     if (!t.order)
         return fail(EQUINV_ERR_NOMEM, "out of memory");
     if (!(status = equinv_model_parameters(model, &parameters, &count)) &&

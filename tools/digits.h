@@ -50,12 +50,15 @@ equinv_status digits_network(equinv_context *ctx, const digits *d, equinv_group 
 
 typedef struct digits_training {
     int64_t epochs, batch;
+    int64_t copies;           /* of an image in an epoch, one after the other; 0: one */
     double learning_rate;     /* of Adam's first step; it falls to 0 along half a cosine */
+    double weight_decay;      /* Adam's */
     uint64_t seed;            /* order of the images */
-    equinv_progress progress; /* images of all epochs; non-zero stops with CANCELLED */
+    equinv_progress progress; /* copies of all epochs; non-zero stops with CANCELLED */
     void (*epoch_done)(void *user, int64_t epoch, double loss); /* mean loss; may be NULL */
-    /* Changes an image [H, H] in place before a step sees it; NULL: images stay as they are. */
-    equinv_status (*augment)(void *user, int64_t epoch, int64_t image, uint8_t *pixels);
+    /* Changes an image's copy [H, H] in place before a step sees it; NULL: they stay as they are. */
+    equinv_status (*augment)(void *user, int64_t epoch, int64_t image, int64_t copy,
+                             uint8_t *pixels);
     void *user; /* of all three */
 } digits_training;
 

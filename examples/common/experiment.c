@@ -135,10 +135,11 @@ static void show_epoch(void *user, int64_t epoch, double loss)
                 (int)epoch + 1, (int)w->how->epochs, loss);
 }
 
-static equinv_status augment(void *user, int64_t epoch, int64_t image, uint8_t *pixels)
+static equinv_status augment(void *user, int64_t epoch, int64_t image, int64_t copy,
+                             uint8_t *pixels)
 {
     const training *const how = ((const watched *)user)->how;
-    return how->augment(how->user, epoch, image, pixels);
+    return how->augment(how->user, epoch, image, copy, pixels);
 }
 
 equinv_status train_network(const place *p, const experiment *e, const digits *d,
@@ -148,7 +149,9 @@ equinv_status train_network(const place *p, const experiment *e, const digits *d
     const digits_training steps = {
         .epochs = how->epochs,
         .batch = how->batch,
+        .copies = how->copies,
         .learning_rate = how->learning_rate,
+        .weight_decay = how->weight_decay,
         .seed = e->seed,
         .progress = show_progress,
         .epoch_done = show_epoch,

@@ -37,9 +37,10 @@ int experiment_failed(equinv_status status);
  */
 typedef struct training {
     equinv_group group;
-    int64_t fields[DIGITS_STAGES], epochs, batch;
-    double learning_rate;
-    equinv_status (*augment)(void *user, int64_t epoch, int64_t image, uint8_t *pixels);
+    int64_t fields[DIGITS_STAGES], epochs, batch, copies;
+    double learning_rate, weight_decay;
+    equinv_status (*augment)(void *user, int64_t epoch, int64_t image, int64_t copy,
+                             uint8_t *pixels);
     void *user;
 } training;
 equinv_status train_network(const place *p, const experiment *e, const digits *d,

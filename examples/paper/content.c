@@ -187,8 +187,9 @@ const section sections[SECTIONS] = {
         .words =
             "The same classifier without any symmetry (four convolutions, 16 to 32 channels, "
             "{networks.0.parameters|d} parameters), trained three times: on upright digits, on "
-            "digits in random quarter turns, on digits in any turn. Turning its training digits "
-            "teaches it to answer alike: trained on quarter turns, it names {agreement_90} of the "
+            "digits in all four quarter turns, on digits in four turns from a random angle on. "
+            "Turning its training digits teaches it to answer alike: trained on quarter turns, it "
+            "names {agreement_90} of the "
             "test digits alike in all four turns.",
         .blocks =
             {
@@ -198,7 +199,7 @@ const section sections[SECTIONS] = {
                              "for all four turns of a digit.",
                     .rows = "networks",
                     .columns = {{"trained on", "title", FORM_TEXT},
-                                {"epochs", "epochs", FORM_WHOLE},
+                                {"turns seen at a time", "copies", FORM_WHOLE},
                                 {"upright", "accuracy_upright", FORM_BAR},
                                 {"quarter", "accuracy_90", FORM_BAR},
                                 {"any", "accuracy_any", FORM_BAR},
