@@ -181,7 +181,7 @@ static double least_lifting(const bench_case *c)
     return dense_lifting(c) * products / (order * (double)(c->kernel * c->kernel));
 }
 
-static const char *const impls[] = {"gfourier", "gemm", "ref", NULL};
+static const char *const impls[] = {"window", "gfourier", "gemm", "ref", NULL};
 
 #define CONV(word, text, kind, in)                                                                 \
     {                                                                                              \

@@ -86,5 +86,5 @@ static const eqi_conv_implementation ref = {
     NULL,
 };
 
-const eqi_implementation *const eqi_conv_list[] = {&eqi_conv_gfourier.head, &eqi_conv_gemm.head,
-                                                   &ref.head, NULL};
+const eqi_implementation *const eqi_conv_list[] = {&eqi_conv_window.head, &eqi_conv_gfourier.head,
+                                                   &eqi_conv_gemm.head, &ref.head, NULL};

@@ -377,7 +377,9 @@ static inline void vf32_add_four(float *to, const vf32 *v)
     __m128 s[4];
     for (int i = 0; i < 4; i++)
         s[i] = _mm_add_ps(_mm256_castps256_ps128(v[i]), _mm256_extractf128_ps(v[i], 1));
-    const __m128 all = _mm_hadd_ps(_mm_hadd_ps(s[0], s[1]), _mm_hadd_ps(s[2], s[3]));
+    const __m128 a = _mm_add_ps(_mm_unpacklo_ps(s[0], s[1]), _mm_unpackhi_ps(s[0], s[1]));
+    const __m128 b = _mm_add_ps(_mm_unpacklo_ps(s[2], s[3]), _mm_unpackhi_ps(s[2], s[3]));
+    const __m128 all = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a));
     _mm_storeu_ps(to, _mm_add_ps(_mm_loadu_ps(to), all));
 }
 

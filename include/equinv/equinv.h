@@ -577,6 +577,7 @@ EQUINV_API equinv_status equinv_conv_output_size(const equinv_conv_desc *desc, i
  * row where they are; false if it gathers or scatters them pixel by pixel, which is slower. Results are
  * the same. `tensor` has src's shape or dst's; with the shape of both the answer holds for both.
  *
+ * conv/window    samples without gaps, each as [F, G, H, W]; what has one pixel in every layout
  * conv/gfourier  contiguous rows (stride 1 along W); rows, elements, fields and images at any distance.
  *                src also needs padding with zeros, else it is gathered in every layout. A transposed plan
  *                with a stride is as conv/gemm.

@@ -95,7 +95,7 @@ equinv_status eqi_conv_forward_finished(const equinv_plan *plan, const equinv_te
                                         void *scratch, size_t scratch_size);
 
 extern const eqi_implementation *const eqi_conv_list[];
-extern const eqi_conv_implementation eqi_conv_gfourier, eqi_conv_gemm;
+extern const eqi_conv_implementation eqi_conv_window, eqi_conv_gfourier, eqi_conv_gemm;
 
 /*
  * Where an entry of the dense filter stands in psi:

@@ -242,13 +242,13 @@ static void collect(void *user, equinv_log_level level, const char *text)
 {
     char *const all = user;
     if (level == EQUINV_LOG_DISPATCH)
-        snprintf(all + strlen(all), 512 - strlen(all), "%s\n", text);
+        snprintf(all + strlen(all), 1024 - strlen(all), "%s\n", text);
 }
 
 /* What EQUINV_VERBOSE=dispatch shows: every refusal with its reason, then the choice. */
 START_TEST(dispatch_names_each_refusal)
 {
-    char all[512];
+    char all[1024];
     equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
     equinv_context *ctx;
     desc.log = collect, desc.log_user = all;
@@ -265,19 +265,29 @@ START_TEST(dispatch_names_each_refusal)
         ck_assert_str_eq(all, expected);                                                           \
         equinv_plan_destroy(plan);                                                                 \
     } while (0)
-    DISPATCH("conv/gfourier: chosen\n", d.stride = 2);
-    DISPATCH("conv/gfourier: declined, f32 only\nconv/gemm: chosen\n", d.dtype = EQUINV_F64);
-    DISPATCH("conv/gfourier: declined, C1, many fields, small images: no gain\n"
-             "conv/gemm: chosen\n",
+#define NO_WINDOW "conv/window: declined, images that are one window only\n"
+    DISPATCH(NO_WINDOW "conv/gfourier: chosen\n", d.stride = 2);
+    DISPATCH("conv/window: declined, f32 only\n"
+             "conv/gfourier: declined, f32 only\nconv/gemm: chosen\n",
+             d.dtype = EQUINV_F64);
+    DISPATCH(NO_WINDOW "conv/gfourier: declined, C1, many fields, small images: no gain\n"
+                       "conv/gemm: chosen\n",
              d.group = equinv_cyclic(1), d.fields_in = d.fields_out = 32);
-    DISPATCH("conv/gfourier: declined, one channel group only\nconv/gemm: chosen\n",
+    DISPATCH(NO_WINDOW "conv/gfourier: declined, one channel group only\nconv/gemm: chosen\n",
              d.channel_groups = 2);
-    DISPATCH("conv/gfourier: declined, kernels up to 16 only\nconv/gemm: chosen\n", d.kernel = 17,
-             d.height = d.width = 20);
-    DISPATCH("conv/gfourier: declined, a tile of patches and the bank need more than 1 GiB\n"
+    DISPATCH(NO_WINDOW "conv/gfourier: declined, kernels up to 16 only\nconv/gemm: chosen\n",
+             d.kernel = 17, d.height = d.width = 20);
+    DISPATCH(NO_WINDOW
+             "conv/gfourier: declined, a tile of patches and the bank need more than 1 GiB\n"
              "conv/gemm: declined, a tile of patches and the bank need more than 1 GiB\n"
              "conv/ref: chosen\n",
              d.batch = 0, d.height = d.width = INT64_C(1) << 40);
+    DISPATCH("conv/window: chosen\n", d.height = d.width = d.kernel);
+    DISPATCH("conv/window: declined, one channel group only\n"
+             "conv/gfourier: declined, one channel group only\nconv/gemm: chosen\n",
+             d.height = d.width = d.kernel, d.channel_groups = 2);
+    DISPATCH("conv/window: declined, a dense filter of up to 16 MiB only\nconv/gfourier: chosen\n",
+             d.height = d.width = d.kernel, d.fields_in = d.fields_out = 600);
     DISPATCH("conv/ref: chosen by name\n", d.impl = "ref");
     equinv_context_destroy(ctx);
 }

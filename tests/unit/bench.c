@@ -372,6 +372,11 @@ START_TEST(all_implementations_can_be_checked)
     SAYS(o.out, " conv/gfourier ");
     SAYS(o.out, " conv/gemm ");
     SAYS(o.out, " conv/ref ");
+    o = bench("check --op conv-plane --fields-in 2 --fields-out 2 --size 3x3 --padding 0 --impl "
+              "all" QUICK);
+    GIVES(o, 0);
+    SAYS(o.out, " conv/window ");
+    SAYS(o.out, " conv/gfourier ");
     o = bench("check --op conv --dtype f64 --fields-in 2 --size 6x6 --impl all" QUICK);
     GIVES(o, 0);
     ck_assert(strstr(o.out, "conv/gfourier") == NULL);
