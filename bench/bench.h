@@ -185,9 +185,9 @@ typedef struct peer {
     const bench_runner *(*find)(const bench_case *c); /* NULL: it has nothing for this case */
     const char *missing;                              /* why this build does not have it; or NULL */
     const char *impl;                                 /* of ours, forced by name; or NULL */
-    bool beside_cuda;                                 /* needs --device cuda */
-    const char *(*open)(void); /* on that device, with a library opened now: NULL, or why not */
-    bool one_thread;
+    const char *(*open)(void); /* on the device, with a library opened now: NULL, or why not */
+    bool beside_cuda;          /* needs --device cuda */
+    bool one_thread;           /* of ours */
 } peer;
 
 /* NULL after a message, with *code. */

@@ -40,10 +40,10 @@ static const bench_runner *reference_runner(const bench_case *c)
 #define STD(find) NOT_BUILT
 #endif
 /* Of a library that is opened when the program runs. */
-#define ON_GPU(find, open) find, NULL, NULL, true, open
+#define ON_GPU(find, open) find, NULL, NULL, open, true
 #define NOT_ON_GPU                                                                                 \
     NULL, "this program was built without it: its headers were not in CUDA_HOME/include", NULL,    \
-        true, NULL
+        NULL, true
 #ifdef EQI_HAVE_CUDNN
 #define CUDNN ON_GPU(cudnn_runner, cudnn_open)
 #else
@@ -56,21 +56,21 @@ static const bench_runner *reference_runner(const bench_case *c)
 #endif
 
 static const peer peers[] = {
-    {"cpu", "the library itself on the CPU, beside --device cuda", own_runner, NULL, NULL, true,
-     NULL, false},
+    {"cpu", "the library itself on the CPU, beside --device cuda", own_runner, NULL, NULL, NULL,
+     true, false},
     {"one-thread", "the library itself on one thread, beside --threads", own_runner, NULL, NULL,
-     false, NULL, true},
+     NULL, false, true},
     {"ref", "the library's reference implementation on the CPU", reference_runner, NULL, "ref",
-     false, NULL, false},
-    {"onednn-direct", "oneDNN's direct convolution", ONEDNN(onednn_direct), NULL, false, NULL,
+     NULL, false, false},
+    {"onednn-direct", "oneDNN's direct convolution", ONEDNN(onednn_direct), NULL, NULL, false,
      false},
-    {"onednn-auto", "oneDNN, Winograd allowed", ONEDNN(onednn_auto), NULL, false, NULL, false},
-    {"onednn-reorder", "oneDNN, reorders timed", ONEDNN(onednn_reorder), NULL, false, NULL, false},
-    {"openblas", "OpenBLAS on the expanded matrix", OPENBLAS(openblas_expanded), NULL, false, NULL,
+    {"onednn-auto", "oneDNN, Winograd allowed", ONEDNN(onednn_auto), NULL, NULL, false, false},
+    {"onednn-reorder", "oneDNN, reorders timed", ONEDNN(onednn_reorder), NULL, NULL, false, false},
+    {"openblas", "OpenBLAS on the expanded matrix", OPENBLAS(openblas_expanded), NULL, NULL, false,
      false},
-    {"openblas-fold", "sum over the group, then OpenBLAS", OPENBLAS(openblas_fold), NULL, false,
-     NULL, false},
-    {"std", "the C++ standard library", STD(std_runner), NULL, false, NULL, false},
+    {"openblas-fold", "sum over the group, then OpenBLAS", OPENBLAS(openblas_fold), NULL, NULL,
+     false, false},
+    {"std", "the C++ standard library", STD(std_runner), NULL, NULL, false, false},
     {"cudnn", "cuDNN's convolution, beside --device cuda", CUDNN, false},
     {"cublas", "cuBLAS on the (expanded) matrix, beside --device cuda", CUBLAS, false},
 };
