@@ -6,21 +6,7 @@
 #include "tests/util/guard.h"
 #include "tests/util/layout.h"
 
-enum { SHAPES = 120, LEVELS = 3, RUNS = LEVELS * GUARD_SIDES };
-static const char *const levels[LEVELS] = {"scalar", "avx2", "avx512"};
-
-/* A context of a level; NULL, with a SKIP, where the machine has less. */
-static equinv_context *context_of_level(int level)
-{
-    setenv("EQUINV_ISA", levels[level], 1);
-    equinv_context *const ctx = context_new();
-    unsetenv("EQUINV_ISA");
-    if (strstr(equinv_context_description(ctx), levels[level]))
-        return ctx;
-    SKIP("this machine has no %s", levels[level]);
-    equinv_context_destroy(ctx);
-    return NULL;
-}
+enum { SHAPES = 120, RUNS = TEST_LEVELS * GUARD_SIDES };
 
 enum { TENSORS = 8, ALL_PASSES = CONV_FORWARD | CONV_BACKWARD_DATA | CONV_BACKWARD_WEIGHTS };
 
@@ -66,7 +52,7 @@ static void run_guarded(const conv_case *c, conv_case s, guard_side side, int pa
 /* Odd extents around vectors and tiles; every implementation; row-major and strided. */
 START_TEST(random_problems)
 {
-    equinv_context *const ctx = context_of_level(_i / GUARD_SIDES);
+    equinv_context *const ctx = context_at_level(_i / GUARD_SIDES);
     for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++)
         for (int i = 0; conv_impl(i); i++) {
             rng r = {seed};
@@ -111,7 +97,7 @@ END_TEST
 /* The table that `make bench-check` compares with the reference, two images of each row. */
 START_TEST(the_benchmarks_table)
 {
-    equinv_context *const ctx = context_of_level(_i / GUARD_SIDES);
+    equinv_context *const ctx = context_at_level(_i / GUARD_SIDES);
     FILE *const file = fopen("bench/cases/conv.txt", "r");
     equinv_conv_desc d;
     const int apart = (int)(1000 / share_of(1000)) * (_i < GUARD_SIDES ? 8 : 1);

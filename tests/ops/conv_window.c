@@ -1,27 +1,7 @@
 /* Convolutions of images that are one window: random problems of that kind, on every level. */
-#include <math.h>
-
 #include "tests/util/conv.h"
 
-enum { SHAPES = 120, LEVELS = 3 };
-static const char *const levels[LEVELS] = {"scalar", "avx2", "avx512"};
-
-static equinv_context *context_with(int threads, const char *level)
-{
-    equinv_context_desc desc = EQUINV_CONTEXT_DESC_INIT;
-    equinv_context *ctx = NULL;
-    desc.device = EQUINV_DEVICE_CPU;
-    desc.threads = threads;
-    if (level)
-        setenv("EQUINV_ISA", level, 1);
-    OK(equinv_context_create(&desc, &ctx));
-    unsetenv("EQUINV_ISA");
-    if (!level || strstr(equinv_context_description(ctx), level))
-        return ctx;
-    SKIP("this machine has no %s", level);
-    equinv_context_destroy(ctx);
-    return NULL;
-}
+enum { SHAPES = 120 };
 
 /* Any kind and group; rows around the edges of vectors, tiles and blocks, with few of all or many of one. */
 static equinv_conv_desc random_problem(rng *r)
@@ -50,7 +30,7 @@ static equinv_conv_desc random_problem(rng *r)
 
 START_TEST(is_the_dense_convolution)
 {
-    equinv_context *const ctx = context_with(1, levels[_i]);
+    equinv_context *const ctx = context_of_level(_i, 1);
     for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         const equinv_conv_desc d = random_problem(&r);
@@ -137,9 +117,9 @@ END_TEST
 /* Any number of threads gives the same bits. */
 START_TEST(threads_do_not_change_a_bit)
 {
-    equinv_context *const ctx = context_with(1, levels[_i]);
+    equinv_context *const ctx = context_of_level(_i, 1);
     for (int threads = 2; ctx && threads <= 4; threads++) {
-        equinv_context *const many = context_with(threads, levels[_i]);
+        equinv_context *const many = context_of_level(_i, threads);
         for (int row = 0; row < LARGE; row++) {
             const equinv_conv_desc d = large_problem(row);
             conv_case c = conv_case_new(ctx, &(rng){(uint64_t)row}, &d);
@@ -172,7 +152,7 @@ static equinv_tensor samples_of(const equinv_tensor *t, int64_t first, int64_t c
 /* Nor does the batch that a sample comes in: all at once, and in batches of 1, 2 .. samples. */
 START_TEST(batches_do_not_change_a_bit)
 {
-    equinv_context *const ctx = context_with(1, levels[_i]);
+    equinv_context *const ctx = context_of_level(_i, 1);
     for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         equinv_conv_desc d = random_problem(&r);
@@ -202,63 +182,23 @@ START_TEST(batches_do_not_change_a_bit)
 }
 END_TEST
 
-/* <conv(x, psi), y> = <x, backward_data(y)> = <psi, backward_weights(x, y)> */
 START_TEST(backward_passes_are_adjoints)
 {
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(SHAPES); seed++) {
         rng r = {seed};
-        equinv_conv_desc d = random_problem(&r);
-        d.bias = d.accumulate = false;
-        d.batch += d.batch == 0;
-        conv_case c = conv_case_new(ctx, &r, &d);
-        conv_run(&c, c.plan);
-        const double product = tensor_dot(&c.dst, &c.diff_dst);
-        const double scale =
-            sqrt(tensor_dot(&c.dst, &c.dst) * tensor_dot(&c.diff_dst, &c.diff_dst)) + 1e-30;
-        const double data = tensor_dot(&c.src, &c.diff_src);
-        const double weights = tensor_dot(&c.psi, &c.diff_psi);
-        ck_assert_msg(fabs(product - data) <= 2e-6 * scale &&
-                          fabs(product - weights) <= 2e-6 * scale,
-                      "%g, %g, %g of scale %g (seed %llu: %s)", product, data, weights, scale,
-                      (unsigned long long)seed, conv_text(&d));
-        conv_case_free(ctx, &c);
+        conv_assert_adjoints(ctx, &r, random_problem(&r));
     }
     equinv_context_destroy(ctx);
 }
 END_TEST
 
-/* Packed weights and other strides do not change a bit. */
 START_TEST(packing_and_strides_do_not_change_a_bit)
 {
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(SHAPES); seed++) {
         rng r = {seed};
-        equinv_conv_desc d = random_problem(&r);
-        d.accumulate = false;
-        conv_case c = conv_case_new(ctx, &r, &d);
-        conv_case s = c;
-        equinv_tensor *const tensors[] = {&s.src, &s.psi,      &s.bias,     &s.diff_dst,
-                                          &s.dst, &s.diff_src, &s.diff_psi, &s.diff_bias};
-        equinv_tensor storage[8], packed;
-        const int64_t size = (int64_t)equinv_plan_packed_size(c.plan);
-        OK(equinv_tensor_create(ctx, EQUINV_U8, 1, &size, &packed));
-        OK(equinv_conv_pack(c.plan, &c.psi, packed.data, (size_t)size));
-        for (int j = 0; j < 8; j++)
-            *tensors[j] = tensor_strided_copy(ctx, &r, tensors[j], &storage[j]);
-        conv_run(&c, c.plan);
-        conv_run(&s, c.plan);
-        ASSERT_SAME(&s.dst, &c.dst);
-        ASSERT_SAME(&s.diff_src, &c.diff_src);
-        ASSERT_SAME(&s.diff_psi, &c.diff_psi);
-        OK(equinv_conv_forward(c.plan, &s.src, &packed, d.bias ? &s.bias : NULL, &s.dst, NULL, 0));
-        OK(equinv_conv_backward_data(c.plan, &s.diff_dst, &packed, &s.diff_src, NULL, 0));
-        ASSERT_SAME(&s.dst, &c.dst);
-        ASSERT_SAME(&s.diff_src, &c.diff_src);
-        for (int j = 0; j < 8; j++)
-            equinv_tensor_destroy(ctx, &storage[j]);
-        equinv_tensor_destroy(ctx, &packed);
-        conv_case_free(ctx, &c);
+        conv_assert_same_bits(ctx, &r, random_problem(&r));
     }
     equinv_context_destroy(ctx);
 }
@@ -294,10 +234,10 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {is_the_dense_convolution, LEVELS},
+        {is_the_dense_convolution, TEST_LEVELS},
         {larger_than_a_block, 1},
-        {threads_do_not_change_a_bit, LEVELS},
-        {batches_do_not_change_a_bit, LEVELS},
+        {threads_do_not_change_a_bit, TEST_LEVELS},
+        {batches_do_not_change_a_bit, TEST_LEVELS},
         {backward_passes_are_adjoints, 1},
         {packing_and_strides_do_not_change_a_bit, 1},
         {says_why_it_declines, 1},

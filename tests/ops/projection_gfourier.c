@@ -2,22 +2,6 @@
 #include "cpu/gfourier/projection.h"
 #include "tests/ops/projection_cases.h"
 
-enum { LEVELS = 3 };
-static const char *const levels[LEVELS] = {"scalar", "avx2", "avx512"};
-
-/* A context that uses at most this instruction set; NULL, with a SKIP, where the machine has less. */
-static equinv_context *context_of_level(int level)
-{
-    setenv("EQUINV_ISA", levels[level], 1);
-    equinv_context *const ctx = context_new();
-    unsetenv("EQUINV_ISA");
-    if (strstr(equinv_context_description(ctx), levels[level]))
-        return ctx;
-    SKIP("this machine has no %s", levels[level]);
-    equinv_context_destroy(ctx);
-    return NULL;
-}
-
 static const equinv_projection_kind fourier_kinds[] = {
     EQUINV_PROJECT_MAX,         EQUINV_PROJECT_MEAN_RELU, EQUINV_PROJECT_MEAN_ABS,
     EQUINV_PROJECT_MEAN_SQUARE, EQUINV_PROJECT_SORTED,    EQUINV_PROJECT_ORBIT,
@@ -104,7 +88,7 @@ static bool compare(equinv_context *ctx, rng *r, equinv_projection_desc d, int64
 START_TEST(equals_ref_on_random_shapes)
 {
     rng r = {UINT64_C(3000) + (uint64_t)_i};
-    equinv_context *const ctx = context_of_level(_i / FOURIER_KINDS);
+    equinv_context *const ctx = context_at_level(_i / FOURIER_KINDS);
     int taken = 0;
     for (int trial = 0; ctx && trial < 3 * GROUP_CASES; trial++) {
         equinv_projection_desc d =
@@ -125,7 +109,7 @@ START_TEST(every_order)
     static const int32_t large[] = {64, 100, 127, 128, 243, 360, 768, 1000, 1023, 1024};
     enum { SMALL = 40, ALL = SMALL + (int)(sizeof large / sizeof *large) };
     rng r = {UINT64_C(3100) + (uint64_t)_i};
-    equinv_context *const ctx = context_of_level(_i / 2);
+    equinv_context *const ctx = context_at_level(_i / 2);
     for (int i = 1; ctx && i < ALL; i++) {
         const int32_t n = i < SMALL ? i : large[i - SMALL];
         const group_case c = {_i % 2 ? equinv_dihedral(n) : equinv_cyclic(n), 1, 1};
@@ -161,7 +145,7 @@ END_TEST
 START_TEST(rows_do_not_depend_on_their_neighbours)
 {
     rng r = {UINT64_C(3300) + (uint64_t)_i};
-    equinv_context *const ctx = context_of_level(_i);
+    equinv_context *const ctx = context_at_level(_i);
     for (int kind = 0; ctx && kind < FOURIER_KINDS; kind++) {
         enum { ROWS = 131 };
         equinv_projection_desc d =
@@ -366,12 +350,12 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {equals_ref_on_random_shapes, LEVELS * FOURIER_KINDS},
-        {every_order, 2 * LEVELS},
+        {equals_ref_on_random_shapes, TEST_LEVELS * FOURIER_KINDS},
+        {every_order, 2 * TEST_LEVELS},
         {several_tiles_and_blocks, 4},
-        {rows_do_not_depend_on_their_neighbours, LEVELS},
+        {rows_do_not_depend_on_their_neighbours, TEST_LEVELS},
         {nan_and_infinity_stay_in_their_row, 1},
-        {reductions_by_definition, LEVELS},
+        {reductions_by_definition, TEST_LEVELS},
         {declines_with_a_reason, 1},
         {allocation_failures, 1},
     };

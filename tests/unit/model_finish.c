@@ -6,20 +6,7 @@
 #include "internal/model.h"
 #include "tests/util/network.h"
 
-enum { LEVELS = 3, GROUPS = 6, BATCH = 5 };
-static const char *const levels[LEVELS] = {"scalar", "avx2", "avx512"};
-
-static equinv_context *context_of_level(int level)
-{
-    setenv("EQUINV_ISA", levels[level], 1);
-    equinv_context *const ctx = context_new();
-    unsetenv("EQUINV_ISA");
-    if (strstr(equinv_context_description(ctx), levels[level]))
-        return ctx;
-    SKIP("this machine has no %s", levels[level]);
-    equinv_context_destroy(ctx);
-    return NULL;
-}
+enum { GROUPS = 6, BATCH = 5 };
 
 static equinv_layer_desc relu_of(const char *name, double slope)
 {
@@ -105,7 +92,7 @@ static void disturb(rng *r, equinv_model *m)
 
 START_TEST(the_bits_of_the_layers_in_steps)
 {
-    equinv_context *const ctx = context_of_level(_i / GROUPS);
+    equinv_context *const ctx = context_at_level(_i / GROUPS);
     for (int which = 0; ctx && which < 3; which++) {
         rng r = {(uint64_t)(_i * 3 + which)};
         equinv_model *const m = network_of(ctx, grid_groups[_i % GROUPS],
@@ -204,7 +191,7 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {the_bits_of_the_layers_in_steps, LEVELS * GROUPS},
+        {the_bits_of_the_layers_in_steps, TEST_LEVELS * GROUPS},
         {what_is_finished, 1},
         {which_plans_can, 1},
     };

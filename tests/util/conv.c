@@ -355,3 +355,47 @@ void conv_truth_free(equinv_context *ctx, conv_truth *t)
     equinv_tensor_destroy(ctx, &t->diff_psi);
     equinv_tensor_destroy(ctx, &t->diff_bias);
 }
+
+void conv_assert_adjoints(equinv_context *ctx, rng *r, equinv_conv_desc desc)
+{
+    desc.bias = desc.accumulate = false;
+    desc.batch += desc.batch == 0;
+    conv_case c = conv_case_new(ctx, r, &desc);
+    conv_run(&c, c.plan);
+    const double product = tensor_dot(&c.dst, &c.diff_dst);
+    const double scale =
+        sqrt(tensor_dot(&c.dst, &c.dst) * tensor_dot(&c.diff_dst, &c.diff_dst)) + 1e-30;
+    const double data = tensor_dot(&c.src, &c.diff_src);
+    const double weights = tensor_dot(&c.psi, &c.diff_psi);
+    ck_assert_msg(fabs(product - data) <= 2e-6 * scale && fabs(product - weights) <= 2e-6 * scale,
+                  "%g, %g, %g of scale %g (%s)", product, data, weights, scale, conv_text(&desc));
+    conv_case_free(ctx, &c);
+}
+
+void conv_assert_same_bits(equinv_context *ctx, rng *r, equinv_conv_desc desc)
+{
+    desc.accumulate = false;
+    conv_case c = conv_case_new(ctx, r, &desc);
+    conv_case s = c;
+    equinv_tensor *const tensors[] = {&s.src, &s.psi,      &s.bias,     &s.diff_dst,
+                                      &s.dst, &s.diff_src, &s.diff_psi, &s.diff_bias};
+    equinv_tensor storage[8], packed;
+    const int64_t size = (int64_t)equinv_plan_packed_size(c.plan);
+    OK(equinv_tensor_create(ctx, EQUINV_U8, 1, &size, &packed));
+    OK(equinv_conv_pack(c.plan, &c.psi, packed.data, (size_t)size));
+    for (int j = 0; j < 8; j++)
+        *tensors[j] = tensor_strided_copy(ctx, r, tensors[j], &storage[j]);
+    conv_run(&c, c.plan);
+    conv_run(&s, c.plan);
+    ASSERT_SAME(&s.dst, &c.dst);
+    ASSERT_SAME(&s.diff_src, &c.diff_src);
+    ASSERT_SAME(&s.diff_psi, &c.diff_psi);
+    OK(equinv_conv_forward(c.plan, &s.src, &packed, desc.bias ? &s.bias : NULL, &s.dst, NULL, 0));
+    OK(equinv_conv_backward_data(c.plan, &s.diff_dst, &packed, &s.diff_src, NULL, 0));
+    ASSERT_SAME(&s.dst, &c.dst);
+    ASSERT_SAME(&s.diff_src, &c.diff_src);
+    for (int j = 0; j < 8; j++)
+        equinv_tensor_destroy(ctx, &storage[j]);
+    equinv_tensor_destroy(ctx, &packed);
+    conv_case_free(ctx, &c);
+}

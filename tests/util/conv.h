@@ -30,6 +30,12 @@ equinv_plan *conv_plan(equinv_context *ctx, const equinv_conv_desc *desc, const 
 /* All three passes into the outputs of c, through `plan`, with the context's arena. */
 void conv_run(conv_case *c, const equinv_plan *plan);
 
+/* <conv(x, psi), y> = <x, backward_data(y)> = <psi, backward_weights(x, y)> for random ones, without bias. */
+void conv_assert_adjoints(equinv_context *ctx, rng *r, equinv_conv_desc desc);
+
+/* Packed weights and other strides do not change a bit. */
+void conv_assert_same_bits(equinv_context *ctx, rng *r, equinv_conv_desc desc);
+
 /* Whether the implementation that the description names accepts it. */
 bool conv_takes(equinv_context *ctx, const equinv_conv_desc *desc);
 

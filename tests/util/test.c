@@ -105,9 +105,14 @@ equinv_context *context_new(void)
 
 equinv_context *context_at_level(int level)
 {
+    return context_of_level(level, 2);
+}
+
+equinv_context *context_of_level(int level, int32_t threads)
+{
     static const char *const levels[TEST_LEVELS] = {"scalar", "avx2", "avx512"};
     setenv("EQUINV_ISA", levels[level], 1);
-    equinv_context *const ctx = context_new();
+    equinv_context *const ctx = context_of_threads(threads);
     unsetenv("EQUINV_ISA");
     if (strstr(equinv_context_description(ctx), levels[level]))
         return ctx;

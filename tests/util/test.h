@@ -75,7 +75,8 @@ equinv_context *context_of_threads(int32_t threads);
  * machine has less. For tests in a loop of TEST_LEVELS.
  */
 enum { TEST_LEVELS = 3 };
-equinv_context *context_at_level(int level);
+equinv_context *context_at_level(int level); /* two threads */
+equinv_context *context_of_level(int level, int32_t threads);
 
 /* Row-major tensors on a context; shape by its extents: tensor_new(ctx, EQUINV_F32, 2, 3, 4). */
 equinv_tensor tensor_new(equinv_context *ctx, equinv_dtype dtype, int ndim, ...);
