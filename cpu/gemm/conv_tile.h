@@ -1,4 +1,4 @@
-/* Moving data between tensors of any strides and the tiles of cpu/gemm/conv.c, for both dtypes. */
+/* Moving data between tensors of any strides and the tiles of cpu/gemm/conv.h, for both dtypes. */
 #ifndef EQI_CONV_TILE_H
 #define EQI_CONV_TILE_H
 
