@@ -1,8 +1,9 @@
 #!/bin/sh
 # Installs into a scratch folder, builds consumers by pkg-config (shared, static, C++), runs them, builds
-# and runs README's example, then uninstalls and sees that nothing is left.
+# and runs README's example, then uninstalls and sees that nothing is left. The fourth argument is the name
+# of the CUDA plugin, where this build has one.
 set -eu
-make=$1 root=$2 cc=$3
+make=$1 root=$2 cc=$3 plugin=${4:-}
 rm -rf "$root"
 mkdir -p "$root"
 root=$(cd "$root" && pwd)
@@ -38,6 +39,12 @@ awk '{d = $1 - $2} d > 0.002 || d < -0.002 || $1 == 0 {different = 1} END {exit 
     { echo "README's example does not print two equal columns:"; cat "$root/example.txt"; exit 1; }
 # The program runs from any folder.
 (cd / && "$root$prefix/bin/equinv" --version >/dev/null)
+# Where there is a plugin, library and program find it and it is of their sources: what they say of CUDA is the
+# plugin's own word (no driver, say). That of one which is missing or refused names the plugin.
+[ -z "$plugin" ] || for program in "$root/shared" "$root/static" "$root$prefix/bin/equinv info"; do
+    said=$(cd "$root$prefix/bin" && env -u EQUINV_BACKEND_PATH -u EQUINV_BACKEND $program | grep '^cuda\|; cuda: ')
+    case ${said#*cuda: } in *plugin*) echo "installed: $said"; exit 1 ;; esac
+done
 $make --no-print-directory uninstall DESTDIR="$root" prefix=$prefix >/dev/null
 left=$(find "$root$prefix" -type f -o -type l)
 [ -z "$left" ] || { echo "uninstall left: $left"; exit 1; }

@@ -13,6 +13,7 @@ int main(void)
         fprintf(stderr, "consumer: %s\n", equinv_last_error());
         return 1;
     }
+    printf("%s\n", equinv_context_description(ctx));
     /* r turns the one-hot field by one place. */
     float from[4] = {1, 0, 0, 0}, to[4] = {0, 0, 0, 0};
     const int64_t shape[5] = {1, 1, 4, 1, 1};
