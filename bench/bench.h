@@ -39,7 +39,9 @@ typedef struct bench_case {
     char kind_text[16], impl[32]; /* "": the default */
 } bench_case;
 
-int64_t case_order(const bench_case *c); /* |G|; 1 for S */
+int64_t case_order(const bench_case *c);      /* |G|; 1 for S */
+int64_t case_gallery(const bench_case *c);    /* rows that neighbours are looked for in */
+int64_t case_neighbours(const bench_case *c); /* of a query */
 
 /* ---- options (options.c) -------------------------------------------------------------------- */
 
@@ -164,7 +166,7 @@ struct operation {
 extern const operation conv_operation, conv_lift_operation, conv_plane_operation;
 extern const operation project_operation, rowsort_operation, templates_operation;
 extern const operation bispectrum_operation;
-extern const operation orbit_distance_operation;
+extern const operation orbit_distance_operation, neighbours_operation;
 extern const operation act_operation, relu_operation, batch_norm_operation, pool_operation,
     upsample_operation;
 extern const operation dense_operation;

@@ -1,4 +1,4 @@
-/* Invariant projections, templates, orbit distances. */
+/* Invariant projections, templates, orbit distances and the nearest orbits. */
 #include "bench/bench.h"
 
 static bool of_rows(const bench_case *c)
@@ -11,11 +11,11 @@ static int64_t channels_of(const bench_case *c)
     return c->channels ? c->channels : 1;
 }
 
-static equinv_status latents(problem *p)
+static equinv_status latents(problem *p, int64_t batch)
 {
     const bench_case *const c = &p->what;
     return problem_input(p, p->dtype, 5,
-                         SHAPE(c->batch, c->fields_in, case_order(c), c->height, c->width));
+                         SHAPE(batch, c->fields_in, case_order(c), c->height, c->width));
 }
 
 /* ---- project, rowsort ----------------------------------------------------------------------------- */
@@ -45,7 +45,7 @@ static equinv_status source(problem *p, bool rows)
 {
     const bench_case *const c = &p->what;
     return rows ? problem_input(p, p->dtype, 3, SHAPE(c->batch, c->rows, channels_of(c)))
-                : latents(p);
+                : latents(p, c->batch);
 }
 
 static equinv_status gradient_of_source(problem *p, bool rows)
@@ -203,20 +203,21 @@ const operation templates_operation = {
 
 /* ---- orbit-distance: a batch against another of the same size -------------------------------------- */
 
-static equinv_status orbits(problem *p)
+static equinv_status orbits(problem *p, int64_t batch)
 {
     const bench_case *const c = &p->what;
     return c->group.kind == EQUINV_GROUP_SYMMETRIC
-               ? problem_input(p, p->dtype, 3, SHAPE(c->batch, c->rows, channels_of(c)))
-               : latents(p);
+               ? problem_input(p, p->dtype, 3, SHAPE(batch, c->rows, channels_of(c)))
+               : latents(p, batch);
 }
 
 static equinv_status distance_create(problem *p)
 {
-    equinv_status status = orbits(p);
+    const int64_t batch = p->what.batch;
+    equinv_status status = orbits(p, batch);
     if (!status)
-        status = orbits(p);
-    return status ? status : problem_output(p, p->dtype, 2, SHAPE(p->what.batch, p->what.batch));
+        status = orbits(p, batch);
+    return status ? status : problem_output(p, p->dtype, 2, SHAPE(batch, batch));
 }
 
 static equinv_status distance_run(problem *p)
@@ -225,12 +226,17 @@ static equinv_status distance_run(problem *p)
                                  NULL);
 }
 
+static double products_of_pairs(const bench_case *c, double pairs)
+{
+    const double order = (double)case_order(c);
+    if (c->group.kind == EQUINV_GROUP_SYMMETRIC) /* the costs of the assignments */
+        return pairs * (double)c->rows * (double)c->rows * (double)channels_of(c);
+    return pairs * order * order * (double)(c->fields_in * c->height * c->width);
+}
+
 static double distance_products(const bench_case *c)
 {
-    const double order = (double)case_order(c), batch = (double)c->batch;
-    if (c->group.kind == EQUINV_GROUP_SYMMETRIC) /* the costs of the assignments */
-        return batch * batch * (double)c->rows * (double)c->rows * (double)channels_of(c);
-    return batch * batch * order * order * (double)(c->fields_in * c->height * c->width);
+    return products_of_pairs(c, (double)c->batch * (double)c->batch);
 }
 
 const operation orbit_distance_operation = {
@@ -243,5 +249,50 @@ const operation orbit_distance_operation = {
     .fields_in = 64,
     .size = 1,
     .dense = distance_products,
+    .limit = 1e-5,
+};
+
+/* ---- neighbours: the nearest of a gallery for a batch of queries ------------------------------------ */
+
+static equinv_status neighbours_create(problem *p)
+{
+    const bench_case *const c = &p->what;
+    const int64_t k = case_neighbours(c);
+    equinv_status status = orbits(p, c->batch);
+    if (!status)
+        status = orbits(p, case_gallery(c));
+    if (!status)
+        status = problem_output(p, p->dtype, 2, SHAPE(c->batch, k));
+    /* Indices are not compared: nearly equal distances may be taken in another order in f32. */
+    return status ? status : problem_saved(p, (size_t)(c->batch * k) * sizeof(int32_t));
+}
+
+static equinv_status neighbours_run(problem *p)
+{
+    const bench_case *const c = &p->what;
+    const int64_t k = case_neighbours(c);
+    equinv_tensor index;
+    const equinv_status status =
+        equinv_tensor_init(p->saved[0].data, EQUINV_I32, 2, SHAPE(c->batch, k), &index);
+    return status ? status
+                  : equinv_neighbours(p->ctx, c->group, &p->input[1], &p->input[0], k,
+                                      &p->output[0], &index);
+}
+
+static double neighbours_products(const bench_case *c)
+{
+    return products_of_pairs(c, (double)c->batch * (double)case_gallery(c));
+}
+
+const operation neighbours_operation = {
+    .name = "neighbours",
+    .purpose = "the nearest orbits of a gallery",
+    .runner = {.create = neighbours_create, .run = neighbours_run},
+    .passes = PASS_FORWARD,
+    .uses = USES_GROUP | USES_K | USES_SIZE,
+    .batch_power = 2,
+    .fields_in = 64,
+    .size = 1,
+    .dense = neighbours_products,
     .limit = 1e-5,
 };

@@ -10,11 +10,12 @@ const word pass_words[] = {
 };
 
 static const operation *const operations[] = {
-    &conv_operation,        &conv_lift_operation,  &conv_plane_operation, &project_operation,
-    &rowsort_operation,     &templates_operation,  &bispectrum_operation, &orbit_distance_operation,
-    &extract_operation,     &train_step_operation, &act_operation,        &relu_operation,
-    &batch_norm_operation,  &pool_operation,       &upsample_operation,   &dense_operation,
-    &node_linear_operation, &node_norm_operation,  &filters_operation,    &plans_operation,
+    &conv_operation,       &conv_lift_operation,   &conv_plane_operation, &project_operation,
+    &rowsort_operation,    &templates_operation,   &bispectrum_operation, &orbit_distance_operation,
+    &neighbours_operation, &extract_operation,     &train_step_operation, &act_operation,
+    &relu_operation,       &batch_norm_operation,  &pool_operation,       &upsample_operation,
+    &dense_operation,      &node_linear_operation, &node_norm_operation,  &filters_operation,
+    &plans_operation,
 };
 enum { OPERATIONS = sizeof operations / sizeof *operations };
 

@@ -57,13 +57,13 @@ static const option_entry entries[] = {
      0},
     {"kind", "KIND", "of project, pool, upsample, templates, extract and train-step", TEXT,
      IN_CASE(kind_text), sizeof(((bench_case *)0)->kind_text)},
-    {"k", "K", "templates; default 64", INTEGER, IN_CASE(k), 1},
+    {"k", "K", "templates or neighbours; default 64", INTEGER, IN_CASE(k), 1},
     {"rows", "N", "rows of a sample of rowsort and project kinds of S, nodes of node-*; default 32",
      INTEGER, IN_CASE(rows), 1},
     {"channels", "C", "channels of a row, default 1; coordinates of a template", INTEGER,
      IN_CASE(channels), 1},
-    {"count", "N", "numbers of templates: one template of so many coordinates", INTEGER,
-     IN_CASE(count), 1},
+    {"count", "N", "numbers of templates: one template of so many coordinates; rows of a gallery",
+     INTEGER, IN_CASE(count), 1},
     {"dtype", "DTYPE", "f32 (the default), f64", SPECIAL, true, DTYPE, 0},
     {"seed", "SEED", "of inputs and templates; default 0", SEED, IN_CASE(seed), 0},
     {"impl", "NAME", "force an implementation by name, e.g. ref; check takes all", TEXT,
@@ -340,6 +340,16 @@ int64_t case_order(const bench_case *c)
 {
     int32_t order = 1;
     return equinv_group_order(c->group, &order) == EQUINV_OK ? order : 1;
+}
+
+int64_t case_gallery(const bench_case *c)
+{
+    return c->count ? c->count : c->batch;
+}
+
+int64_t case_neighbours(const bench_case *c)
+{
+    return c->k < case_gallery(c) ? c->k : case_gallery(c);
 }
 
 static void default_to(int64_t *value, int64_t other)

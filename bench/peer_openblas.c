@@ -32,10 +32,11 @@ void openblas_describe(FILE *out)
 
 const bench_runner *openblas_expanded(const bench_case *c)
 {
-    return is_conv(c)                           ? openblas_conv(c)
-           : c->op == &node_linear_operation    ? openblas_node_linear(c)
-           : c->op == &orbit_distance_operation ? openblas_distance(c)
-                                                : openblas_project(c);
+    return is_conv(c)                        ? openblas_conv(c)
+           : c->op == &node_linear_operation ? openblas_node_linear(c)
+           : c->op == &orbit_distance_operation || c->op == &neighbours_operation
+               ? openblas_distance(c)
+               : openblas_project(c);
 }
 
 /* ---- layout ---------------------------------------------------------------------------------------------- */

@@ -25,7 +25,7 @@ bool file_write_gzip(const char *path, const void *content, size_t size);
 /* Bytes that are put together piece by piece. */
 typedef struct bytes {
     size_t size;
-    unsigned char at[4096];
+    unsigned char at[8192];
 } bytes;
 void bytes_add(bytes *b, const void *more, size_t size);
 /* An NPY file of version 1, 2 or 3 with this dictionary, up to its data. */
