@@ -25,7 +25,7 @@
 
 const char program_name[] = "equinv-molecules";
 
-enum { BATCH = 64, CHANNELS = 32, BLOCKS = 3, EPOCHS = 60 };
+enum { BATCH = 64, CHANNELS = 32, BLOCKS = 3, EPOCHS = 60, FEWEST_TESTED = 50 };
 enum { OWN_MOLECULES = 2000, OWN_QUERIES = 500, LINES = 300, CHECKED = 512, SHORTCUT = 1000 };
 static const double kl_weight = 0.03, peak_rate = 3e-3, most_gradient = 1;
 
@@ -66,12 +66,20 @@ static void molecules_free(equinv_context *ctx, molecules *m)
     free(m->properties);
 }
 
+/* At least so many molecules: of those that are learned from a batch, of the others enough to judge. */
 static equinv_status load_graphs(equinv_context *ctx, const char *folder, const char *name,
-                                 equinv_tensor *graphs)
+                                 int64_t fewest, equinv_tensor *graphs)
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    return graphs_load(ctx, path, graphs, own_sentence, sizeof own_sentence);
+    const equinv_status status = graphs_load(ctx, path, graphs, own_sentence, sizeof own_sentence);
+    if (!status && graphs->shape[0] < fewest) {
+        snprintf(own_sentence, sizeof own_sentence,
+                 "%.300s has %" PRId64 " molecules, expected at least %" PRId64, path,
+                 graphs->shape[0], fewest);
+        return EQUINV_ERR_SHAPE;
+    }
+    return status;
 }
 
 /* The numbers of the table, and the number of heavy atoms. */
@@ -98,9 +106,17 @@ static equinv_status load_properties(equinv_context *ctx, const char *folder, mo
         goto done;
     }
     for (int64_t i = 0; i < m->table_count; i++) {
-        for (int k = 0; k < COLUMNS; k++)
-            m->properties[i * PROPERTIES + k] =
-                (double)((const float *)table.data)[i * COLUMNS + k];
+        for (int k = 0; k < COLUMNS; k++) {
+            const double value = (double)((const float *)table.data)[i * COLUMNS + k];
+            m->properties[i * PROPERTIES + k] = value;
+            if (!isfinite(value)) {
+                snprintf(own_sentence, sizeof own_sentence,
+                         "%.300s: %s of molecule %" PRId64 " is %g, expected a finite number", path,
+                         property_names[k], i, value);
+                status = EQUINV_ERR_FORMAT;
+                goto done;
+            }
+        }
         m->properties[i * PROPERTIES + COLUMNS] = graph_nodes(graph_at(&m->table, i));
     }
 done:
@@ -111,8 +127,8 @@ done:
 static equinv_status molecules_load(equinv_context *ctx, const options *o, molecules *m)
 {
     equinv_status status;
-    TRY(load_graphs(ctx, o->data, "qm9-train-graphs.npy.gz", &m->train));
-    TRY(load_graphs(ctx, o->data, "qm9-table-graphs.npy.gz", &m->table));
+    TRY(load_graphs(ctx, o->data, "qm9-train-graphs.npy.gz", BATCH, &m->train));
+    TRY(load_graphs(ctx, o->data, "qm9-table-graphs.npy.gz", FEWEST_TESTED, &m->table));
     m->train_count = m->train.shape[0] < o->train ? m->train.shape[0] : o->train;
     m->table_count = m->table.shape[0] < o->test ? m->table.shape[0] : o->test;
     m->fit = m->table_count * 5000 / 7484;
@@ -203,6 +219,23 @@ done:
     return status;
 }
 
+/* A checkpoint is left after whole passes: other numbers of steps are of other molecules. */
+static equinv_status resume(training *t, const char *path, int64_t steps)
+{
+    equinv_status status;
+    TRY(equinv_optimizer_load(t->adam, path));
+    const int64_t done = equinv_optimizer_steps(t->adam);
+    if (done % steps != 0 || done > t->options->epochs * steps) {
+        snprintf(own_sentence, sizeof own_sentence,
+                 "%.300s was left after %" PRId64 " steps, expected whole passes of %" PRId64
+                 " steps and at most %" PRId64 " of them: it is of another training",
+                 path, done, steps, t->options->epochs);
+        status = EQUINV_ERR_ARG;
+    }
+done:
+    return status;
+}
+
 /* Trains from the start, or from where the checkpoint was left; afterwards a checkpoint is there. */
 static equinv_status train(training *t)
 {
@@ -211,7 +244,7 @@ static equinv_status train(training *t)
     equinv_status status = EQUINV_OK;
     snprintf(path, sizeof path, "%s/%s", t->options->folder, CHECKPOINT);
     if (t->options->resume && access(path, F_OK) == 0)
-        TRY(equinv_optimizer_load(t->adam, path));
+        TRY(resume(t, path, steps));
     for (int64_t epoch = equinv_optimizer_steps(t->adam) / steps; epoch < t->options->epochs;
          epoch++) {
         TRY(train_epoch(t, epoch));
@@ -499,7 +532,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'o': o->folder = argument; break;
     case KEY_DATA: o->data = argument; break;
     case KEY_TRAIN: good = option_integer("--train", argument, BATCH, INT32_MAX, &o->train); break;
-    case KEY_TEST: good = option_integer("--test", argument, 50, INT32_MAX, &o->test); break;
+    case KEY_TEST:
+        good = option_integer("--test", argument, FEWEST_TESTED, INT32_MAX, &o->test);
+        break;
     case KEY_EPOCHS: good = option_integer("--epochs", argument, 1, 10000, &o->epochs); break;
     case KEY_SEED: good = option_seed("--seed", argument, &o->seed); break;
     case KEY_RESUME: o->resume = true; break;

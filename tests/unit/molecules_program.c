@@ -91,6 +91,47 @@ START_TEST(training_is_taken_up_again)
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
         ck_assert(json_value(report, keys[k]) == figures[0][k]);
     free(report);
+    /* The checkpoint's six steps are more than is asked for, then no whole passes. */
+    o = program_run(&folder, PROGRAM, "", few("-o . --epochs 1 --resume"));
+    GIVES(o, 1);
+    SAYS(o.err, "left after 6 steps");
+    o = program_run(&folder, PROGRAM, "", few("-o . --epochs 9 --resume --train 256"));
+    GIVES(o, 1);
+    SAYS(o.err, "expected whole passes of 4 steps");
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* Carbon atoms alone, `count` times. */
+static void write_graphs(const temp_folder *folder, const char *name, int count)
+{
+    enum { HEADER = 128, GRAPH = 81, MOST = 64 };
+    char bytes[HEADER + MOST * GRAPH] = {0};
+    memset(bytes, ' ', HEADER);
+    memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10);
+    const int used =
+        snprintf(bytes + 10, HEADER - 10,
+                 "{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9), }", count);
+    bytes[10 + used] = ' ';
+    bytes[HEADER - 1] = '\n';
+    for (int i = 0; i < count; i++)
+        bytes[HEADER + i * GRAPH] = 1;
+    file_write(temp_path(folder, name), bytes, HEADER + (size_t)count * GRAPH);
+}
+
+START_TEST(too_few_molecules)
+{
+    NEEDS_FILES;
+    temp_folder folder = temp_folder_new();
+    write_graphs(&folder, "qm9-train-graphs.npy.gz", 63);
+    outcome o = program_run(&folder, PROGRAM, "", "--data . -o .");
+    GIVES(o, 1);
+    SAYS(o.err, "qm9-train-graphs.npy.gz has 63 molecules, expected at least 64");
+    write_graphs(&folder, "qm9-train-graphs.npy.gz", 64);
+    write_graphs(&folder, "qm9-table-graphs.npy.gz", 49);
+    o = program_run(&folder, PROGRAM, "", "--data . -o .");
+    GIVES(o, 1);
+    SAYS(o.err, "qm9-table-graphs.npy.gz has 49 molecules, expected at least 50");
     temp_folder_free(&folder);
 }
 END_TEST
@@ -117,7 +158,9 @@ END_TEST
 
 int main(void)
 {
-    const test_entry tests[] = {
-        {codes_of_molecules, 1}, {training_is_taken_up_again, 1}, {refusals, 1}};
+    const test_entry tests[] = {{codes_of_molecules, 1},
+                                {training_is_taken_up_again, 1},
+                                {too_few_molecules, 1},
+                                {refusals, 1}};
     return run_tests("molecules_program", tests, sizeof tests / sizeof *tests);
 }
