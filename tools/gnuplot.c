@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,9 +24,15 @@ static int spawn(pid_t *child, int input)
     return error;
 }
 
-bool gnuplot_start(gnuplot *g)
+bool gnuplot_start(gnuplot *g, const char *path)
 {
     int ends[2];
+    const int length = snprintf(g->part, sizeof g->part, "%s.part", path);
+    if (length < 0 || (size_t)length >= sizeof g->part) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    g->path = path;
     if (pipe(ends) != 0)
         return false;
     /* The child must not keep the end that is written to: it would wait for itself. */
@@ -43,11 +50,26 @@ bool gnuplot_start(gnuplot *g)
     return false;
 }
 
+static bool is_whole(const char *path)
+{
+    static const char last[] = {'I', 'E', 'N', 'D', '\xae', '\x42', '\x60', '\x82'};
+    char end[sizeof last];
+    FILE *const f = fopen(path, "rb");
+    const bool read = f && fseek(f, -(long)sizeof end, SEEK_END) == 0 &&
+                      fread(end, 1, sizeof end, f) == sizeof end;
+    if (f)
+        fclose(f);
+    return read && memcmp(end, last, sizeof end) == 0;
+}
+
 bool gnuplot_end(gnuplot *g)
 {
     int status = -1;
     const bool failed = ferror(g->to), closed = fclose(g->to) == 0;
     while (waitpid(g->child, &status, 0) < 0 && errno == EINTR)
         continue;
-    return !failed && closed && status == 0;
+    if (!failed && closed && status == 0 && is_whole(g->part) && rename(g->part, g->path) == 0)
+        return true;
+    remove(g->part);
+    return false;
 }

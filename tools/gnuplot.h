@@ -7,14 +7,20 @@
 #include <sys/types.h>
 
 typedef struct gnuplot {
-    FILE *to; /* where commands are written */
+    FILE *to;         /* where commands are written */
+    char part[4200];  /* the name for `set output` .. */
+    const char *path; /* .. of what is this file in the end */
     pid_t child;
 } gnuplot;
 
-/* False, with errno, where it is not there. */
-bool gnuplot_start(gnuplot *g);
+/* Draws a PNG that is to be at `path`. False, with errno, where gnuplot is not there. */
+bool gnuplot_start(gnuplot *g, const char *path);
 
-/* Waits for its end; whether everything was written and it found nothing wrong. */
+/*
+ * Waits for its end. The picture is at its path if everything was written and gnuplot found nothing wrong; else
+ * false, and what is at that path is as before. A disk that is full is no error to gnuplot: a PNG is whole if
+ * it has its last chunk.
+ */
 bool gnuplot_end(gnuplot *g);
 
 #endif

@@ -354,9 +354,9 @@ static int draw(const work *w, const options *o)
                          o->picture);
     if (png) {
         gnuplot g;
-        if (!gnuplot_start(&g))
+        if (!gnuplot_start(&g, o->picture))
             return tool_fail("%s could not be written: gnuplot: %s", o->picture, strerror(errno));
-        write_plot(g.to, w, o, o->picture);
+        write_plot(g.to, w, o, g.part);
         if (!gnuplot_end(&g))
             return tool_fail("%s could not be written: gnuplot failed", o->picture);
         return -1;

@@ -55,21 +55,19 @@ done:
 
 /* ---- the picture ---------------------------------------------------------------------------- */
 
-static bool write_points(const char *path, const code_planes *planes)
+static bool write_points(const char *folder, const char *name, const code_planes *planes)
 {
-    FILE *const f = fopen(path, "w");
-    if (!f) {
-        perror(path);
+    output points;
+    if (!output_open(&points, folder, name))
         return false;
-    }
     for (int64_t n = 0; n < planes->points; n++) {
-        fprintf(f, "%d %d", (int)planes->labels[n / TURNS], (int)(n % TURNS));
+        fprintf(points.file, "%d %d", (int)planes->labels[n / TURNS], (int)(n % TURNS));
         for (int p = 0; p < PLANES; p++)
-            fprintf(f, " %.9g %.9g", planes->coordinates[p][2 * n],
+            fprintf(points.file, " %.9g %.9g", planes->coordinates[p][2 * n],
                     planes->coordinates[p][2 * n + 1]);
-        fputc('\n', f);
+        fputc('\n', points.file);
     }
-    return fclose(f) == 0;
+    return output_close(&points, true);
 }
 
 bool draw_planes(const code_planes *planes, int first, int end, const char *const titles[PLANES],
@@ -77,25 +75,27 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
 {
     static const char *const colours[2] = {"#d95f02", "#1b6ca8"};
     const int columns = end - first;
-    char data[4200];
+    char points[256], data[4200], picture[4200];
+    snprintf(points, sizeof points, "%s.txt", name);
     snprintf(data, sizeof data, "%s/%s.txt", folder, name);
-    if (planes->points == 0 || !make_folder(folder) || !write_points(data, planes))
+    snprintf(picture, sizeof picture, "%s/%s.png", folder, name);
+    if (planes->points == 0 || !make_folder(folder) || !write_points(folder, points, planes))
         return false;
     gnuplot g;
-    if (!gnuplot_start(&g)) {
+    if (!gnuplot_start(&g, picture)) {
         perror("gnuplot");
         return false;
     }
     FILE *const plot = g.to;
     fprintf(plot,
             "set terminal pngcairo size %d,600 font 'sans,13' background rgb 'white'\n"
-            "set output '%s/%s.png'\n"
+            "set output '%s'\n"
             "set multiplot layout 1,%d title \"%s\" font ',15' margins %g,0.985,0.19,0.82 "
             "spacing 0.06,0.1\n"
             "set border lc rgb '#888888'\nunset xtics\nunset ytics\n"
             "set offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
             "set key at screen 0.5,0.045 center horizontal maxrows 1 samplen 1 width 3\n",
-            620 * columns, folder, name, columns, caption, 0.1 / columns);
+            620 * columns, g.part, columns, caption, 0.1 / columns);
     for (int p = first; p < end; p++) {
         fprintf(plot,
                 "set title \"%s\"\n"
@@ -114,5 +114,8 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
         fprintf(plot, "\n");
     }
     fprintf(plot, "unset multiplot\n");
-    return gnuplot_end(&g);
+    if (gnuplot_end(&g))
+        return true;
+    fprintf(stderr, "%s could not be written: gnuplot failed\n", picture);
+    return false;
 }

@@ -26,8 +26,10 @@ bool draw_codes(const code_picture *picture, const char *folder)
     }
     if (!output_close(&points, true))
         return false;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/molecules-codes.png", folder);
     gnuplot g;
-    if (!gnuplot_start(&g)) {
+    if (!gnuplot_start(&g, path)) {
         perror("gnuplot");
         return false;
     }
@@ -35,7 +37,7 @@ bool draw_codes(const code_picture *picture, const char *folder)
     fprintf(
         plot,
         "set terminal pngcairo size %d,620 font 'sans,13' background rgb 'white'\n"
-        "set output '%s/molecules-codes.png'\n"
+        "set output '%s'\n"
         "set multiplot layout 1,%d title \"Codes of molecules, coloured by their gap; four of them "
         "in 24 orders of their atoms\" font "
         "',15' margins 0.05,0.9,0.1,0.84 spacing 0.06,0.1\n"
@@ -43,7 +45,7 @@ bool draw_codes(const code_picture *picture, const char *folder)
         "set offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
         "set cblabel 'gap [hartree]'\nset cbrange [0.15:0.35]\n"
         "set palette defined (0 '#440154', 1 '#3b528b', 2 '#21918c', 3 '#5ec962', 4 '#fde725')\n",
-        640 * PANELS, folder, PANELS);
+        640 * PANELS, g.part, PANELS);
     for (int p = 0; p < PANELS; p++) {
         fprintf(plot,
                 "set title \"%s\"\n"
@@ -60,7 +62,10 @@ bool draw_codes(const code_picture *picture, const char *folder)
         fprintf(plot, "\n");
     }
     fprintf(plot, "unset multiplot\n");
-    return gnuplot_end(&g);
+    if (gnuplot_end(&g))
+        return true;
+    fprintf(stderr, "%s could not be written: gnuplot failed\n", path);
+    return false;
 }
 
 /* ---- molecules ------------------------------------------------------------------------------- */

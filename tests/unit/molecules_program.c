@@ -1,5 +1,6 @@
 /* The experiment with molecules on a few of them, as its users run it. */
 #include <limits.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/util/program.h"
@@ -136,6 +137,27 @@ START_TEST(too_few_molecules)
 }
 END_TEST
 
+/* A gnuplot that ends well and has written nothing, as it does on a full disk. */
+START_TEST(picture_that_is_not_whole)
+{
+    NEEDS_FILES;
+    static const char script[] = "#!/bin/sh\nexec cat > molecules-codes.png.part\n";
+    temp_folder folder = temp_folder_new();
+    file_write(temp_path(&folder, "gnuplot"), script, strlen(script));
+    ck_assert_int_eq(chmod(temp_path(&folder, "gnuplot"), 0755), 0);
+    file_write(temp_path(&folder, "molecules-codes.png"), "old", 3);
+    const outcome o = program_run(&folder, PROGRAM, "PATH=.:/usr/bin:/bin", few("-o . --epochs 1"));
+    GIVES(o, 0);
+    SAYS(o.err, "molecules-codes.png could not be written: gnuplot failed");
+    size_t size;
+    char *const picture = file_read(temp_path(&folder, "molecules-codes.png"), &size);
+    ck_assert(size == 3 && memcmp(picture, "old", 3) == 0);
+    free(picture);
+    ck_assert_int_ne(access(temp_path(&folder, "molecules-codes.png.part"), F_OK), 0);
+    temp_folder_free(&folder);
+}
+END_TEST
+
 START_TEST(refusals)
 {
     temp_folder folder = temp_folder_new();
@@ -161,6 +183,7 @@ int main(void)
     const test_entry tests[] = {{codes_of_molecules, 1},
                                 {training_is_taken_up_again, 1},
                                 {too_few_molecules, 1},
+                                {picture_that_is_not_whole, 1},
                                 {refusals, 1}};
     return run_tests("molecules_program", tests, sizeof tests / sizeof *tests);
 }
