@@ -106,18 +106,14 @@ END_TEST
 /* Carbon atoms alone, `count` times. */
 static void write_graphs(const temp_folder *folder, const char *name, int count)
 {
-    enum { HEADER = 128, GRAPH = 81, MOST = 64 };
-    char bytes[HEADER + MOST * GRAPH] = {0};
-    memset(bytes, ' ', HEADER);
-    memcpy(bytes, "\x93NUMPY\x01\x00\x76\x00", 10);
-    const int used =
-        snprintf(bytes + 10, HEADER - 10,
-                 "{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9), }", count);
-    bytes[10 + used] = ' ';
-    bytes[HEADER - 1] = '\n';
+    static const unsigned char graph[9 * 9] = {1};
+    char dictionary[128];
+    snprintf(dictionary, sizeof dictionary,
+             "{'descr': '|u1', 'fortran_order': False, 'shape': (%d, 9, 9), }\n", count);
+    bytes b = npy_with(1, dictionary);
     for (int i = 0; i < count; i++)
-        bytes[HEADER + i * GRAPH] = 1;
-    file_write(temp_path(folder, name), bytes, HEADER + (size_t)count * GRAPH);
+        bytes_add(&b, graph, sizeof graph);
+    file_write(temp_path(folder, name), b.at, b.size);
 }
 
 START_TEST(too_few_molecules)
@@ -137,7 +133,7 @@ START_TEST(too_few_molecules)
 }
 END_TEST
 
-/* A gnuplot that ends well and has written nothing, as it does on a full disk. */
+/* A gnuplot that ends well without a whole picture, as it does on a full disk. */
 START_TEST(picture_that_is_not_whole)
 {
     NEEDS_FILES;

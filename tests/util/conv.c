@@ -372,30 +372,45 @@ void conv_assert_adjoints(equinv_context *ctx, rng *r, equinv_conv_desc desc)
     conv_case_free(ctx, &c);
 }
 
+conv_strided conv_assert_strides(equinv_context *ctx, rng *r, conv_case *c)
+{
+    conv_strided s = {.at = *c};
+    conv_case *const at = &s.at;
+    equinv_tensor *const tensors[] = {&at->src, &at->psi,      &at->bias,     &at->diff_dst,
+                                      &at->dst, &at->diff_src, &at->diff_psi, &at->diff_bias};
+    for (int j = 0; j < 8; j++)
+        *tensors[j] = tensor_strided_copy(ctx, r, tensors[j], &s.storage[j]);
+    conv_run(c, c->plan);
+    conv_run(at, c->plan);
+    ASSERT_SAME(&at->dst, &c->dst);
+    ASSERT_SAME(&at->diff_src, &c->diff_src);
+    ASSERT_SAME(&at->diff_psi, &c->diff_psi);
+    ASSERT_SAME(&at->diff_bias, &c->diff_bias);
+    return s;
+}
+
+void conv_strided_free(equinv_context *ctx, conv_strided *s)
+{
+    for (int j = 0; j < 8; j++)
+        equinv_tensor_destroy(ctx, &s->storage[j]);
+}
+
 void conv_assert_same_bits(equinv_context *ctx, rng *r, equinv_conv_desc desc)
 {
     desc.accumulate = false;
     conv_case c = conv_case_new(ctx, r, &desc);
-    conv_case s = c;
-    equinv_tensor *const tensors[] = {&s.src, &s.psi,      &s.bias,     &s.diff_dst,
-                                      &s.dst, &s.diff_src, &s.diff_psi, &s.diff_bias};
-    equinv_tensor storage[8], packed;
+    conv_strided s = conv_assert_strides(ctx, r, &c);
+    conv_case *const at = &s.at;
+    equinv_tensor packed;
     const int64_t size = (int64_t)equinv_plan_packed_size(c.plan);
     OK(equinv_tensor_create(ctx, EQUINV_U8, 1, &size, &packed));
     OK(equinv_conv_pack(c.plan, &c.psi, packed.data, (size_t)size));
-    for (int j = 0; j < 8; j++)
-        *tensors[j] = tensor_strided_copy(ctx, r, tensors[j], &storage[j]);
-    conv_run(&c, c.plan);
-    conv_run(&s, c.plan);
-    ASSERT_SAME(&s.dst, &c.dst);
-    ASSERT_SAME(&s.diff_src, &c.diff_src);
-    ASSERT_SAME(&s.diff_psi, &c.diff_psi);
-    OK(equinv_conv_forward(c.plan, &s.src, &packed, desc.bias ? &s.bias : NULL, &s.dst, NULL, 0));
-    OK(equinv_conv_backward_data(c.plan, &s.diff_dst, &packed, &s.diff_src, NULL, 0));
-    ASSERT_SAME(&s.dst, &c.dst);
-    ASSERT_SAME(&s.diff_src, &c.diff_src);
-    for (int j = 0; j < 8; j++)
-        equinv_tensor_destroy(ctx, &storage[j]);
+    OK(equinv_conv_forward(c.plan, &at->src, &packed, desc.bias ? &at->bias : NULL, &at->dst, NULL,
+                           0));
+    OK(equinv_conv_backward_data(c.plan, &at->diff_dst, &packed, &at->diff_src, NULL, 0));
+    ASSERT_SAME(&at->dst, &c.dst);
+    ASSERT_SAME(&at->diff_src, &c.diff_src);
+    conv_strided_free(ctx, &s);
     equinv_tensor_destroy(ctx, &packed);
     conv_case_free(ctx, &c);
 }

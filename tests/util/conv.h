@@ -33,6 +33,16 @@ void conv_run(conv_case *c, const equinv_plan *plan);
 /* <conv(x, psi), y> = <x, backward_data(y)> = <psi, backward_weights(x, y)> for random ones, without bias. */
 void conv_assert_adjoints(equinv_context *ctx, rng *r, equinv_conv_desc desc);
 
+/* The same problem with every tensor in strides of its own. */
+typedef struct conv_strided {
+    conv_case at;
+    equinv_tensor storage[8];
+} conv_strided;
+
+/* Where elements lie does not change a bit of the results: runs the case both ways and returns the other one. */
+conv_strided conv_assert_strides(equinv_context *ctx, rng *r, conv_case *c);
+void conv_strided_free(equinv_context *ctx, conv_strided *s);
+
 /* Packed weights and other strides do not change a bit. */
 void conv_assert_same_bits(equinv_context *ctx, rng *r, equinv_conv_desc desc);
 
