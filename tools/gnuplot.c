@@ -27,12 +27,12 @@ static int spawn(pid_t *child, int input)
 bool gnuplot_start(gnuplot *g, const char *path)
 {
     int ends[2];
-    const int length = snprintf(g->part, sizeof g->part, "%s.part", path);
-    if (length < 0 || (size_t)length >= sizeof g->part) {
+    if (strlen(path) >= sizeof g->path) {
         errno = ENAMETOOLONG;
         return false;
     }
-    g->path = path;
+    strcpy(g->path, path);
+    snprintf(g->part, sizeof g->part, "%s.part", path);
     if (pipe(ends) != 0)
         return false;
     /* The child must not keep the end that is written to: it would wait for itself. */

@@ -7,9 +7,9 @@
 #include <sys/types.h>
 
 typedef struct gnuplot {
-    FILE *to;         /* where commands are written */
-    char part[4200];  /* the name for `set output` .. */
-    const char *path; /* .. of what is this file in the end */
+    FILE *to; /* where commands are written */
+    char path[4096],
+        part[4104]; /* the picture's place, and the name for `set output` until it is whole */
     pid_t child;
 } gnuplot;
 

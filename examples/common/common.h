@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "tools/digits.h"
+#include "tools/gnuplot.h"
 
 #define TRY(call)                                                                                  \
     do {                                                                                           \
@@ -201,6 +202,10 @@ typedef struct output {
 } output;
 bool output_open(output *o, const char *folder, const char *name);
 bool output_close(output *o, bool good);
+
+/* The same for a picture, folder/name, that gnuplot draws: commands up to `set output`, and its end. */
+bool picture_open(gnuplot *g, const char *folder, const char *name, int width, int height);
+bool picture_close(gnuplot *g);
 
 /* Creates a folder and those above it where they are missing. */
 bool make_folder(const char *path);

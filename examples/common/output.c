@@ -57,3 +57,26 @@ bool output_close(output *o, bool good)
     o->file = NULL;
     return good;
 }
+
+bool picture_open(gnuplot *g, const char *folder, const char *name, int width, int height)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!gnuplot_start(g, path)) {
+        perror("gnuplot");
+        return false;
+    }
+    fprintf(g->to,
+            "set terminal pngcairo size %d,%d font 'sans,13' background rgb 'white'\n"
+            "set output '%s'\n",
+            width, height, g->part);
+    return true;
+}
+
+bool picture_close(gnuplot *g)
+{
+    const bool good = gnuplot_end(g);
+    if (!good)
+        fprintf(stderr, "%s could not be written: gnuplot failed\n", g->path);
+    return good;
+}

@@ -1,7 +1,6 @@
 #include <string.h>
 
 #include "common.h"
-#include "tools/gnuplot.h"
 
 /* ---- the planes ----------------------------------------------------------------------------- */
 
@@ -75,27 +74,21 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
 {
     static const char *const colours[2] = {"#d95f02", "#1b6ca8"};
     const int columns = end - first;
-    char points[256], data[4200], picture[4200];
+    char points[256], picture[256];
     snprintf(points, sizeof points, "%s.txt", name);
-    snprintf(data, sizeof data, "%s/%s.txt", folder, name);
-    snprintf(picture, sizeof picture, "%s/%s.png", folder, name);
-    if (planes->points == 0 || !make_folder(folder) || !write_points(folder, points, planes))
-        return false;
+    snprintf(picture, sizeof picture, "%s.png", name);
     gnuplot g;
-    if (!gnuplot_start(&g, picture)) {
-        perror("gnuplot");
+    if (planes->points == 0 || !write_points(folder, points, planes) ||
+        !picture_open(&g, folder, picture, 620 * columns, 600))
         return false;
-    }
     FILE *const plot = g.to;
     fprintf(plot,
-            "set terminal pngcairo size %d,600 font 'sans,13' background rgb 'white'\n"
-            "set output '%s'\n"
             "set multiplot layout 1,%d title \"%s\" font ',15' margins %g,0.985,0.19,0.82 "
             "spacing 0.06,0.1\n"
             "set border lc rgb '#888888'\nunset xtics\nunset ytics\n"
             "set offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
             "set key at screen 0.5,0.045 center horizontal maxrows 1 samplen 1 width 3\n",
-            620 * columns, g.part, columns, caption, 0.1 / columns);
+            columns, caption, 0.1 / columns);
     for (int p = first; p < end; p++) {
         fprintf(plot,
                 "set title \"%s\"\n"
@@ -105,17 +98,15 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
                 p > first ? "unset key" : "");
         for (int c = 0; c < 2; c++)
             for (int turned = 1; turned >= 0; turned--)
-                fprintf(plot,
-                        "%s'%s' using ($1==%d && ($2>0)==%d ? $%d : 1/0):%d with points pt %d ps "
-                        "%s lw 1.3 lc rgb '%s' title '%d, %s'",
-                        c || !turned ? ", " : "", data, (int)picture_pair[c], turned, 3 + 2 * p,
-                        4 + 2 * p, turned ? 6 : 7, turned ? "1.5" : "0.8", colours[c],
-                        (int)picture_pair[c], turned ? "turned" : "upright");
+                fprintf(
+                    plot,
+                    "%s'%s/%s' using ($1==%d && ($2>0)==%d ? $%d : 1/0):%d with points pt %d ps "
+                    "%s lw 1.3 lc rgb '%s' title '%d, %s'",
+                    c || !turned ? ", " : "", folder, points, (int)picture_pair[c], turned,
+                    3 + 2 * p, 4 + 2 * p, turned ? 6 : 7, turned ? "1.5" : "0.8", colours[c],
+                    (int)picture_pair[c], turned ? "turned" : "upright");
         fprintf(plot, "\n");
     }
     fprintf(plot, "unset multiplot\n");
-    if (gnuplot_end(&g))
-        return true;
-    fprintf(stderr, "%s could not be written: gnuplot failed\n", picture);
-    return false;
+    return picture_close(&g);
 }

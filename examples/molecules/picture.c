@@ -4,7 +4,6 @@
 
 #include "examples/common/common.h"
 #include "picture.h"
-#include "tools/gnuplot.h"
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
@@ -26,18 +25,12 @@ bool draw_codes(const code_picture *picture, const char *folder)
     }
     if (!output_close(&points, true))
         return false;
-    char path[4200];
-    snprintf(path, sizeof path, "%s/molecules-codes.png", folder);
     gnuplot g;
-    if (!gnuplot_start(&g, path)) {
-        perror("gnuplot");
+    if (!picture_open(&g, folder, "molecules-codes.png", 640 * PANELS, 620))
         return false;
-    }
     FILE *const plot = g.to;
     fprintf(
         plot,
-        "set terminal pngcairo size %d,620 font 'sans,13' background rgb 'white'\n"
-        "set output '%s'\n"
         "set multiplot layout 1,%d title \"Codes of molecules, coloured by their gap; four of them "
         "in 24 orders of their atoms\" font "
         "',15' margins 0.05,0.9,0.1,0.84 spacing 0.06,0.1\n"
@@ -45,7 +38,7 @@ bool draw_codes(const code_picture *picture, const char *folder)
         "set offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
         "set cblabel 'gap [hartree]'\nset cbrange [0.15:0.35]\n"
         "set palette defined (0 '#440154', 1 '#3b528b', 2 '#21918c', 3 '#5ec962', 4 '#fde725')\n",
-        640 * PANELS, g.part, PANELS);
+        PANELS);
     for (int p = 0; p < PANELS; p++) {
         fprintf(plot,
                 "set title \"%s\"\n"
@@ -62,10 +55,7 @@ bool draw_codes(const code_picture *picture, const char *folder)
         fprintf(plot, "\n");
     }
     fprintf(plot, "unset multiplot\n");
-    if (gnuplot_end(&g))
-        return true;
-    fprintf(stderr, "%s could not be written: gnuplot failed\n", path);
-    return false;
+    return picture_close(&g);
 }
 
 /* ---- molecules ------------------------------------------------------------------------------- */
