@@ -9,8 +9,8 @@
 
 extern char **environ;
 
-/* The child with its input from an end of the pipe; an error number. */
-static int spawn(pid_t *child, int input)
+/* The child between the pipe and the picture; an error number. */
+static int spawn(pid_t *child, int input, int output)
 {
     char name[] = "gnuplot", *arguments[] = {name, NULL};
     posix_spawn_file_actions_t actions;
@@ -19,35 +19,48 @@ static int spawn(pid_t *child, int input)
         return error;
     error = posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
     if (!error)
+        error = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    if (!error)
         error = posix_spawnp(child, name, &actions, NULL, arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
     return error;
 }
 
-bool gnuplot_start(gnuplot *g, const char *path)
+/* The child, drawing into an open file; an error number. */
+static int start(gnuplot *g, int output)
 {
     int ends[2];
+    if (pipe(ends) != 0)
+        return errno;
+    /* The child must not keep the end that is written to: it would wait for itself. */
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    g->to = fdopen(ends[1], "w");
+    const int error = g->to ? spawn(&g->child, ends[0], output) : errno;
+    close(ends[0]);
+    if (error && g->to)
+        fclose(g->to);
+    else if (error)
+        close(ends[1]);
+    return error;
+}
+
+bool gnuplot_start(gnuplot *g, const char *path)
+{
     if (strlen(path) >= sizeof g->path) {
         errno = ENAMETOOLONG;
         return false;
     }
     strcpy(g->path, path);
     snprintf(g->part, sizeof g->part, "%s.part", path);
-    if (pipe(ends) != 0)
+    const int output = open(g->part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (output < 0)
         return false;
-    /* The child must not keep the end that is written to: it would wait for itself. */
-    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-    g->to = fdopen(ends[1], "w");
-    const int error = g->to ? spawn(&g->child, ends[0]) : errno;
-    close(ends[0]);
-    if (!error)
-        return true;
-    if (g->to)
-        fclose(g->to);
-    else
-        close(ends[1]);
+    const int error = start(g, output);
+    close(output);
+    if (error)
+        remove(g->part);
     errno = error;
-    return false;
+    return !error;
 }
 
 static bool is_whole(const char *path)

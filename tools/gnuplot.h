@@ -1,4 +1,7 @@
-/* gnuplot, fed its commands through a pipe; no shell between. */
+/*
+ * gnuplot, fed its commands through a pipe; no shell between. The picture is what it writes to its output, and
+ * data are among its commands: no name of a file is ever quoted for it.
+ */
 #ifndef TOOLS_GNUPLOT_H
 #define TOOLS_GNUPLOT_H
 
@@ -7,13 +10,12 @@
 #include <sys/types.h>
 
 typedef struct gnuplot {
-    FILE *to; /* where commands are written */
-    char path[4096],
-        part[4104]; /* the picture's place, and the name for `set output` until it is whole */
+    FILE *to;                    /* where commands are written, `set output` not among them */
+    char path[4096], part[4104]; /* the picture's place, and where it grows until it is whole */
     pid_t child;
 } gnuplot;
 
-/* Draws a PNG that is to be at `path`. False, with errno, where gnuplot is not there. */
+/* Draws a PNG that is to be at `path`. False, with errno: gnuplot is not there, or the file cannot be. */
 bool gnuplot_start(gnuplot *g, const char *path);
 
 /*

@@ -321,14 +321,14 @@ static bool ends_in(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-static void write_plot(FILE *to, const work *w, const options *o, const char *png)
+static void write_plot(FILE *to, const work *w, const options *o, bool png)
 {
     static const char *const names[] = {"raw latents", "codes"};
     double bins[2][BINS], means[2];
     for (int row = 0; row < 2; row++)
         fill_bins(&w->ratios, row, bins[row], &means[row]);
     if (png)
-        fprintf(to, "set terminal pngcairo size 640,400\nset output '%s'\n", png);
+        fprintf(to, "set terminal pngcairo size 640,400\n");
     fprintf(to, "set title '%s, %" PRId64 " templates: distances of codes / distances of orbits'\n",
             kind_name(o->projection.desc.kind), o->projection.desc.k);
     fprintf(to,
@@ -349,14 +349,11 @@ static void write_plot(FILE *to, const work *w, const options *o, const char *pn
 static int draw(const work *w, const options *o)
 {
     const bool png = ends_in(o->picture, ".png");
-    if (png && strpbrk(o->picture, "'\n\\"))
-        return tool_fail("--picture is \"%s\", expected a name without quotes and backslashes",
-                         o->picture);
     if (png) {
         gnuplot g;
         if (!gnuplot_start(&g, o->picture))
             return tool_fail("%s could not be written: gnuplot: %s", o->picture, strerror(errno));
-        write_plot(g.to, w, o, g.part);
+        write_plot(g.to, w, o, true);
         if (!gnuplot_end(&g))
             return tool_fail("%s could not be written: gnuplot failed", o->picture);
         return -1;
@@ -364,7 +361,7 @@ static int draw(const work *w, const options *o)
     FILE *const to = fopen(o->picture, "w");
     if (!to)
         return tool_fail("%s could not be written: %s", o->picture, strerror(errno));
-    write_plot(to, w, o, NULL);
+    write_plot(to, w, o, false);
     const bool failed = ferror(to);
     if (fclose(to) != 0 || failed)
         return tool_fail("%s could not be written", o->picture);

@@ -184,8 +184,7 @@ equinv_status find_planes(const extraction *network, const coder *code, const di
                           code_planes *planes);
 
 /*
- * Draws planes first .. end - 1 side by side as <folder>/<name>.png by gnuplot, with <name>.txt beside
- * it. False, with a reason on stderr, if gnuplot is missing or fails.
+ * Draws planes first .. end - 1 side by side as <folder>/<name>.png by gnuplot. False, with a reason on stderr, if gnuplot is missing or fails.
  */
 bool draw_planes(const code_planes *planes, int first, int end, const char *const titles[PLANES],
                  const char *caption, const char *folder, const char *name);
@@ -203,9 +202,12 @@ typedef struct output {
 bool output_open(output *o, const char *folder, const char *name);
 bool output_close(output *o, bool good);
 
-/* The same for a picture, folder/name, that gnuplot draws: commands up to `set output`, and its end. */
+/* The same for a picture, folder/name, that gnuplot draws: its terminal, and its end. */
 bool picture_open(gnuplot *g, const char *folder, const char *name, int width, int height);
 bool picture_close(gnuplot *g);
+
+/* A closed pipe and a file size limit are errors of write(), with a sentence, not deaths. */
+void output_signals(void);
 
 /* Creates a folder and those above it where they are missing. */
 bool make_folder(const char *path);

@@ -1,7 +1,6 @@
 #include "experiment.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -94,7 +93,7 @@ int experiment_main(experiment *e, experiment_run run, const char *doc, int argc
 {
     place p;
     bool written = false;
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), with a sentence */
+    output_signals();
     const int code = read_options(e, doc, argc, argv);
     if (code >= 0)
         return code;

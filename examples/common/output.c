@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,6 +12,12 @@ double seconds_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void output_signals(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 bool make_folder(const char *path)
@@ -62,14 +69,14 @@ bool picture_open(gnuplot *g, const char *folder, const char *name, int width, i
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!make_folder(folder))
+        return false;
     if (!gnuplot_start(g, path)) {
-        perror("gnuplot");
+        fprintf(stderr, "%s could not be written: gnuplot: %s\n", path, strerror(errno));
         return false;
     }
-    fprintf(g->to,
-            "set terminal pngcairo size %d,%d font 'sans,13' background rgb 'white'\n"
-            "set output '%s'\n",
-            width, height, g->part);
+    fprintf(g->to, "set terminal pngcairo size %d,%d font 'sans,13' background rgb 'white'\n",
+            width, height);
     return true;
 }
 

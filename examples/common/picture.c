@@ -54,19 +54,18 @@ done:
 
 /* ---- the picture ---------------------------------------------------------------------------- */
 
-static bool write_points(const char *folder, const char *name, const code_planes *planes)
+/* As gnuplot's $points. */
+static void write_points(FILE *plot, const code_planes *planes)
 {
-    output points;
-    if (!output_open(&points, folder, name))
-        return false;
+    fprintf(plot, "$points << end\n");
     for (int64_t n = 0; n < planes->points; n++) {
-        fprintf(points.file, "%d %d", (int)planes->labels[n / TURNS], (int)(n % TURNS));
+        fprintf(plot, "%d %d", (int)planes->labels[n / TURNS], (int)(n % TURNS));
         for (int p = 0; p < PLANES; p++)
-            fprintf(points.file, " %.9g %.9g", planes->coordinates[p][2 * n],
+            fprintf(plot, " %.9g %.9g", planes->coordinates[p][2 * n],
                     planes->coordinates[p][2 * n + 1]);
-        fputc('\n', points.file);
+        fputc('\n', plot);
     }
-    return output_close(&points, true);
+    fprintf(plot, "end\n");
 }
 
 bool draw_planes(const code_planes *planes, int first, int end, const char *const titles[PLANES],
@@ -74,14 +73,13 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
 {
     static const char *const colours[2] = {"#d95f02", "#1b6ca8"};
     const int columns = end - first;
-    char points[256], picture[256];
-    snprintf(points, sizeof points, "%s.txt", name);
+    char picture[256];
     snprintf(picture, sizeof picture, "%s.png", name);
     gnuplot g;
-    if (planes->points == 0 || !write_points(folder, points, planes) ||
-        !picture_open(&g, folder, picture, 620 * columns, 600))
+    if (planes->points == 0 || !picture_open(&g, folder, picture, 620 * columns, 600))
         return false;
     FILE *const plot = g.to;
+    write_points(plot, planes);
     fprintf(plot,
             "set multiplot layout 1,%d title \"%s\" font ',15' margins %g,0.985,0.19,0.82 "
             "spacing 0.06,0.1\n"
@@ -100,11 +98,11 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
             for (int turned = 1; turned >= 0; turned--)
                 fprintf(
                     plot,
-                    "%s'%s/%s' using ($1==%d && ($2>0)==%d ? $%d : 1/0):%d with points pt %d ps "
+                    "%s$points using ($1==%d && ($2>0)==%d ? $%d : 1/0):%d with points pt %d ps "
                     "%s lw 1.3 lc rgb '%s' title '%d, %s'",
-                    c || !turned ? ", " : "", folder, points, (int)picture_pair[c], turned,
-                    3 + 2 * p, 4 + 2 * p, turned ? 6 : 7, turned ? "1.5" : "0.8", colours[c],
-                    (int)picture_pair[c], turned ? "turned" : "upright");
+                    c || !turned ? ", " : "", (int)picture_pair[c], turned, 3 + 2 * p, 4 + 2 * p,
+                    turned ? 6 : 7, turned ? "1.5" : "0.8", colours[c], (int)picture_pair[c],
+                    turned ? "turned" : "upright");
         fprintf(plot, "\n");
     }
     fprintf(plot, "unset multiplot\n");

@@ -208,6 +208,7 @@ int main(void)
     results r = {0};
     place p;
     e.folder = "build/demo";
+    output_signals();
     if (getenv("DEMO_FULL") && strcmp(getenv("DEMO_FULL"), "1") == 0)
         e.train = e.test = INT64_MAX;
     if (!seed_from_environment(&e.seed) || !choose_data(&e, &r, path, sizeof path))

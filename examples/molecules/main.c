@@ -12,7 +12,6 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -579,7 +578,7 @@ int main(int argc, char **argv)
     place p;
     bool written = false;
     o.device.device = EQUINV_DEVICE_CPU; /* the same figures on every machine that computes alike */
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), with a sentence */
+    output_signals();
     const int code = read_options(&o, argc, argv);
     if (code >= 0)
         return code;

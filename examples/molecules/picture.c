@@ -7,28 +7,31 @@
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
+/* As gnuplot's $points. */
+static void write_points(FILE *plot, const code_picture *picture)
+{
+    fprintf(plot, "$points << end\n");
+    for (int64_t n = 0; n < picture->points + MARKED * COPIES; n++) {
+        const int64_t copy = n - picture->points;
+        fprintf(plot, "%d %.6g", copy < 0 ? 0 : 1 + (int)(copy % MARKED),
+                picture->value[copy < 0 ? n : copy % MARKED]);
+        for (int p = 0; p < PANELS; p++)
+            fprintf(plot, " %.6g %.6g", picture->coordinates[p][2 * n],
+                    picture->coordinates[p][2 * n + 1]);
+        fputc('\n', plot);
+    }
+    fprintf(plot, "end\n");
+}
+
 bool draw_codes(const code_picture *picture, const char *folder)
 {
     static const char *const marks[MARKED] = {"rgb '#d62728'", "rgb 'black'", "rgb '#ff7f0e'",
                                               "rgb '#e377c2'"};
-    output points;
-    if (!output_open(&points, folder, "molecules-codes.txt"))
-        return false;
-    for (int64_t n = 0; n < picture->points + MARKED * COPIES; n++) {
-        const int64_t copy = n - picture->points;
-        fprintf(points.file, "%d %.6g", copy < 0 ? 0 : 1 + (int)(copy % MARKED),
-                picture->value[copy < 0 ? n : copy % MARKED]);
-        for (int p = 0; p < PANELS; p++)
-            fprintf(points.file, " %.6g %.6g", picture->coordinates[p][2 * n],
-                    picture->coordinates[p][2 * n + 1]);
-        fputc('\n', points.file);
-    }
-    if (!output_close(&points, true))
-        return false;
     gnuplot g;
     if (!picture_open(&g, folder, "molecules-codes.png", 640 * PANELS, 620))
         return false;
     FILE *const plot = g.to;
+    write_points(plot, picture);
     fprintf(
         plot,
         "set multiplot layout 1,%d title \"Codes of molecules, coloured by their gap; four of them "
@@ -44,13 +47,13 @@ bool draw_codes(const code_picture *picture, const char *folder)
                 "set title \"%s\"\n"
                 "set xlabel \"first component, %.0f %% of the variance\"\n"
                 "set ylabel \"second, %.0f %%\"\n%s colorbox\n"
-                "plot '%s/molecules-codes.txt' using ($1==0 ? $%d : 1/0):%d:2 with points pt 7 ps "
+                "plot $points using ($1==0 ? $%d : 1/0):%d:2 with points pt 7 ps "
                 "0.5 lc palette",
                 picture->titles[p], 100 * picture->shares[p][0], 100 * picture->shares[p][1],
-                p + 1 < PANELS ? "unset" : "set", folder, 3 + 2 * p, 4 + 2 * p);
+                p + 1 < PANELS ? "unset" : "set", 3 + 2 * p, 4 + 2 * p);
         for (int m = 0; m < MARKED; m++)
             fprintf(plot,
-                    ", '' using ($1==%d ? $%d : 1/0):%d with points pt %d ps 1.3 lw 1.6 lc %s",
+                    ", $points using ($1==%d ? $%d : 1/0):%d with points pt %d ps 1.3 lw 1.6 lc %s",
                     m + 1, 3 + 2 * p, 4 + 2 * p, 4 + 2 * m, marks[m]);
         fprintf(plot, "\n");
     }

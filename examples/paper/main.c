@@ -5,7 +5,6 @@
  *
  *     build/bin/equinv-paper [FOLDER]
  */
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,7 +80,7 @@ int main(int argc, char **argv)
     const char *const folder = argc == 2 ? argv[1] : "build/paper";
     if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
         return tool_misused("usage: equinv-paper [FOLDER]");
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), with a sentence */
+    output_signals();
     cJSON *const all = cJSON_CreateObject();
     double seconds = 0;
     bool good = all != NULL;

@@ -239,6 +239,12 @@ START_TEST(report_gives_advice_and_draws)
         }
         ck_assert_msg(fabs(sum - 1) < 1e-4, "%g", sum);
     }
+    const char *const picture = "it's \"h\" 100%d \\n\n.png";
+    o = RUN(folder, "report", "z.npy", "--group", "C4", "--picture", picture);
+    if (o->code == 0)
+        ck_assert(access(at(folder, picture), F_OK) == 0);
+    else
+        SAYS(o->err, "gnuplot: No such file");
     for (int64_t i = 0; i < equinv_tensor_count(&z); i++)
         tensor_set(&z, i, (double)(i / 4));
     OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));

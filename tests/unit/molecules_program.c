@@ -137,7 +137,7 @@ END_TEST
 START_TEST(picture_that_is_not_whole)
 {
     NEEDS_FILES;
-    static const char script[] = "#!/bin/sh\nexec cat > molecules-codes.png.part\n";
+    static const char script[] = "#!/bin/sh\nexec cat\n";
     temp_folder folder = temp_folder_new();
     file_write(temp_path(&folder, "gnuplot"), script, strlen(script));
     ck_assert_int_eq(chmod(temp_path(&folder, "gnuplot"), 0755), 0);
@@ -150,6 +150,43 @@ START_TEST(picture_that_is_not_whole)
     ck_assert(size == 3 && memcmp(picture, "old", 3) == 0);
     free(picture);
     ck_assert_int_ne(access(temp_path(&folder, "molecules-codes.png.part"), F_OK), 0);
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* One that ends before it has read what it is told. */
+START_TEST(gnuplot_that_ends_at_once)
+{
+    NEEDS_FILES;
+    static const char script[] = "#!/bin/sh\nexit 0\n";
+    temp_folder folder = temp_folder_new();
+    file_write(temp_path(&folder, "gnuplot"), script, strlen(script));
+    ck_assert_int_eq(chmod(temp_path(&folder, "gnuplot"), 0755), 0);
+    const outcome o =
+        program_run(&folder, PROGRAM, "PATH=.:/usr/bin:/bin", few("-o . --epochs 1 --test 2000"));
+    GIVES(o, 0);
+    SAYS(o.err, "molecules-codes.png could not be written: gnuplot failed");
+    free(report_of(&folder, "molecules.json"));
+    temp_folder_free(&folder);
+}
+END_TEST
+
+/* A name that a shell, a format or gnuplot would read otherwise. */
+START_TEST(folder_of_any_name)
+{
+    NEEDS_FILES;
+    static const char name[] = "~it's \"here\", 100%d \\n`x`\nand there";
+    temp_folder folder = temp_folder_new(), inner;
+    file_write(temp_path(&folder, "name"), name, strlen(name));
+    const outcome o = program_run(&folder, PROGRAM, "", few("-o \"$(cat name)\" --epochs 1"));
+    GIVES(o, 0);
+    snprintf(inner.path, sizeof inner.path, "%s", temp_path(&folder, name));
+    free(report_of(&inner, "molecules.json"));
+    if (strstr(o.err, "gnuplot: No such file"))
+        SKIP("pictures: gnuplot is not installed");
+    else
+        ck_assert_msg(access(temp_path(&inner, "molecules-codes.png"), F_OK) == 0, "%s", o.err);
+    temp_folder_free(&inner);
     temp_folder_free(&folder);
 }
 END_TEST
@@ -180,6 +217,8 @@ int main(void)
                                 {training_is_taken_up_again, 1},
                                 {too_few_molecules, 1},
                                 {picture_that_is_not_whole, 1},
+                                {gnuplot_that_ends_at_once, 1},
+                                {folder_of_any_name, 1},
                                 {refusals, 1}};
     return run_tests("molecules_program", tests, sizeof tests / sizeof *tests);
 }
