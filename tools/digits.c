@@ -169,7 +169,7 @@ static equinv_status add_stages(equinv_model *m, const int64_t fields[DIGITS_STA
             (status = add(m, stages[i].norm, EQUINV_LAYER_BATCH_NORM, 0, 1, EQUINV_POOL_MAX)) ||
             (status = add(m, stages[i].relu, EQUINV_LAYER_RELU, 0, 1, EQUINV_POOL_MAX)) ||
             (stages[i].pool &&
-             (status = add(m, stages[i].pool, EQUINV_LAYER_POOL, 0, 2, EQUINV_POOL_MAX))))
+             (status = add(m, stages[i].pool, EQUINV_LAYER_POOL, 0, 2, EQUINV_POOL_AVERAGE))))
             return status;
     return status;
 }

@@ -41,8 +41,9 @@ enum { DIGITS_STAGES = 4 };
 #define DIGITS_CODE_LAYER "code"
 
 /*
- * Four stages of group convolution (k 5, 5, 3, 3), batch norm per field and ReLU, the first two with a
- * pooling by 2; maximum over the group, mean over the image, dense. fields: of the four convolutions.
+ * Four stages of group convolution (k 5, 5, 3, 3), batch norm per field and ReLU, the first two with
+ * means of 2 x 2 pixels; maximum over the group, mean over the image, dense. fields: of the four
+ * convolutions.
  */
 equinv_status digits_network(equinv_context *ctx, const digits *d, equinv_group group,
                              const int64_t fields[DIGITS_STAGES], uint64_t seed,

@@ -173,6 +173,7 @@ training c4_network(int64_t epochs)
         .epochs = epochs,
         .batch = 32,
         .learning_rate = 1e-2,
+        .weight_decay = 1e-3,
     };
 }
 
