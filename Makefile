@@ -170,15 +170,19 @@ DEVICE ?= cpu
 # PAPER_FULL=1: all molecules, from the files that make_data.py --all wrote to MOLECULES, if they are there.
 MOLECULES ?= build/molecules
 ALL_MOLECULES = $(and $(filter 1,$(PAPER_FULL)),$(wildcard $(MOLECULES)/qm9-train-graphs.npy.gz))
-RUN_MOLECULES = $(BUILD)/bin/equinv-molecules --seed $(SEED) --device $(DEVICE) --output $(PAPER) $(if $(ALL_MOLECULES),--data $(MOLECULES))
+paper molecules: export PAPER := $(PAPER)
+paper molecules: export MOLECULES := $(MOLECULES)
+# Of an earlier run, whole or cut off; not its checkpoint, which --resume may be for.
+PAPER_FILES := report.json report.html digits.json digits-*.png augmentation.json molecules.json molecules-*.png molecules-*.svg *.part
+RUN_MOLECULES = $(BUILD)/bin/equinv-molecules --seed $(SEED) --device $(DEVICE) --output "$$PAPER" $(if $(ALL_MOLECULES),--data "$$MOLECULES")
 paper: ## the paper's experiments with the data that are here: build/paper/report.html, report.json
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(EXPERIMENT_PROGRAMS)
-	@rm -f $(PAPER)/*.json $(PAPER)/*.png $(PAPER)/*.svg
+	@[ ! -d "$$PAPER" ] || { cd "$$PAPER" && rm -f $(PAPER_FILES); }
 	@for name in digits augmentation; do \
-	    $(BUILD)/bin/equinv-$$name --seed $(SEED) --device $(DEVICE) --output $(PAPER) || exit 1; done
+	    $(BUILD)/bin/equinv-$$name --seed $(SEED) --device $(DEVICE) --output "$$PAPER" || exit 1; done
 	@$(RUN_MOLECULES)
-	@$(BUILD)/bin/equinv-paper $(PAPER)
+	@$(BUILD)/bin/equinv-paper "$$PAPER"
 
 molecules: ## train a graph autoencoder on molecules, compare raw and sorted codes: table, pictures, figures
 	@tools/setup.sh --quiet

@@ -55,10 +55,14 @@ bool output_open(output *o, const char *folder, const char *name)
 bool output_close(output *o, bool good)
 {
     good = good && !ferror(o->file);
+    errno = 0;
+    if (!good && write(fileno(o->file), "", 1) == 1) /* tells why, if it still is so */
+        errno = 0;
     good = fclose(o->file) == 0 && good; /* a full disk may show here first */
     good = good && rename(o->part, o->path) == 0;
     if (!good) {
-        perror(o->path);
+        fprintf(stderr, "%s could not be written%s%s\n", o->path, errno ? ": " : "",
+                errno ? strerror(errno) : "");
         unlink(o->part);
     }
     o->file = NULL;

@@ -175,6 +175,26 @@ static void show_step(const training *t, int64_t epoch, int64_t done, int64_t st
                     (double)(steps - done + (t->options->epochs - epoch - 1) * steps));
 }
 
+/* Losses and gradients of a batch of molecules. */
+static equinv_status learn_from(const training *t, const int64_t chosen[BATCH], int64_t step,
+                                network_losses *losses)
+{
+    const graph *batch[BATCH];
+    for (int i = 0; i < BATCH; i++)
+        batch[i] = graph_at(&t->data->train, chosen[i]);
+    const equinv_status status = network_load(t->net, batch, BATCH);
+    return status ? status : network_gradients(t->net, (uint64_t)step, losses);
+}
+
+static equinv_status check_losses(const network_losses *l)
+{
+    if (isfinite(l->nodes + l->pairs + l->divergence))
+        return EQUINV_OK;
+    snprintf(own_sentence, sizeof own_sentence,
+             "the loss is not finite: the training went wrong, or what was taken up again");
+    return EQUINV_ERR_ARG;
+}
+
 static equinv_status train_epoch(training *t, int64_t epoch)
 {
     const int64_t steps = t->data->train_count / BATCH;
@@ -192,13 +212,9 @@ static equinv_status train_epoch(training *t, int64_t epoch)
     order_molecules(t, epoch);
     for (int64_t s = 0; s < steps; s++) {
         const int64_t step = epoch * steps + s;
-        const graph *batch[BATCH];
         network_losses losses;
         double rate;
-        for (int i = 0; i < BATCH; i++)
-            batch[i] = graph_at(&t->data->train, t->order[s * BATCH + i]);
-        TRY(network_load(t->net, batch, BATCH));
-        TRY(network_gradients(t->net, (uint64_t)step, &losses));
+        TRY(learn_from(t, t->order + s * BATCH, step, &losses));
         TRY(equinv_clip_gradients(t->ctx, t->parameters, t->parameter_count, most_gradient, NULL));
         TRY(equinv_schedule_rate(&rates, step, &rate));
         TRY(equinv_optimizer_set_learning_rate(t->adam, rate));
@@ -211,6 +227,7 @@ static equinv_status train_epoch(training *t, int64_t epoch)
     t->seconds += seconds_now() - start;
     t->cpu_seconds += (double)(clock() - cpu_start) / CLOCKS_PER_SEC;
     t->trained += steps * BATCH;
+    TRY(check_losses(&sum));
     fprintf(stderr, "%sepoch %d: atoms %.4f, pairs %.4f, divergence %.3f%s\n",
             isatty(STDERR_FILENO) ? "\r" : "", (int)epoch + 1, sum.nodes, sum.pairs, sum.divergence,
             isatty(STDERR_FILENO) ? "\033[K" : "");
@@ -240,6 +257,7 @@ static equinv_status train(training *t)
 {
     char path[4096];
     const int64_t steps = t->data->train_count / BATCH;
+    network_losses losses;
     equinv_status status = EQUINV_OK;
     snprintf(path, sizeof path, "%s/%s", t->options->folder, CHECKPOINT);
     if (t->options->resume && access(path, F_OK) == 0)
@@ -249,6 +267,9 @@ static equinv_status train(training *t)
         TRY(train_epoch(t, epoch));
         TRY(equinv_optimizer_save(t->adam, path));
     }
+    order_molecules(t, 0);
+    TRY(learn_from(t, t->order, 0, &losses));
+    TRY(check_losses(&losses));
 done:
     return status;
 }

@@ -93,7 +93,9 @@ static void check_page(const temp_folder *folder)
     ck_assert_int_eq(count_of(page, "href="), 0);
     ck_assert_int_eq(count_of(page, "{"), count_of(page, "}"));
     free(page);
-    GIVES(program_run(folder, "equinv-paper", DISK_IS_FULL, "."), 1);
+    const outcome full = program_run(folder, "equinv-paper", DISK_IS_FULL, ".");
+    GIVES(full, 1);
+    SAYS(full.err, "report.json could not be written: File too large");
     ck_assert_int_ne(access(temp_path(folder, "report.json.part"), F_OK), 0);
     free(report_of(folder, "report.json")); /* the old one */
     file_write(temp_path(folder, "digits.json"), "{\"seconds\": ", 12);

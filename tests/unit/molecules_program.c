@@ -103,6 +103,50 @@ START_TEST(training_is_taken_up_again)
 }
 END_TEST
 
+/* The checkpoint of a training in which some bytes are others. */
+static void change_checkpoint(const temp_folder *folder, const char *good, size_t size, size_t from,
+                              size_t count, char byte)
+{
+    char *const file = malloc(size);
+    ck_assert_ptr_nonnull(file);
+    memcpy(file, good, size);
+    memset(file + from, byte, count);
+    file_write(temp_path(folder, "molecules.safetensors"), file, size);
+    free(file);
+}
+
+START_TEST(checkpoints_that_are_no_good)
+{
+    NEEDS_FILES;
+    size_t size, left;
+    temp_folder folder = temp_folder_new();
+    GIVES(program_run(&folder, PROGRAM, "", few("-o . --epochs 1")), 0);
+    char *const good = file_read(temp_path(&folder, "molecules.safetensors"), &size);
+    char *const name = strstr(good + 8, "encoder.in.weights");
+    ck_assert_ptr_nonnull(name);
+    ck_assert_int_eq(unlink(temp_path(&folder, "molecules.json")), 0);
+
+    change_checkpoint(&folder, good, size, (size_t)(name - good), 1, 'E'); /* another network */
+    outcome o = program_run(&folder, PROGRAM, "", few("-o . --epochs 2 --resume"));
+    GIVES(o, 1);
+    SAYS(o.err, "tensor \"encoder.in.weights\" is not there");
+
+    change_checkpoint(&folder, good, size, size / 2, size - size / 2, '\xff'); /* NaN */
+    char *const bad = file_read(temp_path(&folder, "molecules.safetensors"), &size);
+    o = program_run(&folder, PROGRAM, "", few("-o . --epochs 2 --resume"));
+    GIVES(o, 1);
+    SAYS(o.err, "the loss is not finite");
+    char *const after = file_read(temp_path(&folder, "molecules.safetensors"), &left);
+    ck_assert(left == size && memcmp(after, bad, size) == 0);
+    o = program_run(&folder, PROGRAM, "", few("-o . --epochs 1 --resume"));
+    GIVES(o, 1);
+    SAYS(o.err, "the loss is not finite");
+    ck_assert_int_ne(access(temp_path(&folder, "molecules.json"), F_OK), 0);
+    free(after), free(bad), free(good);
+    temp_folder_free(&folder);
+}
+END_TEST
+
 /* Carbon atoms alone, `count` times. */
 static void write_graphs(const temp_folder *folder, const char *name, int count)
 {
@@ -213,12 +257,9 @@ END_TEST
 
 int main(void)
 {
-    const test_entry tests[] = {{codes_of_molecules, 1},
-                                {training_is_taken_up_again, 1},
-                                {too_few_molecules, 1},
-                                {picture_that_is_not_whole, 1},
-                                {gnuplot_that_ends_at_once, 1},
-                                {folder_of_any_name, 1},
-                                {refusals, 1}};
+    const test_entry tests[] = {{codes_of_molecules, 1},           {training_is_taken_up_again, 1},
+                                {checkpoints_that_are_no_good, 1}, {too_few_molecules, 1},
+                                {picture_that_is_not_whole, 1},    {gnuplot_that_ends_at_once, 1},
+                                {folder_of_any_name, 1},           {refusals, 1}};
     return run_tests("molecules_program", tests, sizeof tests / sizeof *tests);
 }
