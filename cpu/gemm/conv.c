@@ -13,12 +13,16 @@
  * and its own rows of the bank, and nothing is multiplied by the zeros between windows. With stride 1
  * there is one class. Where the image repeats, the border is computed too and folded back.
  *
+ * The matrix of a tile has all positions row by row, whatever class they are of, and its columns are padded to
+ * whole cache lines, (element, field) with the field fastest: the product needs no copies at its edges, psi's
+ * gradient is a sum of vectors, and one turn of the matrix (cpu/kernel/conv_turn.inc.c) writes dst.
+ *
  * Every element is one chain of multiply-adds, so a sample does not feel its batch, tile or thread.
  *
  * Why     OpenBLAS needs the patches as a matrix. One Zen 4 core (peak 117), GFLOP/s here and with a
  *         matrix of patches per image and OpenBLAS: C4 8 -> 16 fields, k 5, 14 x 14: 100 and 80;
- *         16 -> 16, k 3, 7 x 7: 91 and 61; lifting 1 -> 8, k 5, 28 x 28: 56 and 66, where turning the
- *         product into dst's layout costs as much as the product itself.
+ *         16 -> 16, k 3, 7 x 7: 91 and 61. Where images are a few pixels there is little to transform, and
+ *         this is what is left: docs/performance-log.md.
  */
 #include "conv.h"
 #include "cpu/ref/ref.h"
@@ -37,13 +41,14 @@ static eqi_conv_gemm_plan plan_of(const eqi_conv_problem *p, const eqi_hardware 
         .backward = eqi_conv_backward_side(p, hardware),
     };
     const eqi_conv_side *const f = &g.forward, *const b = &g.backward;
-    g.bank_size =
-        eqi_aligned((size_t)(p->desc.channel_groups * f->patch * f->group_outputs) * element);
-    g.bias_size = eqi_aligned((size_t)f->outputs * element);
+    g.bank_size = eqi_aligned((size_t)eqi_larger(p->desc.channel_groups * f->patch * f->pitch,
+                                                 p->desc.channel_groups * b->patch * b->pitch) *
+                              element);
+    g.bias_size = eqi_aligned((size_t)f->matrix_pitch * element);
     const size_t forward = eqi_conv_lane_size(f, p->desc.dtype);
     const size_t backward = eqi_conv_lane_size(b, p->desc.dtype);
     g.lane_size = forward > backward ? forward : backward;
-    g.weights_lane_size = forward;
+    g.weights_lane_size = eqi_conv_weights_lane(p, &g);
     const double products = (double)p->desc.batch * (double)f->rows * (double)f->columns *
                             (double)f->patch * (double)f->outputs;
     const int64_t worth =
@@ -78,10 +83,9 @@ static bool is_modest(const eqi_conv_problem *p)
 static double footprint(const eqi_conv_side *s)
 {
     const double pixels = (double)s->images * (double)s->band * (double)s->columns;
-    const double wider = (double)eqi_larger(s->outputs, s->channels);
-    return pixels * (wider + 1) + (double)s->patch * (double)s->outputs +
-           (double)s->images * (double)s->channels * (double)s->buffer_rows *
-               (double)s->buffer_columns;
+    const double wider = (double)eqi_larger(s->matrix_pitch, s->channels);
+    return pixels * (wider + 2) + (double)s->patch * (double)s->pitch +
+           (double)s->images * (double)s->channels * (double)eqi_conv_plane(s);
 }
 
 static bool gemm_supports(const void *problem, const eqi_hardware *hardware, const char **why)
@@ -100,7 +104,8 @@ static size_t gemm_table_size(const eqi_conv_problem *p, const eqi_hardware *har
 {
     const eqi_conv_gemm_plan g = plan_of(p, hardware);
     return eqi_aligned(sizeof g) +
-           (size_t)(eqi_conv_side_entries(&g.forward) + eqi_conv_side_entries(&g.backward)) *
+           (size_t)(eqi_conv_side_entries(&g.forward) + eqi_conv_side_entries(&g.backward) +
+                    eqi_conv_entries(p)) *
                sizeof(int64_t);
 }
 
@@ -109,11 +114,13 @@ static void gemm_prepare(eqi_conv_plan *plan)
     const eqi_conv_problem *const p = &plan->problem;
     eqi_conv_gemm_plan *const g = plan->tables;
     *g = plan_of(p, &plan->head.ctx->hardware);
-    int64_t *const table = (int64_t *)((char *)plan->tables + eqi_aligned(sizeof *g));
+    int64_t *table = (int64_t *)((char *)plan->tables + eqi_aligned(sizeof *g));
     eqi_conv_side_fill(&g->forward, &p->desc, table);
-    eqi_conv_side_fill(&g->backward, &p->desc, table + eqi_conv_side_entries(&g->forward));
-    const size_t data = eqi_conv_data_scratch(g);
-    const size_t weights = eqi_conv_weights_scratch(g, p->desc.dtype);
+    eqi_conv_side_fill(&g->backward, &p->desc, table += eqi_conv_side_entries(&g->forward));
+    g->entry = table + eqi_conv_side_entries(&g->backward);
+    eqi_conv_fill_entries(p, g);
+    const size_t data = eqi_conv_data_scratch(g, p->desc.dtype);
+    const size_t weights = eqi_conv_weights_scratch(p, g);
     plan->head.packed_size = 2 * g->bank_size;
     plan->head.scratch_size = data > weights ? data : weights;
 }
@@ -161,7 +168,7 @@ static bool gemm_takes(const eqi_conv_plan *plan, bool backward, bool output,
 {
     const eqi_conv_gemm_plan *const g = plan->tables;
     const eqi_conv_side *const s = backward ? &g->backward : &g->forward;
-    return map->strides[4] == 1 && (output ? s->step == 1 && !s->wrap_out : !s->wrap_in);
+    return map->strides[4] == 1 && !(output ? s->wrap_out : s->wrap_in);
 }
 
 const eqi_conv_implementation eqi_conv_gemm = {

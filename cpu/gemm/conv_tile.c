@@ -1,5 +1,4 @@
 #include "conv_tile.h"
-#include "cpu/simd/scalar.h"
 
 #include <string.h>
 
@@ -14,17 +13,11 @@ static int64_t clamp(int64_t a, int64_t low, int64_t high)
     return a < low ? low : a > high ? high : a;
 }
 
-static int64_t offset_of(const equinv_tensor *map, int64_t image, int64_t channel, int64_t y,
-                         int64_t x)
-{
-    return eqi_offset5(map, image, channel / map->shape[2], channel % map->shape[2], y, x);
-}
-
 /* Whole rows that follow each other in memory are one long row. */
 static eqi_conv_pixels joined(const eqi_conv_pixels *pixels, const equinv_tensor *map)
 {
     eqi_conv_pixels p = *pixels;
-    if (p.step == 1 && !p.wrap && p.columns == map->shape[4] &&
+    if (!p.wrap && p.columns == map->shape[4] &&
         map->strides[3] == map->shape[4] * map->strides[4]) {
         p.columns *= p.rows;
         p.rows = 1;
@@ -41,91 +34,104 @@ static eqi_conv_pixels joined(const eqi_conv_pixels *pixels, const equinv_tensor
 #define NAME(name) name##_f64
 #include "cpu/kernel/conv_tile.inc.c"
 
-/*
- * The common case, rows of neighbouring pixels in fp32, goes in blocks of 4 pixels x 4 channels: a
- * lifting layer has so few products per pixel that this transposition is most of its time.
- */
+static void fold_f64(const eqi_conv_fold *f)
+{
+    for (int64_t row = 0; row < f->rows; row++) {
+        const int64_t q = f->first + row, i = q / f->period;
+        const int64_t *const entry = f->entry + q % f->period * f->order;
+        for (int64_t o = 0; o < f->fields; o++) {
+            double sum = 0;
+            for (int64_t u = 0; u < f->order; u++)
+                for (int64_t p = 0; p < f->count; p++)
+                    sum += ((const double *)f->parts)[p * f->part + i * f->step + entry[u] + o];
+            ((double *)f->to)[row * f->pitch + o] = sum;
+        }
+    }
+}
+
+/* Rows of neighbouring pixels in fp32 go through the kernels. */
 static bool is_plain(const equinv_tensor *map, const eqi_conv_pixels *p)
 {
-    return map->dtype == EQUINV_F32 && map->strides[4] == 1 && p->step == 1 && !p->wrap;
+    return map->dtype == EQUINV_F32 && map->strides[4] == 1 && !p->wrap;
 }
 
-static void store_blocks(const float *tile, int64_t row_step, const eqi_conv_pixels *p,
-                         const equinv_tensor *bias, bool add, const equinv_tensor *map)
+static eqi_conv_turn turn_of(void *matrix, int64_t pitch, const eqi_conv_columns *columns,
+                             const equinv_tensor *map)
 {
-    const int64_t channels = map->shape[1] * map->shape[2], whole = p->columns / 4 * 4;
+    return (eqi_conv_turn){.matrix = matrix,
+                           .pitch = pitch,
+                           .columns = map->shape[1] * map->shape[2],
+                           .at = columns->at};
+}
+
+/* Calls `turn` for each row of each image, in ascending order: what it writes too far is then overwritten. */
+static void turn_rows(eqi_conv_turn t, const equinv_tensor *map, const eqi_conv_pixels *p,
+                      void (*turn)(const eqi_conv_turn *t))
+{
+    t.pixels = p->columns;
     for (int64_t n = 0; n < p->images; n++)
-        for (int64_t row = 0; row < p->rows; row++, tile += p->columns * row_step)
-            for (int64_t c = 0; c < channels; c += 4) {
-                const int64_t lines = channels - c < 4 ? channels - c : 4;
-                float *to[4], shift[4] = {0};
-                for (int64_t i = 0; i < lines; i++) {
-                    to[i] =
-                        (float *)map->data + offset_of(map, p->image + n, c + i, p->y + row, p->x);
-                    if (bias)
-                        shift[i] = bias_f32(bias, (c + i) / map->shape[2]);
-                }
-                for (int64_t x = 0; x < whole && lines == 4; x += 4) {
-                    vf32 block[4];
-                    for (int i = 0; i < 4; i++)
-                        block[i] = vf32_load(tile + (x + i) * row_step + c);
-                    vf32_transpose(block);
-                    for (int i = 0; i < 4; i++) {
-                        const vf32 value = block[i] + vf32_broadcast(shift[i]);
-                        vf32_store(to[i] + x, add ? vf32_load(to[i] + x) + value : value);
-                    }
-                }
-                for (int64_t x = lines == 4 ? whole : 0; x < p->columns; x++)
-                    for (int64_t i = 0; i < lines; i++) {
-                        const float value = tile[x * row_step + c + i] + shift[i];
-                        to[i][x] = add ? to[i][x] + value : value;
-                    }
-            }
+        for (int64_t row = 0; row < p->rows; row++, t.matrix += t.pixels * t.pitch) {
+            t.map = (float *)map->data + eqi_offset5(map, p->image + n, 0, 0, p->y + row, p->x);
+            turn(&t);
+        }
 }
 
-static void gather_blocks(const equinv_tensor *map, const eqi_conv_pixels *p, float *matrix)
+/* Zeros around the part of each plane that the border has. */
+static void shift_planes(const equinv_tensor *map, const eqi_conv_border *b,
+                         const eqi_gf_kernels *copies, float *buffer)
 {
-    const int64_t channels = map->shape[1] * map->shape[2], whole = p->columns / 4 * 4;
-    for (int64_t n = 0; n < p->images; n++)
-        for (int64_t row = 0; row < p->rows; row++, matrix += p->columns * channels)
-            for (int64_t c = 0; c < channels; c += 4) {
-                const int64_t lines = channels - c < 4 ? channels - c : 4;
-                const float *from[4];
-                for (int64_t i = 0; i < lines; i++)
-                    from[i] = (const float *)map->data +
-                              offset_of(map, p->image + n, c + i, p->y + row, p->x);
-                for (int64_t x = 0; x < whole && lines == 4; x += 4) {
-                    vf32 block[4];
-                    for (int i = 0; i < 4; i++)
-                        block[i] = vf32_load(from[i] + x);
-                    vf32_transpose(block);
-                    for (int i = 0; i < 4; i++)
-                        vf32_store(matrix + (x + i) * channels + c, block[i]);
-                }
-                for (int64_t x = lines == 4 ? whole : 0; x < p->columns; x++)
-                    for (int64_t i = 0; i < lines; i++)
-                        matrix[x * channels + c + i] = from[i][x];
-            }
+    const int64_t pitch = map->strides[3], planes = map->shape[1] * map->shape[2];
+    const int64_t above = clamp(-b->top, 0, b->rows);
+    const int64_t end = clamp(map->shape[3] - b->top, above, b->rows);
+    eqi_gf_shift s = {.fields = map->shape[1],
+                      .elements = map->shape[2],
+                      .from = (const float *)map->data + b->image * map->strides[0] +
+                              (b->top + above) * pitch + b->left,
+                      .from_field = map->strides[1],
+                      .from_element = map->strides[2],
+                      .from_pitch = pitch,
+                      .step = 1,
+                      .to = buffer,
+                      .to_field = map->shape[2] * b->channel_step,
+                      .to_element = b->channel_step,
+                      .rows = end - above,
+                      .columns = b->columns,
+                      .first = clamp(-b->left, 0, b->columns),
+                      .above = above * b->columns,
+                      .behind = (b->rows - end) * b->columns};
+    s.last = clamp(map->shape[4] - b->left, s.first, b->columns);
+    for (int64_t n = 0; n < b->images; n++) {
+        copies->shift(&s);
+        s.from += map->strides[0];
+        s.to += planes * b->channel_step;
+    }
 }
 
-void eqi_conv_fetch(const equinv_tensor *map, const eqi_conv_border *border, void *buffer)
+void eqi_conv_fetch(const equinv_tensor *map, const eqi_conv_border *border,
+                    const eqi_gf_kernels *copies, void *buffer)
 {
-    if (map->dtype == EQUINV_F32)
+    if (map->dtype == EQUINV_F64)
+        fetch_f64(map, border, buffer);
+    else if (border->wrap || map->strides[4] != 1)
         fetch_f32(map, border, buffer);
     else
-        fetch_f64(map, border, buffer);
+        shift_planes(map, border, copies, buffer);
 }
 
-void eqi_conv_store(const void *tile, int64_t row_step, const eqi_conv_pixels *pixels,
-                    const equinv_tensor *bias, bool add, const equinv_tensor *map)
+void eqi_conv_store(void *matrix, int64_t pitch, const eqi_conv_pixels *pixels,
+                    const eqi_conv_columns *columns, bool add, const eqi_conv_kernels *kernels,
+                    const equinv_tensor *map)
 {
     const eqi_conv_pixels p = joined(pixels, map);
+    eqi_conv_turn t = turn_of(matrix, pitch, columns, map);
+    t.bias = columns->bias;
+    t.accumulate = add;
     if (is_plain(map, &p))
-        store_blocks(tile, row_step, &p, bias, add, map);
+        turn_rows(t, map, &p, kernels->to_planes);
     else if (map->dtype == EQUINV_F32)
-        store_f32(tile, row_step, &p, bias, add, map);
+        store_f32(matrix, pitch, &p, columns, add, map);
     else
-        store_f64(tile, row_step, &p, bias, add, map);
+        store_f64(matrix, pitch, &p, columns, add, map);
 }
 
 void eqi_conv_clear(const equinv_tensor *map, int64_t image, int64_t images)
@@ -136,15 +142,17 @@ void eqi_conv_clear(const equinv_tensor *map, int64_t image, int64_t images)
         clear_f64(map, image, images);
 }
 
-void eqi_conv_gather(const equinv_tensor *map, const eqi_conv_pixels *pixels, void *matrix)
+void eqi_conv_gather(const equinv_tensor *map, const eqi_conv_pixels *pixels,
+                     const eqi_conv_columns *columns, const eqi_conv_kernels *kernels, void *matrix,
+                     int64_t pitch)
 {
     const eqi_conv_pixels p = joined(pixels, map);
     if (is_plain(map, &p))
-        gather_blocks(map, &p, matrix);
+        turn_rows(turn_of(matrix, pitch, columns, map), map, &p, kernels->to_matrix);
     else if (map->dtype == EQUINV_F32)
-        gather_f32(map, &p, matrix);
+        gather_f32(map, &p, columns, matrix, pitch);
     else
-        gather_f64(map, &p, matrix);
+        gather_f64(map, &p, columns, matrix, pitch);
 }
 
 void eqi_conv_expand(const equinv_tensor *psi, const eqi_conv_spread *spread, void *bank)
@@ -155,10 +163,48 @@ void eqi_conv_expand(const equinv_tensor *psi, const eqi_conv_spread *spread, vo
         expand_f64(psi, spread, bank);
 }
 
-void eqi_conv_sum(equinv_dtype dtype, const void *parts, const eqi_conv_block *block, double *sums)
+void eqi_conv_sum(equinv_dtype dtype, const eqi_conv_fold *fold, const eqi_conv_kernels *kernels)
 {
     if (dtype == EQUINV_F32)
-        sum_f32(parts, block, sums);
+        kernels->fold(fold);
     else
-        sum_f64(parts, block, sums);
+        fold_f64(fold);
+}
+
+/* psi[o, i] is one row of numbers, from i's first one on; those of all i follow each other. */
+static bool is_one_row(const equinv_tensor *psi)
+{
+    const int64_t period = psi->shape[2] * psi->shape[3] * psi->shape[4];
+    return eqi_is_dense(psi, 2) && (psi->shape[1] == 1 || psi->strides[1] == period);
+}
+
+void eqi_conv_put_psi(const equinv_tensor *psi, const eqi_conv_psi_rows *rows,
+                      const eqi_conv_kernels *kernels)
+{
+    if (psi->dtype == EQUINV_F64) {
+        put_psi_f64(psi, rows);
+    } else if (!is_one_row(psi)) {
+        put_psi_f32(psi, rows);
+    } else {
+        const eqi_conv_turn t = {.matrix = rows->rows,
+                                 .pitch = rows->pitch,
+                                 .pixels = rows->count,
+                                 .columns = rows->fields,
+                                 .map = (float *)psi->data + rows->first,
+                                 .at = rows->at,
+                                 .accumulate = rows->add};
+        kernels->to_planes(&t);
+    }
+}
+
+const eqi_conv_kernels *eqi_conv_kernels_of(const eqi_hardware *hardware)
+{
+    static const eqi_conv_kernels *const levels[] = {
+        [EQI_ISA_SCALAR] = &eqi_conv_scalar,
+#if defined(__x86_64__)
+        [EQI_ISA_AVX2] = &eqi_conv_avx2,
+        [EQI_ISA_AVX512] = &eqi_conv_avx512,
+#endif
+    };
+    return levels[hardware->isa];
 }

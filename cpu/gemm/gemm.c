@@ -12,10 +12,11 @@ void eqi_gemm(const eqi_hardware *hardware, equinv_dtype dtype, const eqi_gemm_a
               void *workspace)
 {
     /*
-     * Up to 16 columns of fp32 the wide level has one vector for each broadcast, and broadcasts into it
-     * are slower: 1.25 to 1.6 times on Zen 4. Both levels run the same chain, so the bits agree.
+     * Up to 8 columns of fp32 fill one vector of the narrow level, of the wide one half. From 9 to 16 the wide
+     * one is 1.35 times faster on Zen 5 with tiles of 8 rows; on Zen 4, with 6, broadcasts into wide vectors
+     * made it slower. Both levels run the same chain, so the bits agree.
      */
-    const int64_t narrow = 64 / (int64_t)equinv_dtype_size(dtype);
+    const int64_t narrow = 32 / (int64_t)equinv_dtype_size(dtype);
     const eqi_isa isa =
         hardware->isa == EQI_ISA_AVX512 && args->n <= narrow ? EQI_ISA_AVX2 : hardware->isa;
     kernels[isa][dtype == EQUINV_F64](args, workspace);

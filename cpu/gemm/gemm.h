@@ -19,9 +19,12 @@ typedef struct eqi_gemm_args {
     const void *b;
     int64_t ldb;
     bool packed_b; /* B's rows are short and close together: it is read where it stands */
+    bool
+        whole; /* rows of B and C reach to whole vectors: what follows column n - 1 has no meaning */
     bool accumulate;
     void *c;
     int64_t ldc;
+    const int64_t *c_rows; /* row i of C stands at c + c_rows[i], not at c + i ldc; NULL: none */
     /*
      * Both or neither: A read through offsets, element (i, k) = a[a_rows[i] + a_columns[k]]. Patches of
      * an image are a matrix of this form. transpose_a and lda are not used then.

@@ -192,21 +192,11 @@ static void prepare(eqi_conv_plan *plan)
 
 /* ---- bank ------------------------------------------------------------------------------------------ */
 
-/* Whether the axes from `axis` on lie row-major without gaps. */
-static bool is_dense(const equinv_tensor *t, int axis)
-{
-    int64_t step = 1;
-    for (int i = t->ndim - 1; i >= axis; step *= t->shape[i--])
-        if (t->shape[i] > 1 && t->strides[i] != step)
-            return false;
-    return true;
-}
-
 static void pack_field(const equinv_tensor *psi, const float *from, const int64_t *place,
                        int64_t count, float *to)
 {
     const int64_t k = psi->shape[4];
-    if (is_dense(psi, 2))
+    if (eqi_is_dense(psi, 2))
         for (int64_t x = 0; x < count; x++)
             to[x] = from[place[x]];
     else
@@ -265,7 +255,7 @@ static const float *read_share(const window_plan *w, const equinv_tensor *map, c
 {
     const float *const from = (const float *)map->data + s->sample * map->strides[0];
     const int64_t whole = eqi_divide_up(s->count, w->kernels->lanes) * w->kernels->lanes;
-    if (is_dense(map, 1) && !(vectors && whole > s->count)) {
+    if (eqi_is_dense(map, 1) && !(vectors && whole > s->count)) {
         for (int64_t n = 0; n < s->samples; n++)
             r->at[n] = n * map->strides[0];
         return from + s->first;
@@ -421,8 +411,8 @@ static void data_shares(const void *arg, int64_t first, int64_t count, void *sli
     const room r = room_in(w, slice);
     for (int64_t i = first; i < first + count; i++) {
         const share s = share_at(w, j->sample, j->samples, i);
-        const bool there = is_dense(j->src, 1) && s.count % w->kernels->lanes == 0 && !j->bias &&
-                           !j->problem->desc.accumulate;
+        const bool there = eqi_is_dense(j->src, 1) && s.count % w->kernels->lanes == 0 &&
+                           !j->bias && !j->problem->desc.accumulate;
         eqi_gf_product p = product_of(j, &s);
         p.rows = s.samples;
         p.k = p.all_k = w->outputs;
@@ -574,7 +564,7 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
 static bool takes(const eqi_conv_plan *plan, bool backward, bool output, const equinv_tensor *map)
 {
     (void)plan;
-    return backward != output || is_dense(map, 1);
+    return backward != output || eqi_is_dense(map, 1);
 }
 
 const eqi_conv_implementation eqi_conv_window = {

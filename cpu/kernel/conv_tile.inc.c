@@ -35,7 +35,7 @@ static void NAME(fetch)(const equinv_tensor *map, const eqi_conv_border *b, REAL
                 eqi_offset5(map, b->image + n, c / map->shape[2], c % map->shape[2], 0, 0);
             for (int64_t row = 0; row < b->rows; row++) {
                 const int64_t y = b->wrap ? modulo(b->top + row, height) : b->top + row;
-                REAL *const to = buffer + row * b->row_step;
+                REAL *const to = buffer + row * b->columns;
                 if (y >= 0 && y < height)
                     NAME(fetch_row)
                 (from + y * map->strides[3], map->strides[4], map->shape[4], b, to);
@@ -44,36 +44,31 @@ static void NAME(fetch)(const equinv_tensor *map, const eqi_conv_border *b, REAL
         }
 }
 
-static REAL NAME(bias)(const equinv_tensor *bias, int64_t field)
-{
-    return ((const REAL *)bias->data)[field * bias->strides[0]];
-}
-
-/* One row of pixels of one channel. */
-static void NAME(put_row)(const REAL *tile, int64_t row_step, const eqi_conv_pixels *p, REAL bias,
+/* One row of pixels of one column. */
+static void NAME(put_row)(const REAL *matrix, int64_t pitch, const eqi_conv_pixels *p, REAL bias,
                           bool add, REAL *to, int64_t stride, int64_t size)
 {
     for (int64_t i = 0; i < p->columns; i++) {
-        const int64_t x = p->x + i * p->step;
+        const int64_t x = p->x + i;
         REAL *const at = to + (p->wrap ? modulo(x, size) : x) * stride;
-        const REAL value = tile[i * row_step] + bias;
+        const REAL value = matrix[i * pitch] + bias;
         *at = add ? *at + value : value;
     }
 }
 
-static void NAME(store)(const REAL *tile, int64_t row_step, const eqi_conv_pixels *p,
-                        const equinv_tensor *bias, bool add, const equinv_tensor *map)
+static void NAME(store)(const REAL *matrix, int64_t pitch, const eqi_conv_pixels *p,
+                        const eqi_conv_columns *columns, bool add, const equinv_tensor *map)
 {
     const int64_t channels = map->shape[1] * map->shape[2];
+    const REAL *const bias = columns->bias;
     for (int64_t n = 0; n < p->images; n++)
-        for (int64_t row = 0; row < p->rows; row++, tile += p->columns * row_step) {
-            const int64_t y = p->y + row * p->step;
+        for (int64_t row = 0; row < p->rows; row++, matrix += p->columns * pitch) {
+            const int64_t y = p->wrap ? modulo(p->y + row, map->shape[3]) : p->y + row;
+            REAL *const to = (REAL *)map->data + eqi_offset5(map, p->image + n, 0, 0, y, 0);
             for (int64_t c = 0; c < channels; c++)
                 NAME(put_row)
-            (tile + c, row_step, p, bias ? NAME(bias)(bias, c / map->shape[2]) : 0, add,
-             (REAL *)map->data +
-                 offset_of(map, p->image + n, c, p->wrap ? modulo(y, map->shape[3]) : y, 0),
-             map->strides[4], map->shape[4]);
+            (matrix + c, pitch, p, bias ? bias[c] : 0, add, to + columns->at[c], map->strides[4],
+             map->shape[4]);
         }
 }
 
@@ -90,17 +85,20 @@ static void NAME(clear)(const equinv_tensor *map, int64_t image, int64_t images)
     }
 }
 
-static void NAME(gather)(const equinv_tensor *map, const eqi_conv_pixels *p, REAL *matrix)
+static void NAME(gather)(const equinv_tensor *map, const eqi_conv_pixels *p,
+                         const eqi_conv_columns *columns, REAL *matrix, int64_t pitch)
 {
     const int64_t channels = map->shape[1] * map->shape[2];
     for (int64_t n = 0; n < p->images; n++)
-        for (int64_t row = 0; row < p->rows; row++, matrix += p->columns * channels)
-            for (int64_t c = 0; c < channels; c++) {
-                const REAL *const from =
-                    (const REAL *)map->data + offset_of(map, p->image + n, c, p->y + row, p->x);
+        for (int64_t row = 0; row < p->rows; row++, matrix += p->columns * pitch) {
+            const REAL *const from =
+                (const REAL *)map->data + eqi_offset5(map, p->image + n, 0, 0, p->y + row, p->x);
+            for (int64_t c = 0; c < channels; c++)
                 for (int64_t x = 0; x < p->columns; x++)
-                    matrix[x * channels + c] = from[x * map->strides[4]];
-            }
+                    matrix[x * pitch + c] = from[columns->at[c] + x * map->strides[4]];
+            for (int64_t x = 0; x < p->columns && channels < pitch; x++)
+                memset(matrix + x * pitch + channels, 0, (size_t)(pitch - channels) * sizeof(REAL));
+        }
 }
 
 static void NAME(expand)(const equinv_tensor *psi, const eqi_conv_spread *s, REAL *bank)
@@ -113,14 +111,17 @@ static void NAME(expand)(const equinv_tensor *psi, const eqi_conv_spread *s, REA
                 from[o * psi->strides[0] + i * psi->strides[1]];
 }
 
-static void NAME(sum)(const REAL *parts, const eqi_conv_block *b, double *sums)
+static void NAME(put_psi)(const equinv_tensor *psi, const eqi_conv_psi_rows *r)
 {
-    for (int64_t row = b->row; row < b->row + b->rows; row++) {
-        const int64_t at = row * b->row_step + b->column;
-        for (int64_t j = at; j < at + b->columns; j++)
-            sums[j] = (double)parts[j];
-        for (int64_t p = 1; p < b->parts; p++)
-            for (int64_t j = at; j < at + b->columns; j++)
-                sums[j] += (double)parts[p * b->part_step + j];
+    const REAL *row = r->rows;
+    for (int64_t q = r->first; q < r->first + r->count; q++, row += r->pitch) {
+        int64_t left = q, offset = 0;
+        for (int axis = 4; axis > 0; axis--) {
+            offset += left % psi->shape[axis] * psi->strides[axis];
+            left /= psi->shape[axis];
+        }
+        REAL *const to = (REAL *)psi->data + offset;
+        for (int64_t o = 0; o < r->fields; o++)
+            to[r->at[o]] = (r->add ? to[r->at[o]] : 0) + row[o];
     }
 }

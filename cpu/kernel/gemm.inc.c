@@ -1,9 +1,10 @@
 /*
  * C = A B (+ C): c[i][j] = one chain of multiply-adds over k = 0, 1, ..
  *
- * Tile    ROWS x (VECTORS vectors) of C in registers; per k one load for each vector of B and one
- *         broadcast for each row of A. Smaller tiles at the edges run the same chain, so no element
- *         depends on where in C it stands.
+ * Tile    ROWS x (VECTORS vectors) of C in registers, or TALL rows of fewer vectors, so that there are always
+ *         chains enough to hide the latency; per k one load for each vector of B and one broadcast for each
+ *         row of A. Smaller tiles at the edges run the same chain, so no element depends on where in C it
+ *         stands.
  * Layout  B is packed in panels [k][tile width], DEPTH rows at a time, so that a panel stays in L1
  *         while the rows of A pass; C carries the chain from one block of k to the next. A is read in
  *         place through offsets, row[i] + column[k]: a broadcast does not care where it comes from,
@@ -11,7 +12,7 @@
  * Why     without packing A, each of its elements is used for a whole tile width of multiply-adds, so
  *         reading it again for the next panel costs about a byte a cycle.
  *
- * The includer sets ROWS, VECTORS, ELEMENT (f32 or f64) and a header of cpu/simd/.
+ * The includer sets ROWS, VECTORS, TALL (>= ROWS), TALL_VECTORS, ELEMENT (f32 or f64) and a header of cpu/simd/.
  */
 #include "cpu/gemm/kernels.h"
 
@@ -45,27 +46,33 @@ enum {
 
 typedef struct TILE {
     int64_t k;
-    const REAL *a[ROWS];
+    const REAL *a[TALL];
     const int64_t *column;
     const REAL *b;
     int64_t b_step;
     REAL *c;
     int64_t ldc;
-    bool accumulate;
+    const int64_t *c_rows;
+    bool accumulate, whole;
 } TILE;
+
+static inline __attribute__((always_inline)) REAL *NAME(row_of)(const TILE *t, int64_t r)
+{
+    return t->c + (t->c_rows ? t->c_rows[r] : r * t->ldc);
+}
 
 static inline __attribute__((always_inline)) void NAME(run_tile)(const TILE *t, const int rows,
                                                                  const int vectors)
 {
-    V acc[ROWS][VECTORS];
+    V acc[TALL][VECTORS];
     UNROLL for (int r = 0; r < rows; r++)
     {
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            acc[r][v] = t->accumulate ? DO(load)(t->c + r * t->ldc + v * LANES) : DO(broadcast)(0);
+            acc[r][v] = t->accumulate ? DO(load)(NAME(row_of)(t, r) + v * LANES) : DO(broadcast)(0);
         }
     }
-    const REAL *a[ROWS];
+    const REAL *a[TALL];
     UNROLL for (int r = 0; r < rows; r++)
     {
         a[r] = t->a[r];
@@ -91,9 +98,10 @@ static inline __attribute__((always_inline)) void NAME(run_tile)(const TILE *t, 
     }
     UNROLL for (int r = 0; r < rows; r++)
     {
+        REAL *const to = NAME(row_of)(t, r);
         UNROLL for (int v = 0; v < vectors; v++)
         {
-            DO(store)(t->c + r * t->ldc + v * LANES, acc[r][v]);
+            DO(store)(to + v * LANES, acc[r][v]);
         }
     }
 }
@@ -106,12 +114,15 @@ static inline __attribute__((always_inline)) void NAME(run_tile)(const TILE *t, 
     EACH_VECTOR(DO_THIS, 3)                                                                        \
     EACH_VECTOR(DO_THIS, 4)                                                                        \
     EACH_VECTOR(DO_THIS, 5)                                                                        \
-    EACH_VECTOR(DO_THIS, 6)
+    EACH_VECTOR(DO_THIS, 6)                                                                        \
+    EACH_VECTOR(DO_THIS, 7)                                                                        \
+    EACH_VECTOR(DO_THIS, 8)
+#define ROWS_OF(vectors) ((vectors) <= TALL_VECTORS ? TALL : ROWS)
 #define FUNCTION(r, v)                                                                             \
     static __attribute__((noinline)) void NAME(run_##r##x##v)(const TILE *t)                       \
     {                                                                                              \
-        if ((r) <= ROWS && (v) <= VECTORS)                                                         \
-            NAME(run_tile)(t, (r) <= ROWS ? (r) : 0, (v) <= VECTORS ? (v) : 0);                    \
+        if ((r) <= ROWS_OF(v) && (v) <= VECTORS)                                                   \
+            NAME(run_tile)(t, (r) <= ROWS_OF(v) ? (r) : 0, (v) <= VECTORS ? (v) : 0);              \
     }
 #define ADDRESS(r, v) NAME(run_##r##x##v),
 
@@ -124,24 +135,25 @@ static void NAME(dispatch)(const TILE *t, int64_t rows, int64_t columns)
 {
     const int64_t vectors = (columns + LANES - 1) / LANES;
     void (*const run)(const TILE *) = NAME(sizes)[4 * (rows - 1) + vectors - 1];
-    if (columns == vectors * LANES) {
+    if (t->whole || columns == vectors * LANES) {
         run(t);
         return;
     }
-    REAL copy[ROWS * NAME(width)];
+    REAL copy[TALL * NAME(width)];
     TILE inner = *t;
     inner.c = copy;
     inner.ldc = NAME(width);
+    inner.c_rows = NULL;
     const size_t bytes = (size_t)columns * sizeof(REAL);
     if (t->accumulate)
         for (int64_t r = 0; r < rows; r++) {
-            memcpy(copy + r * NAME(width), t->c + r * t->ldc, bytes);
+            memcpy(copy + r * NAME(width), NAME(row_of)(t, r), bytes);
             memset(copy + r * NAME(width) + columns, 0,
                    (size_t)(vectors * LANES) * sizeof(REAL) - bytes);
         }
     run(&inner);
     for (int64_t r = 0; r < rows; r++)
-        memcpy(t->c + r * t->ldc, copy + r * NAME(width), bytes);
+        memcpy(NAME(row_of)(t, r), copy + r * NAME(width), bytes);
 }
 
 /* k x n of B, from (k0, j0), as one panel of `padded` columns with zeros behind the last one. */
@@ -184,7 +196,8 @@ static void NAME(run_rows)(const eqi_gemm_args *args, TILE t, int64_t i0, int64_
                            int64_t columns)
 {
     const REAL *const a = args->a;
-    const int64_t tiles = (i1 - i0 + ROWS - 1) / ROWS;
+    const int64_t most = ROWS_OF((columns + LANES - 1) / LANES);
+    const int64_t tiles = (i1 - i0 + most - 1) / most;
     const int64_t step = args->transpose_a ? 1 : args->lda;
     const int64_t start = args->a_rows ? 0 : k0 * (args->transpose_a ? args->lda : 1);
     REAL *const c = t.c;
@@ -192,7 +205,10 @@ static void NAME(run_rows)(const eqi_gemm_args *args, TILE t, int64_t i0, int64_
         const int64_t rows = (i1 - i + tiles - tile - 1) / (tiles - tile);
         for (int64_t r = 0; r < rows; r++)
             t.a[r] = a + start + (args->a_rows ? args->a_rows[i + r] : (i + r) * step);
-        t.c = c + i * args->ldc;
+        if (args->c_rows)
+            t.c_rows = args->c_rows + i;
+        else
+            t.c = c + i * args->ldc;
         NAME(dispatch)(&t, rows, columns);
         i += rows;
     }
@@ -215,7 +231,8 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
             const TILE block = {.k = depth,
                                 .column = args->a_columns ? args->a_columns + k0 : steps,
                                 .ldc = args->ldc,
-                                .accumulate = args->accumulate || k0 > 0};
+                                .accumulate = args->accumulate || k0 > 0,
+                                .whole = args->whole};
             for (int64_t i0 = 0; i0 < m; i0 += NAME(block)) {
                 const int64_t i1 = NAME(smaller)(m, i0 + NAME(block));
                 REAL *panel = workspace;
@@ -224,7 +241,7 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
                     const int64_t vectors = (columns + LANES - 1) / LANES;
                     TILE t = block;
                     t.c = (REAL *)args->c + j;
-                    if (in_place && columns == vectors * LANES) {
+                    if (in_place && (args->whole || columns == vectors * LANES)) {
                         t.b = (const REAL *)args->b + k0 * args->ldb + j;
                         t.b_step = args->ldb;
                     } else {
@@ -253,6 +270,7 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
 #undef PASTE_
 #undef ADDRESS
 #undef FUNCTION
+#undef ROWS_OF
 #undef EACH_SIZE
 #undef EACH_VECTOR
 #undef UNROLL

@@ -91,6 +91,16 @@ EQI_INLINE int64_t eqi_offset5(const equinv_tensor *t, int64_t n, int64_t f, int
            x * t->strides[4];
 }
 
+/* Whether the axes from `axis` on lie row-major without gaps. */
+EQI_INLINE bool eqi_is_dense(const equinv_tensor *t, int axis)
+{
+    int64_t step = 1;
+    for (int i = t->ndim - 1; i >= axis; step *= t->shape[i--])
+        if (t->shape[i] > 1 && t->strides[i] != step)
+            return false;
+    return true;
+}
+
 /* Element access of the reference code: F32 and F64, always seen as double. */
 EQI_INLINE double eqi_load(const equinv_tensor *t, int64_t offset)
 {

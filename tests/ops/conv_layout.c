@@ -125,7 +125,7 @@ START_TEST(a_plan_says_what_it_takes)
         {"gemm", 2, EQUINV_PAD_ZEROS, false, true, true},
         {"gemm", 1, EQUINV_PAD_CIRCULAR, false, false, true},
         {"gemm", 1, EQUINV_PAD_ZEROS, true, true, true},
-        {"gemm", 2, EQUINV_PAD_ZEROS, true, true, false},
+        {"gemm", 2, EQUINV_PAD_ZEROS, true, true, true},
         {"ref", 1, EQUINV_PAD_ZEROS, false, true, true},
         {"ref", 2, EQUINV_PAD_CIRCULAR, false, true, true},
         {"ref", 2, EQUINV_PAD_ZEROS, true, true, true},

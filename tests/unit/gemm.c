@@ -227,6 +227,52 @@ START_TEST(bits_of_a_row_do_not_depend_on_the_others)
 }
 END_TEST
 
+/* Whole rows, and rows of C wherever they stand, hold the same bits. */
+START_TEST(whole_rows_and_rows_elsewhere)
+{
+    enum { LINE = 64 };
+    eqi_hardware hardware;
+    if (!hardware_of(_i, &hardware))
+        return;
+    void *const workspace = workspace_new();
+    for (int i = 0; i < 96; i++) {
+        rng r = {(uint64_t)i};
+        const int64_t m = rng_range(&r, 1, 40), n = rng_range(&r, 1, 90), k = rng_range(&r, 0, 130);
+        problem p = problem_new(&r, dtypes[i % 2], m, n, k, 0, i / 2 % 2);
+        const size_t size = equinv_dtype_size(p.dtype);
+        const int64_t pitch = (n * (int64_t)size + LINE - 1) / LINE * LINE / (int64_t)size;
+        char *const b = calloc((size_t)(k * pitch + 1), size);
+        char *const c = calloc((size_t)(m * pitch), size);
+        int64_t *const rows = malloc((size_t)m * sizeof *rows);
+        for (int64_t row = 0; row < k; row++)
+            memcpy(b + (size_t)(row * pitch) * size,
+                   (char *)p.b + (size_t)(row * p.args.ldb) * size, (size_t)n * size);
+        for (int64_t row = 0; row < m; row++) {
+            rows[row] = (m - 1 - row) * pitch;
+            memcpy(c + (size_t)rows[row] * size, (char *)p.c + (size_t)(row * p.args.ldc) * size,
+                   (size_t)n * size);
+        }
+        eqi_gemm_args g = p.args;
+        g.whole = true;
+        g.packed_b = i / 4 % 2;
+        g.b = b;
+        g.ldb = pitch;
+        g.c = c;
+        g.c_rows = rows;
+        eqi_gemm(&hardware, p.dtype, &p.args, workspace);
+        eqi_gemm(&hardware, p.dtype, &g, workspace);
+        for (int64_t row = 0; row < m; row++)
+            ck_assert_msg(memcmp(c + (size_t)rows[row] * size,
+                                 (char *)p.c + (size_t)(row * p.args.ldc) * size,
+                                 (size_t)n * size) == 0,
+                          "seed %d: row %lld differs", i, (long long)row);
+        free(b), free(c), free(rows);
+        problem_free(&p);
+    }
+    free(workspace);
+}
+END_TEST
+
 START_TEST(not_a_number_stays_in_its_row)
 {
     eqi_hardware hardware;
@@ -271,6 +317,7 @@ int main(void)
         {offsets_read_the_same_matrix, LEVELS},
         {chains_survive_blocking, LEVELS},
         {bits_of_a_row_do_not_depend_on_the_others, LEVELS},
+        {whole_rows_and_rows_elsewhere, LEVELS},
         {not_a_number_stays_in_its_row, LEVELS},
         {blas_agrees, 1},
     };

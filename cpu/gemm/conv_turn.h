@@ -1,0 +1,50 @@
+/* The kernels of the convolution by products, fp32: matrices of pixels to planes and back, sums over the group. */
+#ifndef EQI_CONV_TURN_H
+#define EQI_CONV_TURN_H
+
+#include "internal/context.h"
+
+/*
+ * matrix [pixels][pitch] and the planes of its columns: pixels of column l follow each other from
+ * map + at[l] on. In the matrix columns are taken in fours, and rows LANES at a time: what lies behind the
+ * last ones, up to there, is read or written, and has no meaning.
+ */
+typedef struct eqi_conv_turn {
+    float *matrix;
+    int64_t pitch, pixels, columns;
+    float *map;
+    const int64_t *at;
+    const float *bias; /* [columns], added on the way to the planes; NULL: none */
+    bool accumulate;   /* planes += */
+} eqi_conv_turn;
+
+/*
+ * The gradient of psi from that of the bank, which has been summed in `count` parts. Number r < period of
+ * psi[o, i] is, for all fields o at once, the sum over u < order of the bank's entries from
+ *     i step + entry[r order + u]
+ * on. to[row][pitch] gets rows first .. first + rows - 1 of i period + r; pitch is a whole vector.
+ */
+typedef struct eqi_conv_fold {
+    const void *parts;
+    int64_t part, count;
+    const int64_t *entry;
+    int64_t order, period, step;
+    int64_t first, rows, fields;
+    void *to;
+    int64_t pitch;
+} eqi_conv_fold;
+
+typedef struct eqi_conv_kernels {
+    void (*to_planes)(const eqi_conv_turn *t);
+    void (*to_matrix)(const eqi_conv_turn *t); /* columns up to the pitch become 0 */
+    void (*fold)(const eqi_conv_fold *f);
+} eqi_conv_kernels;
+
+extern const eqi_conv_kernels eqi_conv_scalar;
+#if defined(__x86_64__)
+extern const eqi_conv_kernels eqi_conv_avx2, eqi_conv_avx512;
+#endif
+
+const eqi_conv_kernels *eqi_conv_kernels_of(const eqi_hardware *hardware);
+
+#endif
