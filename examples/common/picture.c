@@ -81,12 +81,12 @@ bool draw_planes(const code_planes *planes, int first, int end, const char *cons
     FILE *const plot = g.to;
     write_points(plot, planes);
     fprintf(plot,
-            "set multiplot layout 1,%d title \"%s\" font ',15' margins %g,0.985,0.19,0.82 "
+            "set multiplot layout 1,%d title \"%s\" font ',15' margins %g,0.985,0.19,%g "
             "spacing 0.06,0.1\n"
             "set border lc rgb '#888888'\nunset xtics\nunset ytics\n"
             "set offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
             "set key at screen 0.5,0.045 center horizontal maxrows 1 samplen 1 width 3\n",
-            columns, caption, 0.1 / columns);
+            columns, caption, 0.1 / columns, *caption ? 0.82 : 0.93);
     for (int p = first; p < end; p++) {
         fprintf(plot,
                 "set title \"%s\"\n"

@@ -63,7 +63,8 @@ bool draw_codes(const code_picture *picture, const char *folder)
 
 /* ---- molecules ------------------------------------------------------------------------------- */
 
-enum { CELL = 150, ROUNDS = 600 };
+/* A molecule's place, room for a title, molecules beside each other: few, for narrow screens. */
+enum { CELL = 150, HEAD = 44, ROW = 6, ROUNDS = 600 };
 
 typedef struct place_2d {
     double x, y;
@@ -168,23 +169,23 @@ static void draw_molecule(FILE *f, const graph *g, double left, double top)
 bool draw_lines(const graph *raw, const graph *sorted, int steps, const char *folder)
 {
     const graph *const rows[2] = {raw, sorted};
-    static const char *const titles[2] = {
-        "straight line between codes in the order of the atoms",
-        "the same molecules, straight line between sorted codes; of all lines the one with most "
-        "molecules (green)"};
+    static const char *const titles[2] = {"between codes in the order of the atoms",
+                                          "between sorted codes"};
+    const int lines = (steps + ROW - 1) / ROW;
+    const int width = ROW * CELL + 8, height = 2 * (HEAD + lines * CELL) + 8;
     output o;
     if (!output_open(&o, folder, "molecules-lines.svg"))
         return false;
     fprintf(o.file,
-            "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d'>\n"
+            "<svg xmlns='http://www.w3.org/2000/svg' width='%d' height='%d' viewBox='0 0 %d %d'>\n"
             "<rect width='100%%' height='100%%' fill='white'/>\n",
-            CELL * steps + 8, 2 * (CELL + 28) + 8);
+            width, height, width, height);
     for (int r = 0; r < 2; r++) {
-        const double top = 28 + r * (CELL + 28);
-        fprintf(o.file, "<text x='8' y='%.1f' font-size='15' font-family='sans-serif'>%s</text>\n",
-                top - 6, titles[r]);
+        const double top = HEAD + r * (HEAD + lines * CELL);
+        fprintf(o.file, "<text x='8' y='%.1f' font-size='24' font-family='sans-serif'>%s</text>\n",
+                top - 12, titles[r]);
         for (int s = 0; s < steps; s++)
-            draw_molecule(o.file, &rows[r][s], 4 + s * CELL, top);
+            draw_molecule(o.file, &rows[r][s], 4 + s % ROW * CELL, top + s / ROW * CELL);
     }
     fprintf(o.file, "</svg>\n");
     return output_close(&o, true);

@@ -2,9 +2,10 @@
 
 /* Tables of codes are alike everywhere. */
 #define NEIGHBOUR_COLUMNS                                                                          \
-    {"code", "title", FORM_TEXT}, {"upright", "upright", FORM_BAR}, {"quarter", "90", FORM_BAR},   \
+    {"code", "title", FORM_TEXT}, {"upright", "upright", FORM_BAR},                                \
+        {"quarter turn", "90", FORM_BAR},                                                          \
     {                                                                                              \
-        "any", "any", FORM_BAR                                                                     \
+        "any angle", "any", FORM_BAR                                                               \
     }
 
 /* A property of molecules by its ten nearest neighbours. */
@@ -32,18 +33,26 @@ const section sections[SECTIONS] = {
             "A network whose maps turn with its input (C4, four group convolutions, {parameters|d} "
             "parameters) saw {train_images|d} upright digits {epochs|d} times and names "
             "{test_accuracy} of {test_images|d} test digits rightly, {test_accuracy_90} in quarter "
-            "turns, {test_accuracy_any} in any turn. Its latents turn with the digit to "
-            "{equivariance_error|e} of their size. The tables show how often a test digit's five "
+            "turns, {test_accuracy_any} in any turn. Its latents turn with the digit, but "
+            "for {equivariance_error|e} of their size. The tables show how often a test digit's "
+            "five "
             "nearest neighbours among the codes of the <i>upright</i> training digits name its "
             "class, when the test digit is upright, in a random quarter turn (a quarter of them "
             "lie upright by chance), or in any turn.",
+        .result =
+            "<b>Digits.</b> Among the codes of upright digits, a digit in a quarter turn finds its "
+            "class in {knn_raw_90} of the cases by its raw latent, and in {knn_linear_90} by the "
+            "linear projection, as it does upright. A classifier reads the turn itself from raw "
+            "latents ({orientation_raw}) and guesses from projected ones ({orientation_linear}).",
         .blocks =
             {
                 {
                     .heading = "{layers.0.title}: every kind of code",
                     .words =
-                        "Raw latents find {knn_raw_upright} of upright digits, but {knn_raw_90} of "
-                        "turned ones. Pooling over the group alone leaves a map that still turns "
+                        "A latent is 16 fields, each of four maps (one for every quarter turn) of "
+                        "7 x 7 numbers. Raw latents find the class of {knn_raw_upright} of the "
+                        "upright digits, but of {knn_raw_90} of the turned ones. Pooling over the "
+                        "group alone leaves a map that still turns "
                         "({knn_group_max_90}). A projection says the same of a digit however it "
                         "is turned: {knn_linear_90} for the linear one with 64 templates, "
                         "{knn_max_90} for max, {knn_sorted_90} for sorted. What it costs where "
@@ -64,7 +73,8 @@ const section sections[SECTIONS] = {
                         "Fours and sevens in all four turns, in the plane of the upright ones' "
                         "first two principal components. Raw, turned digits leave their "
                         "class; projected, all turns of a digit are one point.",
-                    .pictures = {"digits-raw.png", "digits-linear.png"},
+                    .pictures = {{"digits-raw.png", "raw latents of turned digits"},
+                                 {"digits-linear.png", "projected codes of turned digits"}},
                 },
                 {
                     .heading = "{layers.1.title}",
@@ -92,39 +102,44 @@ const section sections[SECTIONS] = {
                 },
                 {
                     .heading = "How many templates",
-                    .words = "Quarter turns, last layer with space left. Sorted codes have four "
-                             "numbers a template.",
+                    .words = "How often a digit in a quarter turn finds its class, last layer "
+                             "with space left; the last two columns: in any turn. Sorted codes "
+                             "have four numbers a template.",
                     .rows = "templates",
                     .columns = {{"templates", "k", FORM_WHOLE},
                                 {"linear", "linear_90", FORM_BAR},
                                 {"max", "max_90", FORM_BAR},
                                 {"sorted", "sorted_90", FORM_BAR},
-                                {"linear, any", "linear_any", FORM_BAR},
-                                {"sorted, any", "sorted_any", FORM_BAR}},
+                                {"linear, any angle", "linear_any", FORM_BAR},
+                                {"sorted, any angle", "sorted_any", FORM_BAR}},
                 },
                 {
                     .heading = "How much of the orientation is left",
                     .words =
                         "A linear classifier is asked for the quarter turn that a digit is in "
                         "(guessing gives 0.25), another one, trained on codes of upright digits, "
-                        "for the class. Raw latents tell the orientation to {orientation_raw}, the "
-                        "linear projection to {orientation_linear}.",
+                        "for the class. From raw latents it names {orientation_raw} of the turns "
+                        "rightly, from linear codes {orientation_linear}.",
                     .rows = "probes",
                     .columns = {{"code", "title", FORM_TEXT},
                                 {"orientation", "orientation", FORM_BAR},
                                 {"class, upright", "upright", FORM_BAR},
-                                {"class, quarter", "90", FORM_BAR}},
+                                {"class, quarter turn", "90", FORM_BAR}},
                 },
             },
         .goals =
             {
                 {"test accuracy", "test_accuracy", NULL, '>', 0.95},
                 {"linear projection, quarter turns", "knn_linear_90", NULL, '>', 0.94},
-                {"that, less the same upright", "knn_linear_90", "knn_linear_upright", '>', 0},
-                {"that, less raw latents", "knn_linear_90", "knn_raw_90", '>', 0.2},
+                {"linear projection, quarter turns minus upright", "knn_linear_90",
+                 "knn_linear_upright", '>', 0},
+                {"quarter turns, linear projection minus raw latents", "knn_linear_90",
+                 "knn_raw_90", '>', 0.2},
                 {"linear projection, any angle", "knn_linear_any", NULL, '>', 0.82},
-                {"change of projected codes", "invariance_error", NULL, '<', 1e-5},
-                {"equivariance error", "equivariance_error", NULL, '<', 1e-5},
+                {"largest change of projected codes in a turn", "invariance_error", NULL, '<',
+                 1e-5},
+                {"error of latents in turning with the digit", "equivariance_error", NULL, '<',
+                 1e-5},
                 {"orientation read from raw latents", "orientation_raw", NULL, '>', 0.8},
                 {"orientation read from projected codes", "orientation_linear", NULL, '<', 0.35},
             },
@@ -137,16 +152,28 @@ const section sections[SECTIONS] = {
             "molecules ({molecules_per_s|d} a second). It rebuilds {node_accuracy} of the atoms, "
             "{pair_accuracy} of the pairs and {molecule_accuracy} of the molecules that it never "
             "saw. Another order of the atoms permutes the code; sorting it is an isometric cross "
-            "section, so nothing but the order is lost. Atoms are shuffled before they are "
+            "section (distances of sorted codes are the smallest over all orders), so nothing but "
+            "the "
+            "order is lost. Atoms are shuffled before they are "
             "encoded.",
+        .result =
+            "<b>Molecules.</b> The ten nearest molecules explain {r2_gap_raw_10nn} of the variance "
+            "of the energy gap by raw codes, {r2_gap_sorted_10nn} by sorted ones. On straight "
+            "lines "
+            "between two raw codes {valid_raw} of the steps are molecules, between sorted ones "
+            "{valid_sorted}.",
         .blocks =
             {
                 {
                     .heading = "Raw and sorted codes",
                     .words = "R2 is the share of a property's variance that the ten nearest "
-                             "molecules explain. The own copy is the same molecule with its atoms "
-                             "in another order. Valid steps are molecules decoded on a straight "
-                             "line between two codes.",
+                             "molecules explain, below 0 where they do worse than the mean. HOMO "
+                             "and LUMO are the energies of the highest filled and the lowest "
+                             "empty orbital, the gap is their difference. The own copy is the same "
+                             "molecule with its atoms "
+                             "in another order. A step on the straight line between the "
+                             "codes of two molecules is valid if what is decoded there is a "
+                             "molecule: in one piece, with no more bonds than its atoms can have.",
                     .pairs = {R2("HOMO", homo),
                               R2("LUMO", lumo),
                               R2("gap", gap),
@@ -162,11 +189,13 @@ const section sections[SECTIONS] = {
                 {
                     .words = "The plane of the first two principal components, some molecules in "
                              "many orders of their atoms, coloured by their gap:",
-                    .pictures = {"molecules-codes.png"},
+                    .pictures = {{"molecules-codes.png", "codes of molecules, raw and sorted"}},
                 },
                 {
-                    .words = "A straight line between two molecules, decoded step by step:",
-                    .pictures = {"molecules-lines.svg"},
+                    .words = "Straight lines between the codes of two molecules (the first and "
+                             "the last), decoded step by step; green is a molecule. Of all lines "
+                             "between sorted codes it is the one with most molecules:",
+                    .pictures = {{"molecules-lines.svg", "steps between two molecules"}},
                 },
             },
         .goals =
@@ -191,6 +220,12 @@ const section sections[SECTIONS] = {
             "Turning its training digits teaches it to answer alike: trained on quarter turns, it "
             "names {agreement_90} of the "
             "test digits alike in all four turns.",
+        .result =
+            "<b>Augmentation.</b> An ordinary network that learned to answer alike in all four "
+            "turns "
+            "({agreement_90} of the digits) has latents that do not: turned digits find their "
+            "class in {knn_raw_90} of the cases, by the mean over the four turned inputs in "
+            "{knn_mean_90}.",
         .blocks =
             {
                 {
@@ -201,8 +236,8 @@ const section sections[SECTIONS] = {
                     .columns = {{"trained on", "title", FORM_TEXT},
                                 {"turns seen at a time", "copies", FORM_WHOLE},
                                 {"upright", "accuracy_upright", FORM_BAR},
-                                {"quarter", "accuracy_90", FORM_BAR},
-                                {"any", "accuracy_any", FORM_BAR},
+                                {"quarter turn", "accuracy_90", FORM_BAR},
+                                {"any angle", "accuracy_any", FORM_BAR},
                                 {"one answer", "agreement_90", FORM_BAR}},
                 },
                 {
@@ -244,8 +279,8 @@ const section sections[SECTIONS] = {
         .goals =
             {
                 {"one answer for all four turns", "agreement_90", NULL, '>', 0.93},
-                {"mean over turned inputs, less raw latents", "knn_mean_90", "knn_raw_90", '>',
-                 0.1},
+                {"quarter turns, mean over turned inputs minus raw latents", "knn_mean_90",
+                 "knn_raw_90", '>', 0.1},
                 {"own copy nearest, raw", "own_raw", NULL, '<', 0.1},
                 {"own copy nearest, mean", "own_mean", NULL, '>', 0.999},
                 {"inside / between, raw", "spread_raw", NULL, '>', 0.5},

@@ -40,16 +40,35 @@ static void put_text(FILE *f, const char *text, size_t length)
         }
 }
 
+/* 18,290 */
+static void put_whole(FILE *f, double value)
+{
+    char digits[32];
+    const int length = snprintf(digits, sizeof digits, "%.0f", value);
+    for (int i = 0; i < length && i < (int)sizeof digits - 1; i++)
+        fprintf(f, "%s%c", i && digits[i - 1] != '-' && (length - i) % 3 == 0 ? "," : "",
+                digits[i]);
+}
+
+/* 4 times a power of ten. */
+static void put_small(FILE *f, double value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.0e", value);
+    const int exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
+    fprintf(f, "%.*s&middot;10<sup>&minus;%d</sup>", (int)strcspn(text, "e"), text, -exponent);
+}
+
 static void put_number(FILE *f, double value, number_form form)
 {
     if (!isfinite(value))
         fputs(NOTHING, f);
     else if (form == FORM_WHOLE)
-        fprintf(f, "%.0f", value);
+        put_whole(f, value);
     else if (form == FORM_TENTH)
         fprintf(f, "%.1f", value);
     else if (form == FORM_SMALL && value != 0 && fabs(value) < 0.01)
-        fprintf(f, "%.0e", value);
+        put_small(f, value);
     else if (form == FORM_SMALL)
         fprintf(f, "%.2g", value);
     else
@@ -89,7 +108,7 @@ static void put_cell(FILE *f, const cJSON *at, number_form form)
     if (form == FORM_BAR && cJSON_IsNumber(at))
         fprintf(f, "<td class=bar style=\"--v:%.3f\">", fmax(0, fmin(1, at->valuedouble)));
     else
-        fputs(form == FORM_TEXT ? "<th scope=row>" : "<td>", f);
+        fputs("<td>", f);
     put_value(f, at, form);
 }
 
@@ -101,8 +120,9 @@ static void put_rows(FILE *f, const block *b, const cJSON *report)
         fprintf(f, "<th>%s", c->title);
     cJSON_ArrayForEach(row, find_member(report, b->rows))
     {
-        fputs("\n<tr>", f);
-        for (const column *c = b->columns; c < b->columns + MOST_COLUMNS && c->title; c++)
+        fputs("\n<tr><th scope=row>", f);
+        put_value(f, find_member(row, b->columns->key), b->columns->form);
+        for (const column *c = b->columns + 1; c < b->columns + MOST_COLUMNS && c->title; c++)
             put_cell(f, find_member(row, c->key), c->form);
     }
     fputs("\n</table>\n", f);
@@ -110,7 +130,7 @@ static void put_rows(FILE *f, const block *b, const cJSON *report)
 
 static void put_pairs(FILE *f, const block *b, const cJSON *report)
 {
-    fputs("<table>\n<tr><th><th>raw<th>projected", f);
+    fputs("<table>\n<tr><th><th>raw<th>sorted", f);
     for (const pair *p = b->pairs; p < b->pairs + MOST_PAIRS && p->title; p++) {
         fprintf(f, "\n<tr><th scope=row>%s", p->title);
         put_cell(f, find_member(report, p->raw), p->form);
@@ -127,10 +147,12 @@ static void put_goals(FILE *f, const section *s, const cJSON *report)
         const bool met = g->relation == '>' ? value >= g->limit : value <= g->limit;
         fprintf(f, "\n<tr><th scope=row>%s<td>", g->words);
         put_number(f, value, fabs(value) < 0.001 ? FORM_SMALL : FORM_SHARE);
-        fprintf(f, "<td>%s&nbsp;%g<td>%s", g->relation == '>' ? "&ge;" : "&le;", g->limit,
-                isnan(value) ? NOTHING
-                : met        ? "yes"
-                             : "<b>no</b>");
+        fprintf(f, "<td>%s&nbsp;", g->relation == '>' ? "&ge;" : "&le;");
+        if (g->limit > 0 && g->limit < 0.001)
+            put_small(f, g->limit);
+        else
+            fprintf(f, "%g", g->limit);
+        fprintf(f, "<td>%s", isnan(value) ? NOTHING : met ? "yes" : "<b>no</b>");
     }
     fputc('\n', f);
 }
@@ -151,21 +173,28 @@ static void put_base64(FILE *f, FILE *file)
     }
 }
 
-static void put_pictures(FILE *f, const char *folder, const char *const names[MOST_PICTURES])
+static void put_picture(FILE *f, const char *folder, const picture *p)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%s", folder, p->file);
+    FILE *const file = fopen(path, "rb");
+    if (!file) {
+        fprintf(f, "<p class=quiet>Here %s would be seen, but there is no %s.\n", p->words,
+                p->file);
+        return;
+    }
+    fprintf(f, "<img alt=\"%s\" src=\"data:image/%s;base64,", p->words,
+            strstr(p->file, ".svg") ? "svg+xml" : "png");
+    put_base64(f, file);
+    fputs("\">\n", f);
+    fclose(file);
+}
+
+static void put_pictures(FILE *f, const char *folder, const picture pictures[MOST_PICTURES])
 {
     fputs("<div class=pictures>\n", f);
-    for (int i = 0; i < MOST_PICTURES && names[i]; i++) {
-        char path[4200];
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        FILE *const file = fopen(path, "rb");
-        if (!file)
-            continue;
-        fprintf(f, "<img alt=\"%s\" src=\"data:image/%s;base64,", names[i],
-                strstr(names[i], ".svg") ? "svg+xml" : "png");
-        put_base64(f, file);
-        fputs("\">\n", f);
-        fclose(file);
-    }
+    for (const picture *p = pictures; p < pictures + MOST_PICTURES && p->file; p++)
+        put_picture(f, folder, p);
     fputs("</div>\n", f);
 }
 
@@ -182,12 +211,13 @@ static const char *const style =
     "font-weight:400;vertical-align:bottom}\n"
     "th{color:#555}th:first-child,th.group{text-align:left;color:#222}th.group{font-weight:600;"
     "padding-top:.8rem}\n"
-    "td.bar{background:linear-gradient(to right,#cfe2f3 calc(var(--v)*100%),transparent 0)}\n"
+    "sup{line-height:0}td.bar{background:linear-gradient(to right,#cfe2f3 "
+    "calc(var(--v)*100%),transparent 0)}\n"
     ".pictures{display:flex;flex-wrap:wrap;gap:.5rem}.pictures img{flex:1 1 20rem;min-width:0;"
     "max-width:100%;height:auto}\n"
     ".quiet{color:#666;font-size:.9rem}\n"
-    "@media(max-width:30rem){body{padding:.6rem}table{font-size:.78rem}"
-    "th,td{padding:.25rem .2rem}}\n";
+    "@media(max-width:30rem){body{padding:.6rem}table{font-size:.72rem}ul{padding-left:1.2rem}"
+    "th,td{padding:.25rem .12rem}th:first-child{overflow-wrap:anywhere;hyphens:auto}}\n";
 
 static void put_block(FILE *f, const char *folder, const block *b, const cJSON *report)
 {
@@ -205,7 +235,7 @@ static void put_block(FILE *f, const char *folder, const block *b, const cJSON *
         put_rows(f, b, report);
     if (b->pairs[0].title)
         put_pairs(f, b, report);
-    if (b->pictures[0])
+    if (b->pictures[0].file)
         put_pictures(f, folder, b->pictures);
 }
 
@@ -232,11 +262,19 @@ void write_page(FILE *f, const char *folder, const cJSON *const reports[SECTIONS
             "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n"
             "<meta name=viewport content=\"width=device-width,initial-scale=1\">\n"
             "<title>Raw and projected latent codes</title>\n<style>\n%s</style>\n"
-            "<h1>Raw and projected latent codes</h1>\n<p>%s\n"
-            "<p class=quiet>Made by <code>make paper</code>; equinv %s, %.0f s in all.\n"
-            "<h2>What must be seen</h2>\n"
-            "<table>\n<tr><th>figure<th>here<th>expected<th>seen\n",
-            style, introduction, equinv_version(), seconds);
+            "<h1>Raw and projected latent codes</h1>\n<p>%s\n<ul>\n",
+            style, introduction);
+    for (int i = 0; i < SECTIONS; i++)
+        if (reports[i]) {
+            fputs("<li>", f);
+            put_words(f, sections[i].result, reports[i]);
+            fputc('\n', f);
+        }
+    fprintf(f,
+            "</ul>\n<p class=quiet>Made by <code>make paper</code>; equinv %s, %.0f s in all.\n"
+            "<h2>What a run must show</h2>\n"
+            "<table>\n<tr><th>figure<th>here<th>expected<th>so?\n",
+            equinv_version(), seconds);
     for (int i = 0; i < SECTIONS; i++)
         put_goals(f, &sections[i], reports[i]);
     fputs("</table>\n", f);

@@ -16,9 +16,9 @@
 typedef enum number_form {
     FORM_SHARE = '3', /* 0.962 */
     FORM_BAR = 'b',   /* the same with a bar behind it; in tables alone */
-    FORM_WHOLE = 'd', /* 18290 */
+    FORM_WHOLE = 'd', /* 18,290 */
     FORM_TENTH = '1', /* 18.3 */
-    FORM_SMALL = 'e', /* 4e-07 */
+    FORM_SMALL = 'e', /* 4 times a power of ten, where it is small */
     FORM_TEXT = 't'
 } number_form;
 
@@ -27,11 +27,16 @@ typedef struct column {
     number_form form;
 } column;
 
-/* Two figures for one thing: by raw latents and by invariant codes. */
+/* Two figures for one thing: by raw codes and by sorted ones. */
 typedef struct pair {
     const char *title, *raw, *code;
     number_form form;
 } pair;
+
+/* A PNG or SVG file beside the reports, and what it shows. */
+typedef struct picture {
+    const char *file, *words;
+} picture;
 
 enum { MOST_COLUMNS = 7, MOST_PAIRS = 16, MOST_PICTURES = 3 };
 typedef struct block {
@@ -39,7 +44,7 @@ typedef struct block {
     const char *rows;            /* path of a list of objects, a row each; NULL: no such table */
     column columns[MOST_COLUMNS];
     pair pairs[MOST_PAIRS];
-    const char *pictures[MOST_PICTURES]; /* PNG and SVG files beside the reports, where they are */
+    picture pictures[MOST_PICTURES];
 } block;
 
 /* What a run must show: key - less (NULL: nothing) is at most, or at least, a limit. */
@@ -53,6 +58,7 @@ enum { MOST_BLOCKS = 12, MOST_GOALS = 12 };
 typedef struct section {
     const char *name; /* of its report, without .json */
     const char *title, *words;
+    const char *result; /* one sentence, for the head of the page */
     block blocks[MOST_BLOCKS];
     goal goals[MOST_GOALS];
 } section;

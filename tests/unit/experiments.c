@@ -89,6 +89,8 @@ static void check_page(const temp_folder *folder)
     ck_assert(strstr(page, "This experiment was not run: there is no molecules.json") != NULL);
     ck_assert(strstr(page, "</html>") != NULL);
     ck_assert_int_eq(count_of(page, "<h2"), 4);
+    ck_assert_int_eq(count_of(page, "<li>"), 2); /* what came out */
+    ck_assert_int_eq(count_of(page, "e-0"), 0);
     ck_assert_int_eq(count_of(page, "src="), count_of(page, "src=\"data:"));
     ck_assert_int_eq(count_of(page, "href="), 0);
     ck_assert_int_eq(count_of(page, "{"), count_of(page, "}"));
