@@ -467,7 +467,7 @@ static bool supports_all(const void *, const eqi_hardware *, const char **)
 }
 
 static const eqi_batch_norm_implementation pieced = {
-    {"batch_norm/pieces", supports_all},
+    {"batch_norm/pieces", supports_all, NULL},
     2 * PIECES,
     5,
     either<forward_train<float>, forward_train<double>>,

@@ -302,7 +302,7 @@ static equinv_status transposed_bias(const eqi_conv_plan *plan, const equinv_ten
 }
 
 const eqi_conv_implementation eqi_cuda_conv_gemm = {
-    {"conv/gemm", supports}, table_size,       prepare,         pack,    forward,
+    {"conv/gemm", supports, NULL}, table_size,       prepare,         pack,    forward,
     backward_data,           backward_weights, transposed_bias, nullptr, nullptr,
 };
 

@@ -245,6 +245,6 @@ static equinv_status backward_weights(const equinv_context *ctx, const eqi_dense
 }
 
 static const eqi_dense_implementation gemm = {
-    {"dense/gemm", supports}, scratch_size, forward, backward_data, backward_weights};
+    {"dense/gemm", supports, NULL}, scratch_size, forward, backward_data, backward_weights};
 
 const eqi_implementation *const eqi_cuda_dense_list[] = {&gemm.head, NULL};

@@ -153,7 +153,7 @@ static equinv_status transposed_bias(const eqi_conv_plan *plan, const equinv_ten
 }
 
 const eqi_conv_implementation eqi_cuda_conv_gfourier = {
-    {"conv/gfourier", supports},
+    {"conv/gfourier", supports, NULL},
     table_size,
     prepare,
     pack,

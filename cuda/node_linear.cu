@@ -473,7 +473,7 @@ static equinv_status backward_weights(const equinv_context *ctx, const eqi_node_
     return p->dtype == EQUINV_F32 ? run_weights<float>(ctx, p, a) : run_weights<double>(ctx, p, a);
 }
 
-static const eqi_node_linear_implementation plain = {{"node_linear/plain", eqi_supports_all},
+static const eqi_node_linear_implementation plain = {{"node_linear/plain", eqi_supports_all, NULL},
                                                      scratch_size,
                                                      forward,
                                                      backward_data,

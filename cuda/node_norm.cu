@@ -286,6 +286,6 @@ static equinv_status backward(const equinv_context *ctx, const eqi_node_norm_pro
 }
 
 static const eqi_node_norm_implementation plain = {
-    {"node_norm/plain", eqi_supports_all}, scratch_size, forward, backward};
+    {"node_norm/plain", eqi_supports_all, NULL}, scratch_size, forward, backward};
 
 const eqi_implementation *const eqi_cuda_node_norm_list[] = {&plain.head, NULL};

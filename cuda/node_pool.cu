@@ -140,6 +140,6 @@ static equinv_status backward(const equinv_context *ctx, const eqi_node_pool_pro
 }
 
 static const eqi_node_pool_implementation plain = {
-    {"node_pool/plain", eqi_supports_all}, forward, backward};
+    {"node_pool/plain", eqi_supports_all, NULL}, forward, backward};
 
 const eqi_implementation *const eqi_cuda_node_pool_list[] = {&plain.head, NULL};

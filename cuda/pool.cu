@@ -386,6 +386,6 @@ static bool supports_all(const void *, const eqi_hardware *, const char **)
 }
 
 static const eqi_pool_implementation window = {
-    {"pool/window", supports_all}, forward, backward, NULL, NULL};
+    {"pool/window", supports_all, NULL}, forward, backward, NULL, NULL};
 
 const eqi_implementation *const eqi_cuda_pool_list[] = {&window.head, NULL};

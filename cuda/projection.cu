@@ -440,7 +440,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 static const eqi_projection_implementation tiles = {
-    {"projection/tiles", supports}, prepare, release, scratch, forward, backward, NULL,
+    {"projection/tiles", supports, NULL}, prepare, release, scratch, forward, backward, NULL,
 };
 
 const eqi_implementation *const eqi_cuda_projection_list[] = {

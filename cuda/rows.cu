@@ -365,5 +365,5 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_cuda_rows = {
-    {"projection/rank", supports}, prepare, release, scratch, forward, backward, NULL,
+    {"projection/rank", supports, NULL}, prepare, release, scratch, forward, backward, NULL,
 };

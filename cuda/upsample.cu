@@ -119,6 +119,6 @@ static bool supports_all(const void *, const eqi_hardware *, const char **)
 }
 
 static const eqi_upsample_implementation pixel = {
-    {"upsample/pixel", supports_all}, forward, backward, nullptr, nullptr};
+    {"upsample/pixel", supports_all, NULL}, forward, backward, nullptr, nullptr};
 
 const eqi_implementation *const eqi_cuda_upsample_list[] = {&pixel.head, NULL};

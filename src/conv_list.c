@@ -74,7 +74,7 @@ static equinv_status ref_backward_weights(const eqi_conv_plan *plan, const equin
 }
 
 static const eqi_conv_implementation ref = {
-    {"conv/ref", eqi_supports_all},
+    {"conv/ref", eqi_supports_all, NULL},
     ref_table_size,
     ref_prepare,
     ref_pack,

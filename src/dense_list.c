@@ -9,7 +9,7 @@ static equinv_status no_scratch(const eqi_dense_problem *p, const eqi_hardware *
     return EQUINV_OK;
 }
 
-static const eqi_dense_implementation ref = {{"dense/ref", eqi_supports_all},
+static const eqi_dense_implementation ref = {{"dense/ref", eqi_supports_all, NULL},
                                              no_scratch,
                                              eqi_ref_dense_forward,
                                              eqi_ref_dense_backward_data,

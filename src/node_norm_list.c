@@ -1,6 +1,6 @@
 #include "cpu/ref/ref.h"
 
-static const eqi_node_norm_implementation ref = {{"node_norm/ref", eqi_supports_all},
+static const eqi_node_norm_implementation ref = {{"node_norm/ref", eqi_supports_all, NULL},
                                                  eqi_ref_node_norm_scratch_size,
                                                  eqi_ref_node_norm_forward,
                                                  eqi_ref_node_norm_backward};

@@ -50,7 +50,8 @@ equinv_status eqi_choose(const equinv_context *ctx, const eqi_implementation *co
     const char *why = "there is none";
     for (; *list; list++) {
         why = "no reason given";
-        if ((*list)->supports(problem, &ctx->hardware, &why)) {
+        if ((*list)->supports(problem, &ctx->hardware, &why) &&
+            (!(*list)->gains || (*list)->gains(problem, &ctx->hardware, &why))) {
             eqi_log(ctx, EQUINV_LOG_DISPATCH, "%s: chosen", (*list)->name);
             *chosen = *list;
             return EQUINV_OK;

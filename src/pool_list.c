@@ -36,8 +36,8 @@ static bool is_fast(const void *problem, const eqi_hardware *hardware, const cha
 }
 
 static const eqi_pool_implementation fast = {
-    {"pool/fast", is_fast}, eqi_fast_pool_forward, eqi_fast_pool_backward, table_size, fill};
+    {"pool/fast", is_fast, NULL}, eqi_fast_pool_forward, eqi_fast_pool_backward, table_size, fill};
 static const eqi_pool_implementation ref = {
-    {"pool/ref", eqi_supports_all}, eqi_ref_pool_forward, eqi_ref_pool_backward, NULL, NULL};
+    {"pool/ref", eqi_supports_all, NULL}, eqi_ref_pool_forward, eqi_ref_pool_backward, NULL, NULL};
 
 const eqi_implementation *const eqi_pool_list[] = {&fast.head, &ref.head, NULL};

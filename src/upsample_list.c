@@ -52,8 +52,8 @@ static equinv_status backward(const equinv_context *ctx, const eqi_upsample_prob
 }
 
 static const eqi_upsample_implementation fast = {
-    {"upsample/fast", is_fast}, forward, backward, table_size, fill};
-static const eqi_upsample_implementation ref = {{"upsample/ref", eqi_supports_all},
+    {"upsample/fast", is_fast, NULL}, forward, backward, table_size, fill};
+static const eqi_upsample_implementation ref = {{"upsample/ref", eqi_supports_all, NULL},
                                                 eqi_ref_upsample_forward,
                                                 eqi_ref_upsample_backward,
                                                 NULL,

@@ -172,7 +172,7 @@ static bool gemm_takes(const eqi_conv_plan *plan, bool backward, bool output,
 }
 
 const eqi_conv_implementation eqi_conv_gemm = {
-    {"conv/gemm", gemm_supports},
+    {"conv/gemm", gemm_supports, NULL},
     gemm_table_size,
     gemm_prepare,
     gemm_pack,

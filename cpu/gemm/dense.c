@@ -207,4 +207,4 @@ static equinv_status backward_weights(const equinv_context *ctx, const eqi_dense
 }
 
 const eqi_dense_implementation eqi_dense_gemm = {
-    {"dense/gemm", eqi_supports_all}, scratch_size, forward, backward_data, backward_weights};
+    {"dense/gemm", eqi_supports_all, NULL}, scratch_size, forward, backward_data, backward_weights};

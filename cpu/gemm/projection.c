@@ -529,6 +529,6 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_gemm_projection = {
-    {"projection/gemm", supports}, prepare, release, scratch, forward, backward,
+    {"projection/gemm", supports, NULL}, prepare, release, scratch, forward, backward,
     eqi_gemm_templates_backward,
 };

@@ -432,7 +432,7 @@ static bool takes(const eqi_conv_plan *plan, bool backward, bool output, const e
 }
 
 const eqi_conv_implementation eqi_conv_gfourier = {
-    {"conv/gfourier", supports},
+    {"conv/gfourier", supports, eqi_gf_conv_gains},
     table_size,
     prepare,
     pack,

@@ -171,6 +171,9 @@ extern const eqi_gf_kernels eqi_gfourier_scalar;
 extern const eqi_gf_kernels eqi_gfourier_avx2, eqi_gfourier_avx512;
 #endif
 
+/* Whether conv/gfourier is faster than what comes behind it in the list: conv_gain.c. */
+bool eqi_gf_conv_gains(const void *problem, const eqi_hardware *hardware, const char **why);
+
 const eqi_gf_kernels *eqi_gf_kernels_of(const eqi_hardware *hardware);
 
 #endif

@@ -548,7 +548,7 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_gfourier_projection = {
-    {"projection/gfourier", supports},
+    {"projection/gfourier", supports, NULL},
     prepare,
     release,
     scratch,

@@ -355,5 +355,5 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_spectrum_projection = {
-    {"projection/spectrum", supports}, prepare, release, scratch, forward, backward, NULL,
+    {"projection/spectrum", supports, NULL}, prepare, release, scratch, forward, backward, NULL,
 };

@@ -568,7 +568,7 @@ static bool takes(const eqi_conv_plan *plan, bool backward, bool output, const e
 }
 
 const eqi_conv_implementation eqi_conv_window = {
-    {"conv/window", supports},
+    {"conv/window", supports, NULL},
     table_size,
     prepare,
     pack,

@@ -709,4 +709,4 @@ static equinv_status scratch_size(const eqi_node_linear_problem *p, const eqi_ha
 }
 
 const eqi_node_linear_implementation eqi_node_linear_gemm = {
-    {"node_linear/gemm", supports}, scratch_size, forward, backward_data, backward_weights};
+    {"node_linear/gemm", supports, NULL}, scratch_size, forward, backward_data, backward_weights};

@@ -178,4 +178,4 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_node_pool_implementation eqi_node_pool_fast = {
-    {"node_pool/fast", supports}, pool_forward, pool_backward};
+    {"node_pool/fast", supports, NULL}, pool_forward, pool_backward};

@@ -180,4 +180,4 @@ static equinv_status scratch_size(const eqi_node_norm_problem *p, const eqi_hard
 }
 
 const eqi_node_norm_implementation eqi_node_norm_fast = {
-    {"node_norm/fast", supports}, scratch_size, forward, backward};
+    {"node_norm/fast", supports, NULL}, scratch_size, forward, backward};

@@ -23,6 +23,8 @@ typedef enum eqi_operation {
 typedef struct eqi_implementation {
     const char *name; /* "conv/gemm" */
     bool (*supports)(const void *problem, const eqi_hardware *hardware, const char **why);
+    /* Whether it is the choice where the caller names none and it supports the problem. NULL: always. */
+    bool (*gains)(const void *problem, const eqi_hardware *hardware, const char **why);
 } eqi_implementation;
 
 /* For reference implementations. */

@@ -208,7 +208,15 @@ START_TEST(dispatch_names_each_refusal)
         equinv_plan_destroy(plan);                                                                 \
     } while (0)
 #define NO_WINDOW "conv/window: declined, images that are one window only\n"
-    DISPATCH(NO_WINDOW "conv/gfourier: chosen\n", d.stride = 2);
+    DISPATCH(NO_WINDOW "conv/gfourier: chosen\n", d.height = d.width = 14);
+    DISPATCH(NO_WINDOW "conv/gfourier: declined, images so small that the plain product is faster\n"
+                       "conv/gemm: chosen\n",
+             d.stride = 2);
+    for (int64_t batch = 1; batch < 5000; batch *= 70) /* a sample's bits must not depend on it */
+        DISPATCH(NO_WINDOW
+                 "conv/gfourier: declined, images so small that the plain product is faster\n"
+                 "conv/gemm: chosen\n",
+                 d.stride = 2, d.batch = batch);
     DISPATCH("conv/window: declined, f32 only\n"
              "conv/gfourier: declined, f32 only\nconv/gemm: chosen\n",
              d.dtype = EQUINV_F64);
