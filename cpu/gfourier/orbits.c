@@ -1,6 +1,8 @@
 /* What every user of the transforms of orbits needs. */
 #include "cpu/gfourier/projection.h"
 
+#include "internal/rows.h"
+
 const eqi_orbit_kernels *eqi_orbit_kernels_of(const eqi_hardware *hardware)
 {
     static const eqi_orbit_kernels *const kernels[] = {
@@ -24,13 +26,20 @@ void eqi_orbit_members(equinv_group group, int64_t height, int64_t width, const 
             }
 }
 
+size_t eqi_orbit_turns_size(int64_t n)
+{
+    return eqi_aligned((size_t)(EQI_ORBIT_TURNS * n) * sizeof(float));
+}
+
 equinv_status eqi_orbit_turns(int32_t n, float *cosine, float *sine)
 {
     for (int32_t i = 0; i < n; i++) {
         double matrix[4];
         EQI_TRY(equinv_group_plane(equinv_cyclic(n), i, matrix));
-        cosine[i] = (float)matrix[0];
-        sine[i] = (float)matrix[2];
+        for (int32_t period = 0; period < EQI_ORBIT_TURNS; period++) {
+            cosine[period * n + i] = (float)matrix[0];
+            sine[period * n + i] = (float)matrix[2];
+        }
     }
     return EQUINV_OK;
 }

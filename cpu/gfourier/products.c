@@ -69,7 +69,7 @@ static int64_t pair_at(const eqi_orbit_shape *s, int64_t pair, int64_t width)
 bool eqi_orbit_weights_size(const eqi_orbit_shape *s, size_t *size)
 {
     const size_t weights = (size_t)(s->products * s->rank) * sizeof(float);
-    const size_t tables = 2 * eqi_aligned((size_t)s->n * sizeof(float));
+    const size_t tables = 2 * eqi_orbit_turns_size(s->n);
     return !__builtin_mul_overflow(weights, (size_t)s->width, size) &&
            !__builtin_add_overflow(*size, tables, size);
 }
@@ -78,8 +78,8 @@ equinv_status eqi_orbit_weights_init(const eqi_hardware *hardware, equinv_group 
                                      const eqi_orbit_shape *s, void *memory, eqi_orbit_weights *w)
 {
     char *rest = memory;
-    float *const cosine = eqi_take(&rest, (size_t)s->n * sizeof *cosine);
-    float *const sine = eqi_take(&rest, (size_t)s->n * sizeof *sine);
+    float *const cosine = eqi_take(&rest, eqi_orbit_turns_size(s->n));
+    float *const sine = eqi_take(&rest, eqi_orbit_turns_size(s->n));
     const bool dihedral = group.kind == EQUINV_GROUP_DIHEDRAL;
     *w = (eqi_orbit_weights){.s = *s,
                              .kernels = eqi_orbit_kernels_of(hardware),
@@ -135,7 +135,7 @@ static size_t staged_size(const eqi_orbit_shape *s)
 
 static size_t room_size(const eqi_orbit_shape *s)
 {
-    return eqi_aligned((size_t)(2 * s->order * s->lanes) * sizeof(float));
+    return eqi_aligned((size_t)(3 * s->order * s->lanes) * sizeof(float));
 }
 
 size_t eqi_orbit_fill_size(const eqi_orbit_shape *s)

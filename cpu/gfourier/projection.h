@@ -16,10 +16,13 @@
 
 #include "internal/projection.h"
 
+/* Sums of direct transforms go through their tables without a look back for so many periods. */
+enum { EQI_ORBIT_TURNS = 3 };
+
 typedef struct eqi_orbit_group {
     int32_t n, order;
     bool dihedral;
-    const float *cosine, *sine; /* of 2 pi i / n, i < n */
+    const float *cosine, *sine; /* of 2 pi i / n, i < EQI_ORBIT_TURNS n */
 } eqi_orbit_group;
 
 /* Sequences as rows of vectors: member a of number i is at a step + i. In place where in = out. */
@@ -31,7 +34,7 @@ typedef struct eqi_orbit_transform {
     int64_t in_step;
     float *out;
     int64_t out_step;
-    float *room; /* 2 |G| vectors; all aligned to whole ones where a step is one vector */
+    float *room; /* 3 |G| vectors; all aligned to whole ones where a step is one vector */
 } eqi_orbit_transform;
 
 /* Orbits of inner products to codes: member g of orbit i < count is at values[g step + i]. */
@@ -81,7 +84,8 @@ EQI_INLINE bool eqi_is_run(const int64_t *member, int32_t order)
     return true;
 }
 
-/* cosine[i], sine[i] of 2 pi i / n */
+/* cosine[i], sine[i] of 2 pi i / n, i < EQI_ORBIT_TURNS n, and what one of them needs. */
+size_t eqi_orbit_turns_size(int64_t n);
 equinv_status eqi_orbit_turns(int32_t n, float *cosine, float *sine);
 
 #endif

@@ -39,7 +39,7 @@ typedef struct prepared {
 static equinv_status prepare(equinv_projection *p)
 {
     const int32_t n = p->desc.group.n;
-    const size_t table = eqi_aligned((size_t)n * sizeof(float));
+    const size_t table = eqi_orbit_turns_size(n);
     const size_t size = eqi_aligned(sizeof(prepared)) + 2 * table;
     void *memory;
     EQI_TRY(eqi_alloc_zeroed(p->ctx, (int64_t)size, 1, "tables of a transform", &memory));
@@ -133,7 +133,7 @@ static parts parts_of(const equinv_projection *p, void *slice)
     t.x = eqi_take(&rest, tile);
     t.hat = eqi_take(&rest, tile);
     t.diff_hat = eqi_take(&rest, tile);
-    t.room = eqi_take(&rest, 2 * tile);
+    t.room = eqi_take(&rest, 3 * tile);
     t.numbers = (float *)rest;
     return t;
 }
@@ -143,7 +143,7 @@ static bool scratch(const equinv_projection *p, size_t *slice, size_t *shared)
     size_t numbers;
     const size_t tile = tile_size(p, &numbers);
     const size_t members = (size_t)(p->dimension / p->desc.fields);
-    *slice = 5 * tile + numbers;
+    *slice = 6 * tile + numbers;
     return !__builtin_mul_overflow(members, sizeof(int64_t), shared) &&
            (*shared = eqi_aligned(*shared)) < SIZE_MAX;
 }

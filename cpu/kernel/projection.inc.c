@@ -24,7 +24,8 @@
 enum {
     LANES = vf32_lanes,
     FIXED = 16, /* the largest n whose transforms are written out */
-    MOST_TOGETHER = 4
+    HALVINGS = 4,
+    MOST_TOGETHER = 4 /* frequencies that are summed beside each other */
 };
 
 /* ---- transforms ------------------------------------------------------------------------------ */
@@ -64,43 +65,34 @@ INLINE void exchange(vf32 *a, vf32 *b)
     *b = v;
 }
 
-#define NAME(name) name##_constant
-#define UNROLL EQI_UNROLL
-#define HALVINGS 4
-#define TOGETHER 1
 #include "cpu/kernel/projection_cyclic.inc.c"
-
-#define NAME(name) name##_any
-#define UNROLL
-#define HALVINGS 10
-#define TOGETHER 4
-#include "cpu/kernel/projection_cyclic.inc.c"
-
 #include "cpu/kernel/projection_fft.inc.c"
 
 /* Written out for the usual n, where everything stays in registers. */
 #define EACH_N(DO_THIS)                                                                            \
-    DO_THIS(1) DO_THIS(2) DO_THIS(3) DO_THIS(4) DO_THIS(6) DO_THIS(8) DO_THIS(16)
+    DO_THIS(1)                                                                                     \
+    DO_THIS(2) DO_THIS(3) DO_THIS(4) DO_THIS(5) DO_THIS(6) DO_THIS(7) DO_THIS(8) DO_THIS(9)        \
+        DO_THIS(10) DO_THIS(12) DO_THIS(16)
 #define FUNCTIONS(n)                                                                               \
     static void analyse_c##n(const eqi_orbit_transform *t)                                         \
     {                                                                                              \
         vf32 x[n], c[n];                                                                           \
-        analyse_all_constant(t, n, false, x, c);                                                   \
+        analyse_all(t, n, false, x, c);                                                            \
     }                                                                                              \
     static void analyse_d##n(const eqi_orbit_transform *t)                                         \
     {                                                                                              \
         vf32 x[2 * n], c[2 * n];                                                                   \
-        analyse_all_constant(t, n, true, x, c);                                                    \
+        analyse_all(t, n, true, x, c);                                                             \
     }                                                                                              \
     static void synthesise_c##n(const eqi_orbit_transform *t)                                      \
     {                                                                                              \
         vf32 x[n], c[n];                                                                           \
-        synthesise_all_constant(t, n, false, x, c);                                                \
+        synthesise_all(t, n, false, x, c);                                                         \
     }                                                                                              \
     static void synthesise_d##n(const eqi_orbit_transform *t)                                      \
     {                                                                                              \
         vf32 x[2 * n], c[2 * n];                                                                   \
-        synthesise_all_constant(t, n, true, x, c);                                                 \
+        synthesise_all(t, n, true, x, c);                                                          \
     }
 #define ROW(n) [n] = {{analyse_c##n, analyse_d##n}, {synthesise_c##n, synthesise_d##n}},
 
@@ -116,28 +108,20 @@ static transform *fixed_transform(const eqi_orbit_group *group, bool back)
 
 static void analyse(const eqi_orbit_transform *t)
 {
-    const eqi_orbit_group *const group = t->group;
-    transform *const run = fixed_transform(group, false);
-    vf32 *const room = (vf32 *)t->room;
+    transform *const run = fixed_transform(t->group, false);
     if (run)
         run(t);
-    else if (is_power(group->n))
-        analyse_all_power(t, room, room + group->order);
     else
-        analyse_all_any(t, group->n, group->dihedral, room, room + group->order);
+        analyse_passes(t, (vf32 *)t->room);
 }
 
 static void synthesise(const eqi_orbit_transform *t)
 {
-    const eqi_orbit_group *const group = t->group;
-    transform *const run = fixed_transform(group, true);
-    vf32 *const room = (vf32 *)t->room;
+    transform *const run = fixed_transform(t->group, true);
     if (run)
         run(t);
-    else if (is_power(group->n))
-        synthesise_all_power(t, room, room + group->order);
     else
-        synthesise_all_any(t, group->n, group->dihedral, room, room + group->order);
+        synthesise_passes(t, (vf32 *)t->room);
 }
 
 /* ---- latents to rows of members -------------------------------------------------------------- */

@@ -54,6 +54,12 @@ static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
     return _mm256_fmadd_ps(a, b, c);
 }
 
+/* c - a b, the same. */
+static inline vf32 vf32_fnma(vf32 a, vf32 b, vf32 c)
+{
+    return _mm256_fnmadd_ps(a, b, c);
+}
+
 static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
 {
     return _mm256_fmadd_pd(a, b, c);

@@ -62,6 +62,12 @@ static inline vf32 vf32_fma(vf32 a, vf32 b, vf32 c)
     return a * b + c;
 }
 
+/* c - a b */
+static inline vf32 vf32_fnma(vf32 a, vf32 b, vf32 c)
+{
+    return c - a * b;
+}
+
 static inline vf64 vf64_fma(vf64 a, vf64 b, vf64 c)
 {
     return a * b + c;

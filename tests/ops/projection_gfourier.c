@@ -106,7 +106,8 @@ END_TEST
 
 START_TEST(every_order)
 {
-    static const int32_t large[] = {64, 100, 127, 128, 243, 360, 768, 1000, 1023, 1024};
+    static const int32_t large[] = {64,  96,  100, 127,  128,  243,  360,
+                                    512, 768, 875, 1000, 1021, 1023, 1024};
     enum { SMALL = 40, ALL = SMALL + (int)(sizeof large / sizeof *large) };
     rng r = {UINT64_C(3100) + (uint64_t)_i};
     equinv_context *const ctx = context_at_level(_i / 2);

@@ -521,12 +521,14 @@ END_TEST
 /* Any group, with its pixels where it has them; some of them large. */
 static group_case any_group(rng *r)
 {
-    static const int32_t large[] = {32, 64, 97, 128, 256, 512, 1000, 1023, 1024};
+    static const int32_t large[] = {32,  64,  96,  97,  127,  128,  243,  255, 256,
+                                    360, 512, 768, 875, 1000, 1021, 1023, 1024};
+    enum { LARGE = sizeof large / sizeof *large };
     const int64_t choice = rng_range(r, 0, 26);
     if (choice < 6)
         return group_cases[rng_range(r, 0, GROUP_CASES - 1)];
     const bool dihedral = rng_range(r, 0, 1) == 1;
-    const int32_t n = choice >= 24 ? large[rng_range(r, 0, dihedral ? 5 : 8)]
+    const int32_t n = choice >= 24 ? large[rng_range(r, 0, dihedral ? 10 : LARGE - 1)]
                                    : (int32_t)rng_range(r, 1, dihedral ? 24 : 40);
     return (group_case){dihedral ? equinv_dihedral(n) : equinv_cyclic(n), 1, 1};
 }
