@@ -1,10 +1,11 @@
 /*
- * Kernels of cpu/gemm/conv_turn.h. Four columns of LANES pixels at a time: a layer of few outputs leaves no lane
- * idle, and psi of few fields none either.
+ * Kernels of cpu/gemm/conv_turn.h. LANES columns of LANES pixels at a time, what is left by fours: a layer of few
+ * outputs leaves no lane idle, and psi of few fields none either.
  *
  * The includer sets a header of cpu/simd/.
  */
 #include "cpu/gemm/conv_turn.h"
+#include "cpu/kernel/turn.h"
 
 enum { LANES = vf32_lanes };
 
@@ -30,7 +31,20 @@ static void to_planes(const eqi_conv_turn *t)
     for (int64_t x = 0; x < t->pixels; x += LANES) {
         const int pixels = smaller(t->pixels - x, LANES);
         const float *const from = t->matrix + x * t->pitch;
-        for (int64_t c = 0; c < t->columns; c += 4) {
+        int64_t c = 0;
+        for (; c + LANES <= t->columns; c += LANES) {
+            vf32 v[LANES];
+            EQI_UNROLL for (int r = 0; r < LANES; r++)
+            {
+                v[r] = vf32_load(from + r * t->pitch + c);
+            }
+            turn(v);
+            EQI_UNROLL for (int l = 0; l < LANES; l++)
+            {
+                put(t, c + l, v[l], t->map + t->at[c + l] + x, pixels);
+            }
+        }
+        for (; c < t->columns; c += 4) {
             vf32 v[4];
             vf32_load_turned(from + c, t->pitch, v);
             const int64_t left = t->columns - c;
@@ -58,7 +72,20 @@ static void to_matrix(const eqi_conv_turn *t)
     for (int64_t x = 0; x < t->pixels; x += LANES) {
         const int pixels = smaller(t->pixels - x, LANES);
         float *const to = t->matrix + x * t->pitch;
-        for (int64_t c = 0; c < t->pitch; c += 4) {
+        int64_t c = 0;
+        for (; c + LANES <= t->columns; c += LANES) {
+            vf32 v[LANES];
+            EQI_UNROLL for (int l = 0; l < LANES; l++)
+            {
+                v[l] = take(t, c + l, x, pixels);
+            }
+            turn(v);
+            EQI_UNROLL for (int r = 0; r < LANES; r++)
+            {
+                vf32_store(to + r * t->pitch + c, v[r]);
+            }
+        }
+        for (; c < t->pitch; c += 4) {
             const vf32 v[4] = {take(t, c, x, pixels), take(t, c + 1, x, pixels),
                                take(t, c + 2, x, pixels), take(t, c + 3, x, pixels)};
             vf32_store_turned(to + c, t->pitch, v);
@@ -66,27 +93,50 @@ static void to_matrix(const eqi_conv_turn *t)
     }
 }
 
-static void fold(const eqi_conv_fold *f)
+/* One row: written out for each order and one part, which is what small layers have. */
+static inline __attribute__((always_inline)) void fold_row(const eqi_conv_fold *f,
+                                                           const float *bank, const int64_t *entry,
+                                                           const int order, float *to)
+{
+    for (int64_t o = 0; o < f->fields; o += LANES) {
+        const float *const from = bank + o;
+        vf32 sum = vf32_load(from + entry[0]);
+        EQI_UNROLL for (int u = 1; u < order; u++)
+        {
+            sum = vf32_add(sum, vf32_load(from + entry[u]));
+        }
+        for (int64_t p = 1; p < f->count; p++)
+            EQI_UNROLL for (int u = 0; u < order; u++)
+            {
+                sum = vf32_add(sum, vf32_load(from + p * f->part + entry[u]));
+            }
+        vf32_store(to + o, sum);
+    }
+}
+
+static inline __attribute__((always_inline)) void fold_rows(const eqi_conv_fold *f, const int order)
 {
     const float *bank = (const float *)f->parts + f->first / f->period * f->step;
-    const int64_t *entry = f->entry + f->first % f->period * f->order;
-    const int64_t *const end = f->entry + f->period * f->order;
+    const int64_t *entry = f->entry + f->first % f->period * order;
+    const int64_t *const end = f->entry + f->period * order;
     float *to = f->to;
     for (int64_t row = 0; row < f->rows; row++, to += f->pitch) {
-        for (int64_t o = 0; o < f->fields; o += LANES) {
-            vf32 sum = vf32_broadcast(0);
-            for (int64_t u = 0; u < f->order; u++) {
-                const float *from = bank + entry[u] + o;
-                for (int64_t p = 0; p < f->count; p++, from += f->part)
-                    sum = vf32_add(sum, vf32_load(from));
-            }
-            vf32_store(to + o, sum);
-        }
-        entry += f->order;
+        fold_row(f, bank, entry, order, to);
+        entry += order;
         if (entry == end) {
             entry = f->entry;
             bank += f->step;
         }
+    }
+}
+
+static void fold(const eqi_conv_fold *f)
+{
+    switch (f->order) {
+    case 1: fold_rows(f, 1); break;
+    case 2: fold_rows(f, 2); break;
+    case 4: fold_rows(f, 4); break;
+    default: fold_rows(f, 8);
     }
 }
 

@@ -16,15 +16,11 @@
  * The includer sets a header of cpu/simd/.
  */
 #include "cpu/gfourier/spectrum.h"
+#include "cpu/kernel/turn.h"
 
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define EQI_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define EQI_UNROLL _Pragma("GCC unroll 16")
-#endif
 
 enum { LANES = vf32_lanes };
 
@@ -510,30 +506,6 @@ static void forward(const eqi_spectrum_tile *t)
 static void backward(const eqi_spectrum_tile *t)
 {
     kernels[t->kind][t->dihedral][1](t);
-}
-
-enum { QUADS = LANES / 4 };
-
-/* LANES numbers of LANES signals: rows become columns. Whole vectors are read and written then. */
-INLINE void turn(vf32 v[LANES])
-{
-    EQI_UNROLL for (int q = 0; q < QUADS; q++)
-    {
-        vf32_transpose(v + 4 * q);
-    }
-    EQI_UNROLL for (int r = 0; r < 4; r++)
-    {
-        vf32 pieces[QUADS];
-        EQI_UNROLL for (int q = 0; q < QUADS; q++)
-        {
-            pieces[q] = v[4 * q + r];
-        }
-        vf32_transpose_quads(pieces);
-        EQI_UNROLL for (int q = 0; q < QUADS; q++)
-        {
-            v[4 * q + r] = pieces[q];
-        }
-    }
 }
 
 static void put(const float *tile, int64_t numbers, int64_t count, float *to, int64_t step,
