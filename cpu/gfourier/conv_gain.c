@@ -5,13 +5,15 @@
  * of an EPYC Zen 5: only the ratio matters. Always for BATCH images: a sample's bits must not depend on how many
  * there are beside it.
  *
- * Why     fitted to the 335 rows of bench/cases/conv.txt below 5 million products, forward and both backwards: the
- *         choice takes 1.5 % longer than the better one on average, 1.4 times at worst.
+ * Why     fitted to the rows of bench/cases/conv.txt below 5 million products, forward and both backwards together.
+ *         On those and on 132 random layers up to 300 million: 1.5 % longer than the better one on average, 1.7
+ *         times at worst (docs/performance-log.md).
  */
+#include <math.h>
+
 #include "weights.h"
 
 #define BATCH 16.0
-#define PRODUCTS 5e6 /* of the dense convolution; above, the Fourier form always gains */
 
 /* ns for each .. */
 #define GEMM_CALL 200.0
@@ -34,7 +36,7 @@ typedef struct pass_size {
 
 static double in_vectors(double count, double lanes)
 {
-    return (double)(int64_t)((count + lanes - 1) / lanes);
+    return ceil(count / lanes);
 }
 
 static double gemm_ns(const pass_size *s)
@@ -73,8 +75,6 @@ bool eqi_gf_conv_gains(const void *problem, const eqi_hardware *hardware, const 
     data.rows = (double)p->out_height;
     data.written = in;
     data.pixels = (double)d->height * (double)d->width;
-    if (forward.products * in * out > PRODUCTS)
-        return true;
     eqi_gf_kind kind, data_kind;
     eqi_gf_kind_of(d->group, d->kind == EQUINV_CONV_TO_PLANE, &kind);
     eqi_gf_kind_of(d->group, d->kind == EQUINV_CONV_LIFTING, &data_kind);
@@ -85,5 +85,5 @@ bool eqi_gf_conv_gains(const void *problem, const eqi_hardware *hardware, const 
     const double gemm = 2 * gemm_ns(&forward) + gemm_ns(&data) + GEMM_FOLD * folds;
     const double fourier = 2 * fourier_ns(p, &forward, kind, copies, 1) +
                            fourier_ns(p, &data, data_kind, 1, squares) + FOURIER_CLASS * squares;
-    return eqi_require(fourier < gemm, why, "images so small that the plain product is faster");
+    return eqi_require(fourier < gemm, why, "so little to save that the plain product is faster");
 }

@@ -209,12 +209,12 @@ START_TEST(dispatch_names_each_refusal)
     } while (0)
 #define NO_WINDOW "conv/window: declined, images that are one window only\n"
     DISPATCH(NO_WINDOW "conv/gfourier: chosen\n", d.height = d.width = 14);
-    DISPATCH(NO_WINDOW "conv/gfourier: declined, images so small that the plain product is faster\n"
+    DISPATCH(NO_WINDOW "conv/gfourier: declined, so little to save that the plain product is faster\n"
                        "conv/gemm: chosen\n",
              d.stride = 2);
     for (int64_t batch = 1; batch < 5000; batch *= 70) /* a sample's bits must not depend on it */
         DISPATCH(NO_WINDOW
-                 "conv/gfourier: declined, images so small that the plain product is faster\n"
+                 "conv/gfourier: declined, so little to save that the plain product is faster\n"
                  "conv/gemm: chosen\n",
                  d.stride = 2, d.batch = batch);
     DISPATCH("conv/window: declined, f32 only\n"
