@@ -14,6 +14,8 @@
 #include "weights.h"
 
 #define BATCH 16.0
+#define LONGEST                                                                                    \
+    2304.0 /* conv/gemm adds so many products in one chain at most: longer ones lose digits */
 
 /* ns for each .. */
 #define GEMM_CALL 200.0
@@ -75,6 +77,8 @@ bool eqi_gf_conv_gains(const void *problem, const eqi_hardware *hardware, const 
     data.rows = (double)p->out_height;
     data.written = in;
     data.pixels = (double)d->height * (double)d->width;
+    if ((in > out ? in : out) * taps > LONGEST)
+        return true;
     eqi_gf_kind kind, data_kind;
     eqi_gf_kind_of(d->group, d->kind == EQUINV_CONV_TO_PLANE, &kind);
     eqi_gf_kind_of(d->group, d->kind == EQUINV_CONV_LIFTING, &data_kind);

@@ -36,10 +36,11 @@
 
 enum {
     NAME(width) = VECTORS * LANES,
-    NAME(depth) = 24 * 1024 / (NAME(width) * (int)sizeof(REAL)),
+    NAME(panel) =
+        24 * 1024 / (int)sizeof(REAL), /* numbers of a panel: DEPTH rows of what it is wide */
+    NAME(deepest) = NAME(panel) / LANES,
     /* Columns of B that fit the workspace at once, in whole panels. */
-    NAME(span) =
-        (int)EQI_GEMM_WORKSPACE / (NAME(depth) * (int)sizeof(REAL)) / NAME(width) * NAME(width),
+    NAME(span) = (int)EQI_GEMM_WORKSPACE / (NAME(panel) * (int)sizeof(REAL)) * NAME(width),
     /* Rows of A that stay in L2 while the panels of B pass. */
     NAME(block) = 40 * ROWS
 };
@@ -217,9 +218,11 @@ static void NAME(run_rows)(const eqi_gemm_args *args, TILE t, int64_t i0, int64_
 void GEMM(const eqi_gemm_args *args, void *workspace)
 {
     const int64_t m = args->m, n = args->n, k = args->k;
-    int64_t steps[NAME(depth)];
+    const int64_t wide = NAME(smaller)(VECTORS, n / LANES + (n % LANES > 0)) * LANES;
+    const int64_t most = NAME(panel) / (wide > 0 ? wide : LANES);
+    int64_t steps[NAME(deepest)];
     if (!args->a_columns)
-        for (int64_t i = 0; i < NAME(depth); i++)
+        for (int64_t i = 0; i < NAME(smaller)(k, most); i++)
             steps[i] = i * (args->transpose_a ? args->lda : 1);
     /* With few rows, B is read where it stands: packing would cost as much as the product. */
     const bool in_place = !args->transpose_b && (args->packed_b || m <= 2 * ROWS);
@@ -227,7 +230,7 @@ void GEMM(const eqi_gemm_args *args, void *workspace)
         const int64_t j1 = NAME(smaller)(n, j0 + NAME(span));
         int64_t k0 = 0;
         do { /* once even where k is 0: C must become 0 */
-            const int64_t depth = NAME(smaller)(k - k0, NAME(depth));
+            const int64_t depth = NAME(smaller)(k - k0, most);
             const TILE block = {.k = depth,
                                 .column = args->a_columns ? args->a_columns + k0 : steps,
                                 .ldc = args->ldc,
