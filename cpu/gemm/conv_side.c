@@ -225,8 +225,6 @@ eqi_conv_columns eqi_conv_columns_in(const eqi_conv_side *s, const equinv_tensor
 
 /* ---- a tile -------------------------------------------------------------------------------------- */
 
-enum { TURNED = 16 }; /* rows behind the last one that conv_turn.h may touch */
-
 static size_t buffer_size(const eqi_conv_side *s, equinv_dtype dtype)
 {
     return (size_t)(s->images * s->channels * eqi_conv_plane(s)) * equinv_dtype_size(dtype);
@@ -234,7 +232,7 @@ static size_t buffer_size(const eqi_conv_side *s, equinv_dtype dtype)
 
 static size_t matrix_size(const eqi_conv_side *s, equinv_dtype dtype)
 {
-    return (size_t)((s->images * s->band * s->columns + TURNED) * s->matrix_pitch) *
+    return (size_t)((s->images * s->band * s->columns + EQI_CONV_TURNED) * s->matrix_pitch) *
            equinv_dtype_size(dtype);
 }
 

@@ -4,6 +4,8 @@
 
 #include "internal/context.h"
 
+#define EQI_CONV_TURNED 16 /* LANES at most */
+
 /*
  * matrix [pixels][pitch] and the planes of its columns: pixels of column l follow each other from
  * map + at[l] on. In the matrix columns are taken in fours, and rows LANES at a time: what lies behind the

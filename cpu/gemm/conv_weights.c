@@ -59,8 +59,7 @@ size_t eqi_conv_weights_scratch(const eqi_conv_problem *p, const eqi_conv_gemm_p
            (size_t)g->parts * (g->bank_size + g->bias_size) + EQI_ALIGNMENT;
 }
 
-/* Rows of psi that are folded at a time, for all fields at once: [FOLDED + TURNED][fields]. */
-enum { FOLDED = 128, TURNED = 16 };
+enum { FOLDED = 128 }; /* rows of psi that are folded at a time, for all fields at once */
 
 static int64_t folded_pitch(const eqi_conv_problem *p)
 {
@@ -72,7 +71,7 @@ static int64_t folded_pitch(const eqi_conv_problem *p)
 size_t eqi_conv_weights_lane(const eqi_conv_problem *p, const eqi_conv_gemm_plan *g)
 {
     const size_t sums = eqi_conv_lane_size(&g->forward, p->desc.dtype);
-    const size_t folds = eqi_aligned((size_t)((FOLDED + TURNED) * folded_pitch(p)) *
+    const size_t folds = eqi_aligned((size_t)((FOLDED + EQI_CONV_TURNED) * folded_pitch(p)) *
                                      equinv_dtype_size(p->desc.dtype));
     return sums > folds ? sums : folds;
 }
