@@ -174,7 +174,8 @@ paper molecules: export PAPER := $(PAPER)
 paper molecules: export MOLECULES := $(MOLECULES)
 # Of an earlier run, whole or cut off; not its checkpoint, which --resume may be for.
 PAPER_FILES := report.json report.html digits.json digits-*.png augmentation.json molecules.json molecules-*.png molecules-*.svg *.part
-RUN_MOLECULES = $(BUILD)/bin/equinv-molecules --seed $(SEED) --device $(DEVICE) --output "$$PAPER" $(if $(ALL_MOLECULES),--data "$$MOLECULES")
+# One thread: its batches are too small to share out.
+RUN_MOLECULES = $(BUILD)/bin/equinv-molecules --threads 1 --seed $(SEED) --device $(DEVICE) --output "$$PAPER" $(if $(ALL_MOLECULES),--data "$$MOLECULES")
 paper: ## the paper's experiments with the data that are here: build/paper/report.html, report.json
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(EXPERIMENT_PROGRAMS)
