@@ -1,13 +1,15 @@
 /*
  * Nearest orbits. Of C_n, D_n and groups given by tables, products give bounds of all squared distances
- * that are hardly below them (cpu/gfourier/products.h): the few that may be among the k nearest are
- * measured. For S phi(x) has every channel sorted, and |phi(x) - phi(y)| <= the orbit distance: the best
+ * that are hardly below them and mostly the nearest g (cpu/gfourier/products.h): the few that may be among
+ * the k nearest are measured. For S phi(x) has every channel sorted, and |phi(x) - phi(y)| <= the orbit distance: the best
  * order of all channels at once is no better than the best of each (and the same where there is one
  * channel). Gallery rows are looked at by ascending bound until it exceeds the k-th distance.
  */
 #include <math.h>
+#include <string.h>
 
 #include "cpu/gemm/distance.h"
+#include "cpu/gfourier/nearest.h"
 #include "cpu/gfourier/products.h"
 #include "internal/arithmetic.h"
 #include "internal/backend.h"
@@ -18,9 +20,9 @@
 #include "internal/sort.h"
 
 enum {
-    BOUNDS_BYTES = 8 << 20, /* that are kept at a time */
+    BOUNDS_BYTES = 8 << 20, /* and elements, that are kept at a time */
     BEST_BYTES = 64 << 20,  /* of the best so far, of several queries */
-    QUERIES = 512           /* at a time, so that transforming the gallery is little beside */
+    QUERIES = 1024          /* at a time, so that transforming the gallery is little beside */
 };
 
 typedef struct job {
@@ -35,8 +37,9 @@ typedef struct job {
     size_t room_size;
     /* Others */
     int64_t order, field;
-    const int32_t *places; /* [G, G H W]: where g takes a number inside its field */
-    equinv_tensor bounds;  /* [queries, gallery], of a block of both */
+    const int32_t *places;         /* [G, G H W]: where g takes a number inside its field */
+    equinv_tensor bounds, element; /* [queries, gallery], of a block of both */
+    const eqi_nearest_kernels *kernels;
     int64_t first_query, first_row;
     eqi_item *best; /* [query of the block, k] */
     int64_t *filled;
@@ -163,54 +166,60 @@ static void find_rows(const void *arg, int64_t first, int64_t count, void *slice
 
 /* ---- others: queries ------------------------------------------------------------------------ */
 
-/* Fields of the usual sizes are written out. */
-#define TURN(name, real)                                                                           \
-    EQI_INLINE void name##_fields(const job *j, const real *query, const int64_t field, real *to)  \
-    {                                                                                              \
-        for (int64_t g = 0; g < j->order; g++, to += j->dimension) {                               \
-            const int32_t *const places = j->places + g * field;                                   \
-            for (int64_t f = 0; f < j->dimension; f += field)                                      \
-                for (int64_t i = 0; i < field; i++)                                                \
-                    to[f + places[i]] = query[f + i];                                              \
-        }                                                                                          \
-    }                                                                                              \
-    static void name(const job *j, const real *query, real *to)                                    \
-    {                                                                                              \
-        switch (j->field) {                                                                        \
-        case 4: name##_fields(j, query, 4, to); break;                                             \
-        case 8: name##_fields(j, query, 8, to); break;                                             \
-        case 16: name##_fields(j, query, 16, to); break;                                           \
-        default: name##_fields(j, query, j->field, to);                                            \
-        }                                                                                          \
-    }
-TURN(turn_f32, float)
-TURN(turn_f64, double)
+/* A query and what g makes of it, each when it is wanted first. */
+typedef struct turned_query {
+    int64_t query;
+    void *rows;  /* [G, D] */
+    bool *there; /* [G] */
+} turned_query;
 
-/* All g q of a query. */
-static void turn_query(const job *j, int64_t query, void *turned)
+/* Row g q of a query. */
+static const void *turned_by(const job *j, const turned_query *t, int64_t g)
 {
-    const int64_t at = query * j->dimension;
+    const size_t row = (size_t)j->dimension * equinv_dtype_size(j->queries.dtype);
+    const char *const from = (const char *)j->queries.data + (size_t)t->query * row;
+    char *const to = (char *)t->rows + (size_t)g * row;
+    const int32_t *const places = j->places + g * j->field;
+    if (t->there[g])
+        return to;
+    t->there[g] = true;
     if (j->queries.dtype == EQUINV_F32)
-        turn_f32(j, (const float *)j->queries.data + at, turned);
+        j->kernels->turn((const float *)(const void *)from, places, j->field, j->dimension,
+                         (float *)(void *)to);
     else
-        turn_f64(j, (const double *)j->queries.data + at, turned);
+        for (int64_t f = 0; f < j->dimension; f += j->field)
+            for (int64_t i = 0; i < j->field; i++)
+                ((double *)(void *)to)[f + places[i]] = ((const double *)(const void *)from)[f + i];
+    return to;
 }
 
-static double squared_distance(const job *j, const void *turned, int64_t b)
+/* |g q - y|^2 of `count` g from number g on, at most EQI_DISTANCES. */
+static void measure(const job *j, const turned_query *t, int64_t g, int64_t count, int64_t b,
+                    double *squares)
 {
     const eqi_hardware *const hardware = &j->ctx->hardware;
-    const int64_t y = b * j->dimension;
-    double least = (double)INFINITY;
+    const void *const rows = turned_by(j, t, g);
+    for (int64_t i = 1; i < count; i++)
+        turned_by(j, t, g + i);
+    if (j->queries.dtype == EQUINV_F32)
+        eqi_f32_distances_of(hardware)((const float *)j->gallery.data + b * j->dimension, rows,
+                                       count, j->dimension, squares);
+    else
+        eqi_f64_distances_of(hardware)((const double *)j->gallery.data + b * j->dimension, rows,
+                                       count, j->dimension, squares);
+}
+
+/* With the g that products decided on, or else with all of them. */
+static double squared_distance(const job *j, const turned_query *t, int64_t b, int32_t decided)
+{
+    double squares[EQI_DISTANCES], least = (double)INFINITY;
+    if (decided >= 0) {
+        measure(j, t, decided, 1, b, squares);
+        return squares[0];
+    }
     for (int64_t g = 0; g < j->order; g += EQI_DISTANCES) {
-        double squares[EQI_DISTANCES];
-        const int64_t q = g * j->dimension, count = eqi_smaller(EQI_DISTANCES, j->order - g);
-        if (j->queries.dtype == EQUINV_F32)
-            eqi_f32_distances_of(hardware)((const float *)j->gallery.data + y,
-                                           (const float *)turned + q, count, j->dimension, squares);
-        else
-            eqi_f64_distances_of(hardware)((const double *)j->gallery.data + y,
-                                           (const double *)turned + q, count, j->dimension,
-                                           squares);
+        const int64_t count = eqi_smaller(EQI_DISTANCES, j->order - g);
+        measure(j, t, g, count, b, squares);
         for (int64_t i = 0; i < count; i++)
             if (!(squares[i] >= least) && !isnan(least))
                 least = squares[i];
@@ -218,15 +227,12 @@ static double squared_distance(const job *j, const void *turned, int64_t b)
     return least;
 }
 
-#define NEXT(name, real)                                                                           \
-    static int64_t name(const real *bounds, int64_t b, int64_t rows, double limit)                 \
-    {                                                                                              \
-        while (b < rows && !((double)bounds[b] <= limit))                                          \
-            b++;                                                                                   \
-        return b;                                                                                  \
-    }
-NEXT(next_f32, float)
-NEXT(next_f64, double)
+/* The largest float that is not above a limit: bounds that are floats are at most both or neither. */
+static float float_below(double limit)
+{
+    const float near = (float)limit;
+    return (double)near > limit ? nextafterf(near, -INFINITY) : near;
+}
 
 /* The first row of the block from b on whose bound is not above the farthest that counts; NaN is. */
 static int64_t next_row(const job *j, int64_t q, int64_t b, const eqi_item *best, int64_t filled)
@@ -234,40 +240,47 @@ static int64_t next_row(const job *j, int64_t q, int64_t b, const eqi_item *best
     const int64_t rows = j->bounds.shape[1], of_query = q * rows;
     const bool any = filled < j->k || isnan(best[0].value);
     const double limit = any ? (double)INFINITY : best[0].value;
-    return j->bounds.dtype == EQUINV_F32
-               ? next_f32((const float *)j->bounds.data + of_query, b, rows, limit)
-               : next_f64((const double *)j->bounds.data + of_query, b, rows, limit);
+    if (j->bounds.dtype == EQUINV_F32)
+        return j->kernels->next((const float *)j->bounds.data + of_query, b, rows,
+                                float_below(limit));
+    const double *const bounds = (const double *)j->bounds.data + of_query;
+    while (b < rows && !(bounds[b] <= limit))
+        b++;
+    return b;
 }
 
 /* Measures row b of the block, unless that was done: NaN replaces its bound then. */
-static void measure_row(const job *j, int64_t q, int64_t b, const void *turned)
+static void measure_row(const job *j, int64_t q, int64_t b, const turned_query *t)
 {
     const int64_t at = q * j->bounds.shape[1] + b, row = j->first_row + b;
+    const int32_t decided = ((const int32_t *)j->element.data)[at];
     offer(j->best + q * j->k, &j->filled[q], j->k,
-          (eqi_item){squared_distance(j, turned, row), (int32_t)row});
+          (eqi_item){squared_distance(j, t, row, decided), (int32_t)row});
     eqi_store(&j->bounds, at, (double)NAN);
 }
 
-/* A slice: the least bounds, the turned query. */
+/* A slice: the least bounds, the turned query and what there is of it. */
 static void find_orbits(const void *arg, int64_t first, int64_t count, void *slice)
 {
     const job *const j = arg;
     const int64_t rows = j->bounds.shape[1];
     char *rest = slice;
     eqi_item *const least = eqi_take(&rest, (size_t)j->k * sizeof *least);
+    bool *const there = eqi_take(&rest, (size_t)j->order * sizeof *there);
     for (int64_t q = first; q < first + count; q++) {
+        const turned_query turned = {j->first_query + q, rest, there};
         const eqi_item *const best = j->best + q * j->k;
         int64_t few = 0, b = 0;
         if (next_row(j, q, 0, best, j->filled[q]) == rows)
             continue;
-        turn_query(j, j->first_query + q, rest);
+        memset(there, 0, (size_t)j->order * sizeof *there);
         /* The first block begins with the k least bounds, so that hardly any others are measured. */
         for (; j->filled[q] < j->k && (b = next_row(j, q, b, least, few)) < rows; b++)
             offer(least, &few, j->k, (eqi_item){eqi_load(&j->bounds, q * rows + b), (int32_t)b});
         for (int64_t i = 0; i < few; i++)
-            measure_row(j, q, least[i].index, rest);
+            measure_row(j, q, least[i].index, &turned);
         for (b = 0; (b = next_row(j, q, b, best, j->filled[q])) < rows; b++)
-            measure_row(j, q, b, rest);
+            measure_row(j, q, b, &turned);
     }
 }
 
@@ -329,7 +342,10 @@ static equinv_status find_block(equinv_context *ctx, job *j, int64_t first, int6
         EQI_TRY(equinv_tensor_rows(&j->gallery, j->first_row, now, &gallery));
         EQI_TRY(equinv_tensor_init(j->bounds.data, j->queries.dtype, 2, (int64_t[]){count, now},
                                    &j->bounds));
-        EQI_TRY(eqi_gfourier_orbit_bounds(ctx, j->group, &queries, &gallery, &j->bounds));
+        EQI_TRY(equinv_tensor_init(j->element.data, EQUINV_I32, 2, (int64_t[]){count, now},
+                                   &j->element));
+        EQI_TRY(
+            eqi_gfourier_orbit_bounds(ctx, j->group, &queries, &gallery, &j->bounds, &j->element));
         eqi_parallel_rows(ctx, count, 2 * (double)now, 1, find_orbits, j, room, slice);
     }
     eqi_parallel_rows(ctx, count, 8 * (double)j->k, 16, put_orbits, j, NULL, 0);
@@ -346,6 +362,7 @@ static equinv_status run_orbits(equinv_context *ctx, job *j)
     void *table = NULL, *memory = NULL;
     equinv_status status;
     j->order = eqi_order(j->group);
+    j->kernels = eqi_nearest_kernels_of(&ctx->hardware);
     EQI_TRY(eqi_product_of("a field of gallery", 3, t->shape + 2, &j->field));
     EQI_CHECK(j->field <= INT32_MAX, UNSUPPORTED,
               "gallery has %" PRId64 " numbers a field, expected below 2^31", j->field);
@@ -355,12 +372,15 @@ static equinv_status run_orbits(equinv_context *ctx, job *j)
     const int64_t item = (int64_t)sizeof(eqi_item);
     const int64_t count =
         eqi_smaller(batch, eqi_larger(1, eqi_smaller(QUERIES, BEST_BYTES / item / j->k)));
-    const int64_t block = eqi_smaller(rows, eqi_larger(1, BOUNDS_BYTES / (int64_t)number / count));
-    const size_t slice = eqi_aligned((size_t)(j->k * item)) + eqi_aligned((size_t)turned);
+    const int64_t pair = (int64_t)(number + sizeof(int32_t));
+    const int64_t block = eqi_smaller(rows, eqi_larger(1, BOUNDS_BYTES / pair / count));
+    const size_t slice = eqi_aligned((size_t)(j->k * item)) + eqi_aligned((size_t)turned) +
+                         eqi_aligned((size_t)j->order * sizeof(bool));
     const size_t bounds = eqi_aligned((size_t)(count * block) * number);
+    const size_t element = eqi_aligned((size_t)(count * block) * sizeof(int32_t));
     const size_t best = eqi_aligned((size_t)(count * j->k * item));
     const size_t filled = eqi_aligned((size_t)count * sizeof(int64_t));
-    const size_t all = bounds + best + filled + (size_t)threads * slice;
+    const size_t all = bounds + element + best + filled + (size_t)threads * slice;
     EQI_TRY_GOTO(status, done,
                  eqi_alloc_zeroed(ctx, places, sizeof(int32_t), "neighbours", &table));
     EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, 1, all, "neighbours", &memory));
@@ -372,6 +392,7 @@ static equinv_status run_orbits(equinv_context *ctx, job *j)
     char *rest = memory;
     j->places = table;
     j->bounds.data = eqi_take(&rest, bounds);
+    j->element.data = eqi_take(&rest, element);
     j->best = eqi_take(&rest, best);
     j->filled = eqi_take(&rest, filled);
     for (int64_t first = 0; first < batch && status == EQUINV_OK; first += count)

@@ -53,6 +53,6 @@ equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group gr
 /* eqi_gfourier_orbit_bounds for any group and dtype. */
 equinv_status eqi_gemm_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                     const equinv_tensor *x, const equinv_tensor *y,
-                                    const equinv_tensor *least);
+                                    const equinv_tensor *least, const equinv_tensor *element);
 
 #endif

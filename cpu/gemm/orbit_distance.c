@@ -115,6 +115,28 @@ static double squared_distance(const job *j, int64_t row, int64_t turned)
                                                (const double *)(void *)j->turned + y, j->dimension);
 }
 
+/* The bound, and the element whose product is largest beyond doubt; `largest` is NaN if one is not finite. */
+static void put_bound(const job *j, int64_t row, int64_t b, const equinv_tensor *products,
+                      int64_t at, double largest, double error)
+{
+    const int64_t y = j->first + b;
+    const int64_t *const s = j->distance->strides, *const e = j->element->strides;
+    /* Squares, what is measured and what is stored are rounded, too. */
+    const double squares = j->x_length[row] * j->x_length[row] + j->y_length[y] * j->y_length[y];
+    const double bound = squares - 2 * (largest + error) - j->rounding * squares;
+    const double enough = largest - 2 * error - j->rounding * squares;
+    int32_t nearest = -1, several = 0;
+    for (int32_t g = 0; g < j->order; g++)
+        if (!(eqi_load(products, at + g) < enough)) {
+            nearest = g;
+            several++;
+        }
+    const bool known = isfinite(bound) && several == 1;
+    eqi_store(j->distance, row * s[0] + y * s[1], isfinite(bound) ? bound : -(double)INFINITY);
+    ((int32_t *)j->element->data)[row * e[0] + y * e[1]] =
+        known ? eqi_inverse(j->group, nearest) : -1;
+}
+
 /* x_row and y number b of the block, whose products start at `products`. */
 static void decide(const job *j, int64_t row, int64_t b, const equinv_tensor *products, int64_t at)
 {
@@ -125,17 +147,12 @@ static void decide(const job *j, int64_t row, int64_t b, const equinv_tensor *pr
         sum += p * 0; /* NaN if one of them is not finite */
     }
     const double error = j->relative * j->x_length[row] * j->y_length[j->first + b] + j->at_least;
-    const double enough = sum == 0 ? largest - 2 * error : -(double)INFINITY;
-    const int64_t *const s = j->distance->strides;
     if (j->bounds) {
-        /* Squares, what is measured and what is stored are rounded, too. */
-        const double squares = j->x_length[row] * j->x_length[row] +
-                               j->y_length[j->first + b] * j->y_length[j->first + b];
-        const double bound = squares - 2 * (largest + error) - j->rounding * squares;
-        eqi_store(j->distance, row * s[0] + (j->first + b) * s[1],
-                  sum == 0 && isfinite(bound) ? bound : -(double)INFINITY);
+        put_bound(j, row, b, products, at, sum == 0 ? largest : (double)NAN, error);
         return;
     }
+    const double enough = sum == 0 ? largest - 2 * error : -(double)INFINITY;
+    const int64_t *const s = j->distance->strides;
     double least = 0;
     int32_t nearest = -1;
     for (int64_t g = 0; g < j->order; g++) {
@@ -264,12 +281,14 @@ equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group gr
 
 equinv_status eqi_gemm_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                     const equinv_tensor *x, const equinv_tensor *y,
-                                    const equinv_tensor *least)
+                                    const equinv_tensor *least, const equinv_tensor *element)
 {
-    job j = {.distance = least, .bounds = true};
+    job j = {.distance = least, .element = element, .bounds = true};
     EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j.field));
     EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j.dimension));
-    for (int64_t i = 0; j.dimension == 0 && i < x->shape[0] * y->shape[0]; i++)
+    for (int64_t i = 0; j.dimension == 0 && i < x->shape[0] * y->shape[0]; i++) {
         eqi_store(least, eqi_offset_of(least, i), 0);
+        ((int32_t *)element->data)[eqi_offset_of(element, i)] = -1;
+    }
     return j.dimension == 0 ? EQUINV_OK : compare_all(ctx, group, x, y, j);
 }

@@ -51,7 +51,7 @@ typedef struct job {
     double relative, at_least;
 } job;
 
-static const eqi_nearest_kernels *kernels_of(const eqi_hardware *hardware)
+const eqi_nearest_kernels *eqi_nearest_kernels_of(const eqi_hardware *hardware)
 {
     static const eqi_nearest_kernels *const kernels[] = {
         [EQI_ISA_SCALAR] = &eqi_nearest_scalar,
@@ -149,10 +149,26 @@ static int32_t *element_at(const job *j, int64_t row, int64_t y)
     return (int32_t *)j->element->data + row * s[0] + y * s[1];
 }
 
+static void put_row(const job *j, const parts *t, float *to, int32_t *elements, int64_t count)
+{
+    if (j->distance->strides[1] == 1)
+        memcpy(to, t->distance, (size_t)count * sizeof *to);
+    else
+        for (int64_t k = 0; k < count; k++)
+            to[k * j->distance->strides[1]] = t->distance[k];
+    for (int64_t k = 0; k < count && elements; k++)
+        elements[k * j->element->strides[1]] = j->bounds ? t->member[k] : j->inverse[t->member[k]];
+}
+
 /* x_row and `count` y from number y on, whose products are [member][y]. */
 static eqi_undecided compare_row(const job *j, const parts *t, int64_t row, int64_t y,
                                  int64_t count, int64_t width, const float *products)
 {
+    float *const to = distance_at(j, row, y);
+    int32_t *const elements = j->element ? element_at(j, row, y) : NULL;
+    /* Whole vectors of bounds go where they stay: that is fresh memory, and copies would wait for it. */
+    const bool stays =
+        j->bounds && count == width && j->distance->strides[1] == 1 && j->element->strides[1] == 1;
     const eqi_orbit_nearest nearest = {.order = (int32_t)j->order,
                                        .vectors = width / j->weights.s.lanes,
                                        .step = width,
@@ -163,22 +179,18 @@ static eqi_undecided compare_row(const job *j, const parts *t, int64_t row, int6
                                        .y_length = j->of_y.length + y,
                                        .relative = (float)j->relative,
                                        .at_least = (float)j->at_least,
-                                       .distance = t->distance,
-                                       .member = j->element ? t->member : NULL};
+                                       .distance = stays ? to : t->distance,
+                                       .member = stays        ? elements
+                                                 : j->element ? t->member
+                                                              : NULL};
     const uint64_t all = UINT64_MAX >> (EQI_ORBIT_BLOCK - count);
     eqi_undecided undecided = {0, 0};
     if (j->bounds)
         j->kernels->bounds(&nearest);
     else
         undecided = j->kernels->distances(&nearest);
-    float *const to = distance_at(j, row, y);
-    if (j->distance->strides[1] == 1)
-        memcpy(to, t->distance, (size_t)count * sizeof *to);
-    else
-        for (int64_t k = 0; k < count; k++)
-            to[k * j->distance->strides[1]] = t->distance[k];
-    for (int64_t k = 0; k < count && j->element; k++)
-        *element_at(j, row, y + k) = j->inverse[t->member[k]];
+    if (!stays)
+        put_row(j, t, to, elements, count);
     return (eqi_undecided){undecided.distance & all, undecided.member & all};
 }
 
@@ -193,15 +205,6 @@ static float enough_of(const job *j, int64_t row, int64_t y, const float *produc
     const double error =
         j->relative * (double)j->of_x.length[row] * (double)j->of_y.length[y] + j->at_least;
     return sum == 0 && error < (double)FLT_MAX ? largest - 2 * (float)error : -INFINITY;
-}
-
-static void turn(const job *j, int64_t y, int64_t g, float *to)
-{
-    const float *const from = row_of(j, &j->y, y);
-    const int32_t *const places = j->places + g * j->field;
-    for (int64_t f = 0; f < j->dimension; f += j->field)
-        for (int64_t i = 0; i < j->field; i++)
-            to[f + places[i]] = from[f + i];
 }
 
 /* Measures y number y, column k of its block, with those x for which something is undecided. */
@@ -225,7 +228,8 @@ static void measure_column(const job *j, const parts *t, int64_t first_row, int6
             if (column[b * step + j->inverse[g] * width] < t->enough[i])
                 continue;
             if (!turned)
-                turn(j, y, g, t->turned);
+                j->kernels->turn(row_of(j, &j->y, y), j->places + g * j->field, j->field,
+                                 j->dimension, t->turned);
             turned = true;
             const double d = j->measure(row_of(j, &j->x, first_row + b), t->turned, j->dimension);
             if (t->nearest[i] < 0 || d < t->least[i] || (isnan(d) && !isnan(t->least[i]))) {
@@ -359,7 +363,7 @@ static equinv_status compare_all(const equinv_context *ctx, equinv_group group,
         eqi_orbit_shape_of(&ctx->hardware, group, fields, pixels, eqi_smaller(batch, most), false);
     const double u = (double)FLT_EPSILON / 2;
     j->ctx = ctx;
-    j->kernels = kernels_of(&ctx->hardware);
+    j->kernels = eqi_nearest_kernels_of(&ctx->hardware);
     j->measure = eqi_f32_distance_of(&ctx->hardware);
     j->relative =
         u * (2 * (2 * (double)s.rank + 2) + (4 * sqrt((double)s.order) + 2) * ((double)s.n + 6));
@@ -406,13 +410,13 @@ equinv_status eqi_gfourier_orbit_distance(const equinv_context *ctx, equinv_grou
 
 equinv_status eqi_gfourier_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                         const equinv_tensor *x, const equinv_tensor *y,
-                                        const equinv_tensor *least)
+                                        const equinv_tensor *least, const equinv_tensor *element)
 {
-    job j = {.distance = least, .bounds = true};
+    job j = {.distance = least, .element = element, .bounds = true};
     bool decides;
     if (x->shape[0] == 0 || y->shape[0] == 0)
         return EQUINV_OK;
     EQI_TRY(begin(group, x, &j, &decides));
     return decides ? compare_all(ctx, group, x, y, &j)
-                   : eqi_gemm_orbit_bounds(ctx, group, x, y, least);
+                   : eqi_gemm_orbit_bounds(ctx, group, x, y, least, element);
 }

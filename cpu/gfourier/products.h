@@ -154,10 +154,11 @@ equinv_status eqi_gfourier_orbit_distance(const equinv_context *ctx, equinv_grou
                                           const equinv_tensor *element);
 /*
  * least [A, B], dtype of x: at most |x_i - g y_j|^2 for every g, and less than the smallest by no more
- * than products may be rounded; -inf where they say nothing.
+ * than products may be rounded; -inf where they say nothing. element [A, B], I32: the h for which |h x_i - y_j|
+ * is the least, also as internal/distance.h has it; -1 where products do not tell.
  */
 equinv_status eqi_gfourier_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                         const equinv_tensor *x, const equinv_tensor *y,
-                                        const equinv_tensor *least);
+                                        const equinv_tensor *least, const equinv_tensor *element);
 
 #endif

@@ -95,6 +95,14 @@ INLINE vf32 doubt(const eqi_orbit_nearest *n, int64_t i)
                     vf32_broadcast(2 * n->at_least));
 }
 
+/* The largest so far, the one behind it and which it is. */
+INLINE void take_member(vf32 v, int32_t h, vf32 *most, vf32 *next, vf32 *at)
+{
+    *at = vf32_choose(vf32_takes(*most, v), vf32_broadcast((float)h), *at);
+    *next = vf32_max(*next, vf32_min(*most, v));
+    *most = vf32_max(*most, v);
+}
+
 INLINE eqi_undecided distances_of(const eqi_orbit_nearest *n, const bool which)
 {
     eqi_undecided bits = {0, 0};
@@ -103,11 +111,10 @@ INLINE eqi_undecided distances_of(const eqi_orbit_nearest *n, const bool which)
         vf32 most = member(n, i, 0), next = vf32_broadcast(-INFINITY), at = vf32_broadcast(0);
         for (int32_t h = 1; h < n->order; h++) {
             const vf32 v = member(n, i, h);
-            if (which) {
-                at = vf32_choose(vf32_takes(most, v), vf32_broadcast((float)h), at);
-                next = vf32_max(next, vf32_min(most, v));
-            }
-            most = vf32_max(most, v);
+            if (which)
+                take_member(v, h, &most, &next, &at);
+            else
+                most = vf32_max(most, v);
         }
         const vf32 squares = vf32_add(vf32_broadcast(n->x_square), vf32_load(n->y_square + i));
         const vf32 d = vf32_sub(squares, vf32_mul(two, most));
@@ -134,16 +141,50 @@ static void bounds(const eqi_orbit_nearest *n)
 {
     const vf32 two = vf32_broadcast(2);
     for (int64_t i = 0; i < n->vectors * vf32_lanes; i += vf32_lanes) {
-        vf32 most = member(n, i, 0);
+        vf32 most = member(n, i, 0), next = vf32_broadcast(-INFINITY), at = vf32_broadcast(0);
         for (int32_t h = 1; h < n->order; h++)
-            most = vf32_max(most, member(n, i, h));
+            take_member(member(n, i, h), h, &most, &next, &at);
         const vf32 squares = vf32_add(vf32_broadcast(n->x_square), vf32_load(n->y_square + i));
         /* Sums and squares are rounded too. */
         const vf32 less = vf32_fma(vf32_broadcast(8 * FLT_EPSILON), squares, doubt(n, i));
         const vf32 d = vf32_sub(vf32_sub(squares, vf32_mul(two, most)), less);
         const vmask unknown = vf32_takes(vf32_broadcast(LARGEST), squares);
         vf32_store(n->distance + i, vf32_choose(unknown, vf32_broadcast(-INFINITY), d));
+        const vf32 none = vf32_broadcast(-1);
+        const vf32 decided =
+            vf32_choose(vf32_takes(less, vf32_sub(most, next)), at, none); /* by more than doubt */
+        vf32_store_i32(n->member + i, vf32_choose(unknown, none, decided));
     }
 }
 
-const eqi_nearest_kernels PASTE(eqi_nearest_, EQI_LEVEL) = {distances, bounds};
+static int64_t next(const float *bounds, int64_t from, int64_t count, float limit)
+{
+    const vf32 most = vf32_broadcast(limit), plus = vf32_broadcast(1), minus = vf32_broadcast(-1);
+    for (; from + vf32_lanes <= count; from += vf32_lanes) {
+        const vmask above = vf32_takes(most, vf32_load(bounds + from));
+        const uint32_t found = vf32_signs(vf32_choose(above, plus, minus));
+        if (found)
+            return from + __builtin_ctz(found);
+    }
+    while (from < count && !(bounds[from] <= limit))
+        from++;
+    return from;
+}
+
+static void turn(const float *from, const int32_t *places, int64_t field, int64_t dimension,
+                 float *to)
+{
+    int64_t f = 0;
+    if (vf32_lanes % field == 0) {
+        int32_t lane[vf32_lanes];
+        for (int32_t l = 0; l < vf32_lanes; l++)
+            lane[l - l % field + places[l % field]] = l;
+        for (; f + vf32_lanes <= dimension; f += vf32_lanes)
+            vf32_store(to + f, vf32_permute(vf32_load(from + f), lane));
+    }
+    for (; f < dimension; f += field)
+        for (int64_t i = 0; i < field; i++)
+            to[f + places[i]] = from[f + i];
+}
+
+const eqi_nearest_kernels PASTE(eqi_nearest_, EQI_LEVEL) = {distances, bounds, next, turn};

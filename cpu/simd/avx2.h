@@ -358,6 +358,12 @@ static inline void vf32_zip(vf32 even, vf32 odd, vf32 *low, vf32 *high)
     *high = _mm256_permute2f128_ps(a, b, 0x31);
 }
 
+/* Lane l is lane lane[l] of v. */
+static inline vf32 vf32_permute(vf32 v, const int32_t *lane)
+{
+    return _mm256_permutevar8x32_ps(v, _mm256_loadu_si256((const __m256i *)(const void *)lane));
+}
+
 typedef __m256 vmask;
 
 /* Where a running maximum takes a value: if it is larger or NaN, unless the maximum is NaN. */

@@ -358,6 +358,12 @@ static inline void vf32_zip(vf32 even, vf32 odd, vf32 *low, vf32 *high)
     *high = _mm512_permutex2var_ps(even, _mm512_add_epi32(lane, _mm512_set1_epi32(8)), odd);
 }
 
+/* Lane l is lane lane[l] of v. */
+static inline vf32 vf32_permute(vf32 v, const int32_t *lane)
+{
+    return _mm512_permutexvar_ps(_mm512_loadu_si512(lane), v);
+}
+
 typedef __mmask16 vmask;
 
 /* Where a running maximum takes a value: if it is larger or NaN, unless the maximum is NaN. */

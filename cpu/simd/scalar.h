@@ -277,6 +277,12 @@ static inline void vf32_zip(vf32 even, vf32 odd, vf32 *low, vf32 *high)
 }
 
 typedef uint32_t vu32 __attribute__((vector_size(16)));
+/* Lane l is lane lane[l] of v. */
+static inline vf32 vf32_permute(vf32 v, const int32_t *lane)
+{
+    return (vf32){v[lane[0]], v[lane[1]], v[lane[2]], v[lane[3]]};
+}
+
 typedef int32_t vmask __attribute__((vector_size(16)));
 
 static inline vu32 vu32_load(const uint32_t *p)

@@ -1,4 +1,5 @@
 /* Nearest orbits against all orbit distances. */
+#include "internal/distance.h"
 #include "tests/ops/projection_cases.h"
 #include "tests/util/layout.h"
 
@@ -79,14 +80,116 @@ START_TEST(nearest_of_all)
 }
 END_TEST
 
+typedef struct candidate {
+    double square;
+    int32_t row;
+} candidate;
+
+static int nearest_first(const void *a, const void *b)
+{
+    const candidate *const p = a, *const q = b;
+    return p->square != q->square ? (p->square > q->square) - (p->square < q->square)
+                                  : (p->row > q->row) - (p->row < q->row);
+}
+
+/* Row q of all queries turned by g, beside a row of the gallery. */
+static double measured(const equinv_tensor *moved, int64_t q, const equinv_tensor *gallery,
+                       int64_t row, int64_t numbers)
+{
+    return moved->dtype == EQUINV_F32
+               ? eqi_squared_distance_f32((const float *)moved->data + q * numbers,
+                                          (const float *)gallery->data + row * numbers, numbers)
+               : eqi_squared_distance_f64((const double *)moved->data + q * numbers,
+                                          (const double *)gallery->data + row * numbers, numbers);
+}
+
+/* Every g of every pair measured in double: the same rows and the same bits, on every level. */
+static void check_exactly(equinv_context *ctx, equinv_group group, const equinv_tensor *gallery,
+                          const equinv_tensor *queries, int64_t k)
+{
+    enum { MOST = 40 };
+    const int64_t a = gallery->shape[0], b = queries->shape[0];
+    const int64_t numbers = equinv_tensor_count(gallery) / a;
+    equinv_tensor distance, index;
+    candidate all[MOST];
+    OK(equinv_tensor_create(ctx, gallery->dtype, 2, (int64_t[]){b, k}, &distance));
+    OK(equinv_tensor_create(ctx, EQUINV_I32, 2, (int64_t[]){b, k}, &index));
+    OK(equinv_neighbours(ctx, group, gallery, queries, k, &distance, &index));
+    for (int64_t q = 0; q < b; q++) {
+        for (int32_t row = 0; row < a; row++)
+            all[row] = (candidate){(double)INFINITY, row};
+        for (int32_t g = 0; g < order_of(group); g++) {
+            equinv_tensor moved = acted(ctx, group, g, queries);
+            for (int64_t row = 0; row < a; row++) {
+                const double d = measured(&moved, q, gallery, row, numbers);
+                all[row].square = d < all[row].square ? d : all[row].square;
+            }
+            equinv_tensor_destroy(ctx, &moved);
+        }
+        qsort(all, (size_t)a, sizeof *all, nearest_first);
+        for (int64_t i = 0; i < k; i++) {
+            const double d = sqrt(all[i].square);
+            ck_assert_int_eq(((const int32_t *)index.data)[q * k + i], all[i].row);
+            ck_assert(tensor_get(&distance, q * k + i) ==
+                      (gallery->dtype == EQUINV_F32 ? (double)(float)d : d));
+        }
+    }
+    equinv_tensor_destroy(ctx, &distance);
+    equinv_tensor_destroy(ctx, &index);
+}
+
+/*
+ * Generic numbers; few values, with ties of rows and of g; numbers that half a turn leaves alone but for the last
+ * places, so that products cannot tell two g.
+ */
+static void fill(rng *r, int kind, int64_t order, const equinv_tensor *t)
+{
+    const int64_t half = order / 2;
+    for (int64_t i = 0; i < equinv_tensor_count(t); i++) {
+        double x = 2 * rng_uniform(r) - 1;
+        if (kind == 1)
+            x = round(2 * x);
+        if (kind == 2 && half > 0 && i % order >= half)
+            x = tensor_get(t, i - half) * (1 + x / (1 << 21));
+        tensor_set(t, i, x);
+    }
+}
+
+START_TEST(exactly_what_is_measured)
+{
+    static const equinv_group groups[] = {
+        {EQUINV_GROUP_CYCLIC, 1},   {EQUINV_GROUP_CYCLIC, 2},  {EQUINV_GROUP_CYCLIC, 4},
+        {EQUINV_GROUP_CYCLIC, 8},   {EQUINV_GROUP_CYCLIC, 16}, {EQUINV_GROUP_CYCLIC, 5},
+        {EQUINV_GROUP_CYCLIC, 12},  {EQUINV_GROUP_CYCLIC, 40}, {EQUINV_GROUP_DIHEDRAL, 4},
+        {EQUINV_GROUP_DIHEDRAL, 3}, {EQUINV_GROUP_DIHEDRAL, 8}};
+    enum { GROUPS = sizeof groups / sizeof *groups };
+    rng r = {UINT64_C(70) + (uint64_t)_i};
+    equinv_context *const ctx = context_at_level(_i);
+    for (int trial = 0; ctx && trial < 6 * GROUPS; trial++) {
+        const equinv_group group = groups[trial % GROUPS];
+        const int64_t fields = rng_range(&r, 1, 9), a = rng_range(&r, 1, 40);
+        const int64_t order = order_of(group), b = rng_range(&r, 1, 4);
+        const equinv_dtype dtype = rng_range(&r, 0, 2) ? EQUINV_F32 : EQUINV_F64;
+        equinv_tensor gallery = tensor_new(ctx, dtype, 5, a, fields, order, (int64_t)1, (int64_t)1);
+        equinv_tensor queries = tensor_new(ctx, dtype, 5, b, fields, order, (int64_t)1, (int64_t)1);
+        fill(&r, trial / GROUPS % 3, order, &gallery);
+        fill(&r, trial / GROUPS % 2, order, &queries);
+        check_exactly(ctx, group, &gallery, &queries, rng_range(&r, 1, a));
+        equinv_tensor_destroy(ctx, &gallery);
+        equinv_tensor_destroy(ctx, &queries);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 /* More bounds than are kept at a time. */
 START_TEST(blocks_of_queries_and_gallery)
 {
     rng r = {3};
     equinv_context *ctx = context_new();
     const equinv_group group = equinv_cyclic(2);
-    equinv_tensor gallery = tensor_random(ctx, &r, EQUINV_F32, 3, 5000, 2, 2);
-    equinv_tensor queries = tensor_random(ctx, &r, EQUINV_F32, 3, 600, 2, 2);
+    equinv_tensor gallery = tensor_random(ctx, &r, EQUINV_F32, 3, 2000, 2, 2);
+    equinv_tensor queries = tensor_random(ctx, &r, EQUINV_F32, 3, 1100, 2, 2);
     check(ctx, &r, group, &gallery, &queries, 3);
     equinv_tensor_destroy(ctx, &gallery);
     equinv_tensor_destroy(ctx, &queries);
@@ -186,8 +289,12 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {nearest_of_all, 1},  {blocks_of_queries_and_gallery, 1}, {own_orbits_ties_and_nan, 1},
-        {wrong_arguments, 1}, {allocation_failures, 1},
+        {nearest_of_all, 1},
+        {exactly_what_is_measured, TEST_LEVELS},
+        {blocks_of_queries_and_gallery, 1},
+        {own_orbits_ties_and_nan, 1},
+        {wrong_arguments, 1},
+        {allocation_failures, 1},
     };
     return run_tests("neighbours", tests, sizeof tests / sizeof *tests);
 }
