@@ -5,9 +5,9 @@
  * of an EPYC Zen 5: only the ratio matters. Always for BATCH images: a sample's bits must not depend on how many
  * there are beside it.
  *
- * Why     fitted to the rows of bench/cases/conv.txt below 5 million products, forward and both backwards together.
- *         On those and on 132 random layers up to 300 million: 1.5 % longer than the better one on average, 1.7
- *         times at worst (docs/performance-log.md).
+ * Why     fitted on both vector levels to 252 layers, forward and both backwards together: the rows of
+ *         bench/cases/conv.txt below 5 million products and random ones up to 300 million. The choice takes 2 % longer
+ *         than the better of the two on average, 1.7 times at worst; always the Fourier form 11 %.
  */
 #include <math.h>
 
@@ -18,15 +18,15 @@
     2304.0 /* conv/gemm adds so many products in one chain at most: longer ones lose digits */
 
 /* ns for each .. */
-#define GEMM_CALL 200.0
-#define GEMM_FMA 0.17 /* vector of outputs */
-#define GEMM_TURN 7.0 /* vector of pixels of four planes turned */
-#define GEMM_ROW 0.13 /* row of a plane copied */
-#define GEMM_FOLD 1.1 /* vector of fields summed to psi */
+#define GEMM_CALL 230.0
+#define GEMM_FMA 0.21  /* vector of outputs */
+#define GEMM_TURN 13.0 /* vector of pixels of four planes turned */
+#define GEMM_ROW 0.18  /* row of a plane copied */
+#define GEMM_FOLD 1.1  /* vector of fields summed to psi */
 #define FOURIER_CALL 130.0
-#define FOURIER_FMA 0.09      /* vector of pixels */
-#define FOURIER_TRANSFORM 1.1 /* vector of pixels of one element at one tap */
-#define FOURIER_PLANE 8.0     /* plane read or written, once for each class of pixels */
+#define FOURIER_FMA 0.145      /* vector of pixels */
+#define FOURIER_TRANSFORM 1.15 /* vector of pixels of one element at one tap */
+#define FOURIER_PLANE 9.5      /* plane read or written, once for each class of pixels */
 #define FOURIER_CLASS 90.0
 
 /* What a pass reads and writes, in channels (field, element) of so many rows and pixels. */

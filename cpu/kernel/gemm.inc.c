@@ -163,6 +163,12 @@ static void NAME(pack)(const eqi_gemm_args *args, int64_t k0, int64_t k, int64_t
 {
     const REAL *const b = args->b;
     const int64_t ldb = args->ldb;
+    if (!args->transpose_b && args->whole) {
+        for (int64_t i = 0; i < k; i++)
+            for (int64_t j = 0; j < padded; j += LANES)
+                DO(store)(panel + i * padded + j, DO(load)(b + (k0 + i) * ldb + j0 + j));
+        return;
+    }
     if (!args->transpose_b) {
         for (int64_t i = 0; i < k; i++) {
             memcpy(panel + i * padded, b + (k0 + i) * ldb + j0, (size_t)n * sizeof(REAL));
