@@ -4,16 +4,7 @@
 #include "cpu/ref/ref.h"
 #include "tests/util/test.h"
 
-static const char *const levels[] = {"scalar", "avx2", "avx512"};
-enum { LEVELS = 3, MOST = 512 };
-
-static equinv_context *context_on(int level)
-{
-    setenv("EQUINV_ISA", levels[level], 1);
-    equinv_context *ctx = context_new();
-    unsetenv("EQUINV_ISA");
-    return ctx;
-}
+enum { MOST = 512 };
 
 typedef struct problem {
     int a, b, n, c;
@@ -121,7 +112,9 @@ static void check(equinv_context *ctx, problem *p, bool force)
 START_TEST(least_over_all_permutations)
 {
     rng r = {UINT64_C(1) + (uint64_t)_i};
-    equinv_context *ctx = context_on(_i);
+    equinv_context *ctx = context_at_level(_i);
+    if (!ctx)
+        return;
     for (int trial = 0; trial < 100; trial++) {
         problem p = problem_new(ctx, &r, trial % 2 ? EQUINV_F32 : EQUINV_F64,
                                 (int)rng_range(&r, 1, 3), (int)rng_range(&r, 1, 3),
@@ -136,7 +129,9 @@ END_TEST
 START_TEST(as_cheap_as_the_hungarian_method)
 {
     rng r = {UINT64_C(100) + (uint64_t)_i};
-    equinv_context *ctx = context_on(_i);
+    equinv_context *ctx = context_at_level(_i);
+    if (!ctx)
+        return;
     for (int trial = 0; trial < 130; trial++) {
         const int n = trial < 120 ? (int)rng_range(&r, 1, 70) : (int)rng_range(&r, 100, 160);
         problem p = problem_new(ctx, &r, trial % 2 ? EQUINV_F32 : EQUINV_F64, 2, 2, n,
@@ -217,7 +212,9 @@ END_TEST
 START_TEST(nan_infinity_and_nothing)
 {
     rng r = {400};
-    equinv_context *ctx = context_on(_i);
+    equinv_context *ctx = context_at_level(_i);
+    if (!ctx)
+        return;
     problem p = problem_new(ctx, &r, EQUINV_F32, 3, 2, 11, 3);
     tensor_set(&p.x, 40, (double)NAN);       /* in x_1 */
     tensor_set(&p.x, 70, -(double)INFINITY); /* in x_2 */
@@ -269,9 +266,9 @@ END_TEST
 int main(void)
 {
     const test_entry tests[] = {
-        {least_over_all_permutations, LEVELS}, {as_cheap_as_the_hungarian_method, LEVELS},
-        {large_problems_and_the_limit, 1},     {zero_on_the_own_orbit_and_any_strides, 1},
-        {nan_infinity_and_nothing, LEVELS},    {wrong_arguments, 1},
+        {least_over_all_permutations, TEST_LEVELS}, {as_cheap_as_the_hungarian_method, TEST_LEVELS},
+        {large_problems_and_the_limit, 1},          {zero_on_the_own_orbit_and_any_strides, 1},
+        {nan_infinity_and_nothing, TEST_LEVELS},    {wrong_arguments, 1},
     };
     return run_tests("orbit_rows", tests, sizeof tests / sizeof *tests);
 }

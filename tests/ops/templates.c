@@ -271,14 +271,11 @@ END_TEST
 
 START_TEST(every_instruction_set_gives_the_same_bits)
 {
-    static const char *const levels[] = {"scalar", "avx2", "avx512"};
     rng r = {12};
     equinv_context *ctx = context_new();
-    for (int level = 0; level < 3; level++) {
-        setenv("EQUINV_ISA", levels[level], 1);
-        equinv_context *capped = context_new();
-        unsetenv("EQUINV_ISA");
-        for (int trial = 0; trial < 60; trial++) {
+    for (int level = 0; level < TEST_LEVELS; level++) {
+        equinv_context *capped = context_at_level(level);
+        for (int trial = 0; capped && trial < 60; trial++) {
             const equinv_template_kind kind =
                 trial % 2 ? EQUINV_TEMPLATE_RADEMACHER : EQUINV_TEMPLATE_GAUSSIAN;
             const int k = (int)rng_range(&r, 1, 3),
