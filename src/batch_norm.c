@@ -40,9 +40,7 @@ static equinv_status describe(const equinv_batch_norm_desc *d, eqi_batch_norm_pr
 equinv_status equinv_batch_norm_plan_create(equinv_context *ctx, const equinv_batch_norm_desc *desc,
                                             equinv_plan **plan)
 {
-    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
-    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    EQI_TRY(eqi_check_plan_create(ctx, desc, plan));
     eqi_batch_norm_problem p;
     EQI_TRY(describe(desc, &p));
     const eqi_implementation *chosen;
@@ -93,9 +91,7 @@ static equinv_status check_one(const batch_norm_plan *plan, const argument *a)
 {
     if (!a->tensor && a->may_be_null)
         return EQUINV_OK;
-    EQI_TRY((a->output ? eqi_check_output : eqi_check_tensor)(plan->head.ctx, a->tensor, a->name,
-                                                              EQI_FLOAT));
-    EQI_TRY(eqi_check_dtype(a->tensor, a->name, plan->problem.dtype));
+    EQI_TRY(eqi_check_argument(plan->head.ctx, a->tensor, a->name, a->output, plan->problem.dtype));
     return a->map ? eqi_check_map(a->tensor, a->name, plan->problem.shape, a->map)
                   : eqi_check_shape(a->tensor, a->name, 1, plan->problem.shape + 1);
 }

@@ -222,22 +222,20 @@ equinv_status equinv_conv_plan_create(equinv_context *ctx, const equinv_conv_des
 {
     eqi_conv_problem p;
     const eqi_implementation *chosen;
-    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
-    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    EQI_TRY(eqi_check_plan_create(ctx, desc, plan));
     EQI_TRY(problem_of(desc, &p));
     EQI_TRY(eqi_choose(ctx, ctx->backend->conv, &p, desc->impl, &chosen));
 
     const eqi_conv_implementation *const impl = (const eqi_conv_implementation *)chosen;
-    const size_t head = (sizeof(eqi_conv_plan) + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
     equinv_plan *made;
-    EQI_TRY(
-        eqi_plan_allocate(ctx, EQI_OP_CONV, head + impl->table_size(&p, &ctx->hardware), &made));
+    void *tables;
+    EQI_TRY(eqi_plan_allocate_with(ctx, EQI_OP_CONV, sizeof(eqi_conv_plan),
+                                   impl->table_size(&p, &ctx->hardware), &made, &tables));
     eqi_conv_plan *const c = (eqi_conv_plan *)made;
     c->problem = p;
     c->transposed = desc->transposed;
     c->implementation = impl;
-    c->tables = (char *)c + head;
+    c->tables = tables;
     made->impl_name = chosen->name;
     made->group = p.desc.group;
     made->window = (struct eqi_window){p.desc.height,

@@ -28,9 +28,7 @@ static equinv_status describe(const equinv_dense_desc *d, eqi_dense_problem *p)
 equinv_status equinv_dense_plan_create(equinv_context *ctx, const equinv_dense_desc *desc,
                                        equinv_plan **plan)
 {
-    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
-    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    EQI_TRY(eqi_check_plan_create(ctx, desc, plan));
     eqi_dense_problem p;
     EQI_TRY(describe(desc, &p));
     const eqi_implementation *chosen;
@@ -55,9 +53,7 @@ equinv_status equinv_dense_plan_create(equinv_context *ctx, const equinv_dense_d
 static equinv_status check_one(const dense_plan *plan, const equinv_tensor *tensor,
                                const char *name, bool output)
 {
-    EQI_TRY(
-        (output ? eqi_check_output : eqi_check_tensor)(plan->head.ctx, tensor, name, EQI_FLOAT));
-    return eqi_check_dtype(tensor, name, plan->problem.dtype);
+    return eqi_check_argument(plan->head.ctx, tensor, name, output, plan->problem.dtype);
 }
 
 static equinv_status check_matrix(const dense_plan *plan, const equinv_tensor *tensor,

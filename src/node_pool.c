@@ -34,9 +34,7 @@ static equinv_status describe(const equinv_node_pool_desc *d, eqi_node_pool_prob
 equinv_status equinv_node_pool_plan_create(equinv_context *ctx, const equinv_node_pool_desc *desc,
                                            equinv_plan **plan)
 {
-    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
-    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    EQI_TRY(eqi_check_plan_create(ctx, desc, plan));
     eqi_node_pool_problem p;
     EQI_TRY(describe(desc, &p));
     int64_t saved = 0;

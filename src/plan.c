@@ -62,6 +62,15 @@ equinv_status eqi_choose(const equinv_context *ctx, const eqi_implementation *co
                     ctx->backend->name, why);
 }
 
+equinv_status eqi_check_plan_create(const equinv_context *ctx, const void *desc,
+                                    equinv_plan *const *plan)
+{
+    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
+    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
+    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    return EQUINV_OK;
+}
+
 equinv_status eqi_plan_allocate(equinv_context *ctx, eqi_operation operation, size_t size,
                                 equinv_plan **plan)
 {
@@ -72,6 +81,14 @@ equinv_status eqi_plan_allocate(equinv_context *ctx, eqi_operation operation, si
     (*plan)->operation = operation;
     (*plan)->size = size;
     (*plan)->group = equinv_cyclic(1);
+    return EQUINV_OK;
+}
+
+equinv_status eqi_plan_allocate_with(equinv_context *ctx, eqi_operation operation, size_t size,
+                                     size_t table_size, equinv_plan **plan, void **tables)
+{
+    EQI_TRY(eqi_plan_allocate(ctx, operation, eqi_aligned(size) + table_size, plan));
+    *tables = (char *)*plan + eqi_aligned(size);
     return EQUINV_OK;
 }
 

@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "internal/backend.h"
-#include "internal/rows.h"
 
 typedef struct pool_plan {
     equinv_plan head;
@@ -133,9 +132,7 @@ equinv_status equinv_pool_output_shape(const equinv_pool_desc *desc, int64_t sha
 equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_desc *desc,
                                       equinv_plan **plan)
 {
-    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
-    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    EQI_TRY(eqi_check_plan_create(ctx, desc, plan));
     eqi_pool_problem p;
     EQI_TRY(describe(desc, &p));
     int64_t saved = 0;
@@ -149,15 +146,15 @@ equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_des
 
     equinv_plan *head;
     const eqi_pool_implementation *const impl = (const eqi_pool_implementation *)chosen;
-    const size_t size = eqi_aligned(sizeof(pool_plan));
-    EQI_TRY(eqi_plan_allocate(ctx, EQI_OP_POOL,
-                              size + (impl->table_size ? impl->table_size(&p) : 0), &head));
+    void *tables;
+    EQI_TRY(eqi_plan_allocate_with(ctx, EQI_OP_POOL, sizeof(pool_plan),
+                                   impl->table_size ? impl->table_size(&p) : 0, &head, &tables));
     pool_plan *const new = (pool_plan *)head;
     new->problem = p;
-    new->problem.tables = (char *)head + size;
+    new->problem.tables = tables;
     new->impl = impl;
     if (impl->fill)
-        impl->fill(&p, new->problem.tables);
+        impl->fill(&p, tables);
     head->impl_name = chosen->name;
     head->saved_size = (size_t)saved;
     head->group = desc->group;
@@ -176,9 +173,7 @@ equinv_status equinv_pool_plan_create(equinv_context *ctx, const equinv_pool_des
 static equinv_status check_map(const pool_plan *plan, const equinv_tensor *tensor, const char *name,
                                bool output, const int64_t shape[5], equinv_tensor *map)
 {
-    EQI_TRY(
-        (output ? eqi_check_output : eqi_check_tensor)(plan->head.ctx, tensor, name, EQI_FLOAT));
-    EQI_TRY(eqi_check_dtype(tensor, name, plan->problem.dtype));
+    EQI_TRY(eqi_check_argument(plan->head.ctx, tensor, name, output, plan->problem.dtype));
     return eqi_check_map(tensor, name, shape, map);
 }
 

@@ -240,6 +240,13 @@ equinv_status eqi_check_dtype(const equinv_tensor *tensor, const char *name, equ
     return EQUINV_OK;
 }
 
+equinv_status eqi_check_argument(const equinv_context *ctx, const equinv_tensor *tensor,
+                                 const char *name, bool output, equinv_dtype dtype)
+{
+    EQI_TRY((output ? eqi_check_output : eqi_check_tensor)(ctx, tensor, name, EQI_FLOAT));
+    return eqi_check_dtype(tensor, name, dtype);
+}
+
 equinv_status eqi_check_shape(const equinv_tensor *tensor, const char *name, int32_t ndim,
                               const int64_t *shape)
 {

@@ -1,7 +1,6 @@
 #include "internal/upsample.h"
 
 #include "internal/backend.h"
-#include "internal/rows.h"
 
 typedef struct upsample_plan {
     equinv_plan head;
@@ -57,9 +56,7 @@ equinv_status equinv_upsample_output_shape(const equinv_upsample_desc *desc, int
 equinv_status equinv_upsample_plan_create(equinv_context *ctx, const equinv_upsample_desc *desc,
                                           equinv_plan **plan)
 {
-    EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
-    EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
-    EQI_CHECK(plan, ARG, "plan is NULL, expected where to put the plan");
+    EQI_TRY(eqi_check_plan_create(ctx, desc, plan));
     eqi_upsample_problem p;
     EQI_TRY(describe(desc, &p));
     const eqi_implementation *chosen;
@@ -67,15 +64,15 @@ equinv_status equinv_upsample_plan_create(equinv_context *ctx, const equinv_upsa
 
     equinv_plan *head;
     const eqi_upsample_implementation *const impl = (const eqi_upsample_implementation *)chosen;
-    const size_t size = eqi_aligned(sizeof(upsample_plan));
-    EQI_TRY(eqi_plan_allocate(ctx, EQI_OP_UPSAMPLE,
-                              size + (impl->table_size ? impl->table_size(&p) : 0), &head));
+    void *tables;
+    EQI_TRY(eqi_plan_allocate_with(ctx, EQI_OP_UPSAMPLE, sizeof(upsample_plan),
+                                   impl->table_size ? impl->table_size(&p) : 0, &head, &tables));
     upsample_plan *const new = (upsample_plan *)head;
     new->problem = p;
-    new->problem.tables = (char *)head + size;
+    new->problem.tables = tables;
     new->impl = impl;
     if (impl->fill)
-        impl->fill(&p, new->problem.tables);
+        impl->fill(&p, tables);
     head->impl_name = chosen->name;
     *plan = head;
     return EQUINV_OK;
@@ -86,9 +83,7 @@ static equinv_status check_map(const upsample_plan *plan, const equinv_tensor *t
                                const char *name, bool output, const int64_t shape[5],
                                equinv_tensor *map)
 {
-    EQI_TRY(
-        (output ? eqi_check_output : eqi_check_tensor)(plan->head.ctx, tensor, name, EQI_FLOAT));
-    EQI_TRY(eqi_check_dtype(tensor, name, plan->problem.dtype));
+    EQI_TRY(eqi_check_argument(plan->head.ctx, tensor, name, output, plan->problem.dtype));
     return eqi_check_map(tensor, name, shape, map);
 }
 

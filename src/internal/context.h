@@ -19,6 +19,14 @@ typedef struct eqi_hardware {
 /* The most that any backend wants: for laying out one block for several tensors. */
 #define EQI_ALIGNMENT_MOST 256
 
+/* Bytes rounded up to the alignment, for laying out several things in one block. SIZE_MAX stays. */
+static inline size_t eqi_aligned(size_t size)
+{
+    return size > SIZE_MAX - EQI_ALIGNMENT
+               ? SIZE_MAX
+               : (size + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
+}
+
 struct equinv_context {
     equinv_device device;
     const struct eqi_backend *backend;

@@ -60,9 +60,17 @@ struct equinv_plan {
     } window;
 };
 
+/* The pointers that every plan_create gets: none is NULL. */
+equinv_status eqi_check_plan_create(const equinv_context *ctx, const void *desc,
+                                    equinv_plan *const *plan);
+
 /* Allocates a zeroed derived plan and sets its head. The caller fills the rest. */
 equinv_status eqi_plan_allocate(equinv_context *ctx, eqi_operation operation, size_t size,
                                 equinv_plan **plan);
+
+/* The same with an implementation's tables behind the plan, aligned. */
+equinv_status eqi_plan_allocate_with(equinv_context *ctx, eqi_operation operation, size_t size,
+                                     size_t table_size, equinv_plan **plan, void **tables);
 
 /* Not NULL and of that operation; `function` is named in the sentence. */
 equinv_status eqi_check_plan(const equinv_plan *plan, eqi_operation operation,

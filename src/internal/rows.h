@@ -16,14 +16,6 @@ typedef void eqi_rows_body(const void *arg, int64_t first, int64_t count, void *
 void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, double row_work, int64_t chunk,
                        eqi_rows_body *body, const void *arg, void *scratch, size_t slice_size);
 
-/* Bytes rounded up to the alignment, for laying out slices. SIZE_MAX stays. */
-static inline size_t eqi_aligned(size_t size)
-{
-    return size > SIZE_MAX - EQI_ALIGNMENT
-               ? SIZE_MAX
-               : (size + EQI_ALIGNMENT - 1) / EQI_ALIGNMENT * EQI_ALIGNMENT;
-}
-
 /* The next `size` bytes of a slice, aligned. */
 static inline void *eqi_take(char **slice, size_t size)
 {

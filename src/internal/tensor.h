@@ -38,6 +38,10 @@ equinv_status eqi_check_output_anywhere(const equinv_context *ctx, const equinv_
 /* Same dtype as a description or another tensor. */
 equinv_status eqi_check_dtype(const equinv_tensor *tensor, const char *name, equinv_dtype expected);
 
+/* eqi_check_output or eqi_check_tensor of f32 or f64, and the one of them that a description names. */
+equinv_status eqi_check_argument(const equinv_context *ctx, const equinv_tensor *tensor,
+                                 const char *name, bool output, equinv_dtype dtype);
+
 /* Exactly this shape. */
 equinv_status eqi_check_shape(const equinv_tensor *tensor, const char *name, int32_t ndim,
                               const int64_t *shape);
