@@ -84,9 +84,10 @@ tsan-run: $(TSAN_PROGRAMS)
 # No AVX-512 in valgrind; one process, so that its leak report is about the whole program. (Not unit/files:
 # valgrind rounds twice where the processor takes a 64-bit integer to float.) Tables of groups stay until
 # the process ends and are reachable, so not lost.
-VALGRIND_NAMES := ops/conv_gfourier ops/conv ops/dense ops/group_table ops/losses_masked ops/node_layers ops/node_linear \
-                  ops/orbit ops/pool ops/batch_norm ops/projection ops/projection_rows unit/extract unit/gemm unit/model \
-                  unit/model_file unit/model_layers unit/optimizer unit/projection_file unit/safetensors
+VALGRIND_NAMES := $(patsubst tests/%.c,%,$(wildcard $(addprefix tests/ops/,batch_norm*.c node_linear*.c pool*.c))) \
+                  ops/conv_gfourier ops/conv ops/dense ops/group_table ops/losses_masked ops/node_layers ops/orbit \
+                  ops/projection ops/projection_rows unit/extract unit/gemm unit/model unit/model_file unit/model_layers \
+                  unit/optimizer unit/projection_file unit/safetensors
 VALGRIND := valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
             --error-exitcode=9
 check-valgrind: $(VALGRIND_NAMES:%=$(BUILD)/tests/%) ## reads of what was never set, and leaks, in some test programs

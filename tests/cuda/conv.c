@@ -142,7 +142,7 @@ START_TEST(tiles_of_the_fourier_form)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         rng r = {i};
         equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
-        d.kind = table[i].kind, d.group = conv_groups[table[i].group];
+        d.kind = table[i].kind, d.group = grid_groups[table[i].group];
         d.batch = table[i].batch, d.fields_in = table[i].in, d.fields_out = table[i].out;
         d.height = table[i].height, d.width = table[i].width, d.kernel = table[i].k;
         d.stride = table[i].s, d.padding = table[i].p, d.dilation = table[i].d;
@@ -178,7 +178,7 @@ START_TEST(several_tiles)
     for (int i = 0; i < 4; i++) {
         rng r = {(uint64_t)i};
         equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
-        d.kind = table[i].kind, d.group = conv_groups[table[i].group], d.dtype = EQUINV_F64;
+        d.kind = table[i].kind, d.group = grid_groups[table[i].group], d.dtype = EQUINV_F64;
         d.batch = table[i].batch, d.fields_in = table[i].in, d.fields_out = table[i].out;
         d.height = d.width = table[i].size, d.kernel = table[i].k, d.padding = table[i].p;
         d.channel_groups = table[i].groups, d.padding_mode = table[i].mode;
@@ -360,9 +360,9 @@ START_TEST(what_the_fourier_form_declines)
     d.batch = 1, d.fields_in = d.fields_out = 2, d.height = d.width = 5;
     d.impl = "gfourier", d.dtype = EQUINV_F64;
     FAILS(EQUINV_ERR_UNSUPPORTED, "f32 only", equinv_conv_plan_create(cuda, &d, &plan));
-    d.dtype = EQUINV_F32, d.group = conv_groups[0];
+    d.dtype = EQUINV_F32, d.group = grid_groups[0];
     FAILS(EQUINV_ERR_UNSUPPORTED, "one element", equinv_conv_plan_create(cuda, &d, &plan));
-    d.group = conv_groups[2], d.channel_groups = 2;
+    d.group = grid_groups[2], d.channel_groups = 2;
     FAILS(EQUINV_ERR_UNSUPPORTED, "one channel group", equinv_conv_plan_create(cuda, &d, &plan));
     d.channel_groups = 1, d.height = d.width = 17, d.kernel = 17;
     FAILS(EQUINV_ERR_UNSUPPORTED, "up to 16", equinv_conv_plan_create(cuda, &d, &plan));

@@ -82,7 +82,7 @@ START_TEST(every_implementation_on_larger_problems)
         for (int dtype = 0; dtype < 2; dtype++) {
             equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
             d.kind = table[row].kind;
-            d.group = conv_groups[table[row].group];
+            d.group = grid_groups[table[row].group];
             d.dtype = dtype ? EQUINV_F32 : EQUINV_F64;
             d.batch = table[row].batch;
             d.fields_in = table[row].in, d.fields_out = table[row].out;

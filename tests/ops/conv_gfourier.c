@@ -7,7 +7,7 @@ enum { SHAPES = 240 };
 static equinv_conv_desc random_problem(rng *r)
 {
     equinv_conv_desc d = conv_random_desc(r, EQUINV_F32);
-    d.group = conv_groups[rng_range(r, 0, 5)];
+    d.group = grid_groups[rng_range(r, 0, 5)];
     d.channel_groups = 1;
     if (rng_range(r, 0, 1)) {
         d.fields_in = rng_range(r, 1, 9);
@@ -74,7 +74,7 @@ START_TEST(larger_than_a_tile)
         rng r = {seed};
         equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
         d.kind = table[seed].kind;
-        d.group = conv_groups[table[seed].group];
+        d.group = grid_groups[table[seed].group];
         d.batch = table[seed].batch;
         d.fields_in = table[seed].in, d.fields_out = table[seed].out;
         d.height = table[seed].height, d.width = table[seed].width;
@@ -114,7 +114,7 @@ START_TEST(strides_of_backward_data)
     for (uint64_t seed = 0; ctx && seed < share_of(3 * 6 * 4 * 3); seed++) {
         equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
         d.kind = (equinv_conv_kind)(seed % 3);
-        d.group = conv_groups[seed / 3 % 6];
+        d.group = grid_groups[seed / 3 % 6];
         d.stride = 2 + (int64_t)(seed / 18 % 4);
         d.dilation = 1 + (int64_t)(seed / 72);
         d.kernel = rng_range(&r, 1, 5);

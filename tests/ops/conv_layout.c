@@ -39,7 +39,7 @@ static equinv_conv_desc desc_of(int row)
 {
     equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
     d.kind = table[row].kind;
-    d.group = conv_groups[table[row].group];
+    d.group = grid_groups[table[row].group];
     d.batch = table[row].batch;
     d.fields_in = table[row].in, d.fields_out = table[row].out;
     d.height = table[row].height, d.width = table[row].width;

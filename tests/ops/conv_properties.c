@@ -49,30 +49,12 @@ static equinv_conv_desc random_problem(rng *r, equinv_dtype dtype, int impl)
 
 /* ---- equivariance -------------------------------------------------------------------------------- */
 
-/* g.t, on images whose sides change places in quarter turns. */
-static equinv_tensor acted(equinv_context *ctx, equinv_group group, int32_t g,
-                           const equinv_tensor *t)
-{
-    equinv_tensor turned;
-    double plane[4];
-    OK(equinv_group_plane(group, g, plane));
-    int64_t shape[5];
-    memcpy(shape, t->shape, sizeof shape);
-    if (fabs(plane[0]) < 0.5) {
-        shape[3] = t->shape[4];
-        shape[4] = t->shape[3];
-    }
-    OK(equinv_tensor_create(ctx, t->dtype, 5, shape, &turned));
-    OK(equinv_act(ctx, group, g, t, &turned));
-    return turned;
-}
-
 /* |conv(g.src) - g.conv(src)| / |conv(src)| */
 static double broken_by(equinv_context *ctx, const conv_case *c, int32_t g)
 {
     const equinv_tensor *const bias = c->desc.bias ? &c->bias : NULL;
-    equinv_tensor src = acted(ctx, c->desc.group, g, &c->src);
-    equinv_tensor expected = acted(ctx, c->desc.group, g, &c->dst);
+    equinv_tensor src = map_acted(ctx, c->desc.group, g, &c->src);
+    equinv_tensor expected = map_acted(ctx, c->desc.group, g, &c->dst);
     equinv_conv_desc d = c->desc;
     d.height = src.shape[3], d.width = src.shape[4];
     equinv_plan *const plan = conv_plan(ctx, &d, d.impl);

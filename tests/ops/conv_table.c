@@ -26,7 +26,7 @@ static void note(seen *s, const equinv_conv_desc *d)
 {
     s->kinds[d->kind]++;
     for (int i = 0; i < 6; i++)
-        s->groups[i] += d->group.kind == conv_groups[i].kind && d->group.n == conv_groups[i].n;
+        s->groups[i] += d->group.kind == grid_groups[i].kind && d->group.n == grid_groups[i].n;
     s->kernels[d->kernel]++;
     s->strides[d->stride]++;
     const int64_t fields[] = {d->fields_in, d->fields_out}, sizes[] = {d->height, d->width};
@@ -52,7 +52,7 @@ START_TEST(what_the_table_contains)
     while (conv_next_case(table, &d, &pass)) {
         s.passes[pass]++;
         for (int i = 0; i < 6; i++)
-            if (d.group.kind == conv_groups[i].kind && d.group.n == conv_groups[i].n)
+            if (d.group.kind == grid_groups[i].kind && d.group.n == grid_groups[i].n)
                 combined[d.kind][i][d.kernel][pass]++;
         if (pass == CONV_FORWARD)
             note(&s, &d);

@@ -8,7 +8,7 @@ static equinv_conv_desc random_problem(rng *r)
 {
     equinv_conv_desc d = conv_random_desc(r, EQUINV_F32);
     const int64_t many = rng_range(r, 0, 3);
-    d.group = conv_groups[rng_range(r, 0, 5)];
+    d.group = grid_groups[rng_range(r, 0, 5)];
     d.channel_groups = 1;
     d.padding = d.output_padding = 0;
     d.dilation = 1;
@@ -66,7 +66,7 @@ static equinv_conv_desc large_problem(int row)
 {
     equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
     d.kind = large[row].kind;
-    d.group = conv_groups[large[row].group];
+    d.group = grid_groups[large[row].group];
     d.batch = large[row].batch;
     d.fields_in = large[row].in, d.fields_out = large[row].out;
     d.kernel = d.height = d.width = large[row].k;

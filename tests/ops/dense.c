@@ -1,7 +1,7 @@
 /* The dense layer: values, gradients, accumulation, every implementation, wrong arguments. */
 #include <math.h>
 
-#include "tests/util/layout.h"
+#include "tests/util/refusal.h"
 
 enum { ROUNDS = 250 };
 
@@ -409,39 +409,32 @@ START_TEST(wrong_descriptions)
 }
 END_TEST
 
-static dense *subject;
-
 enum { SRC, WEIGHTS, BIAS, DIFF_DST, DST, DIFF_SRC, DIFF_WEIGHTS, DIFF_BIAS, ARGUMENTS };
 static const char *const names[ARGUMENTS] = {"src", "weights",  "bias",         "diff_dst",
                                              "dst", "diff_src", "diff_weights", "diff_bias"};
 
-typedef equinv_status call(const equinv_tensor *const t[ARGUMENTS]);
-
-static equinv_status forward(const equinv_tensor *const t[ARGUMENTS])
+static equinv_status call_forward(void *d, const equinv_tensor *const *t)
 {
-    return equinv_dense_forward(subject->plan, t[SRC], t[WEIGHTS], t[BIAS], t[DST], NULL, 0);
+    return equinv_dense_forward(((dense *)d)->plan, t[SRC], t[WEIGHTS], t[BIAS], t[DST], NULL, 0);
 }
 
-static equinv_status backward_data(const equinv_tensor *const t[ARGUMENTS])
+static equinv_status call_data(void *d, const equinv_tensor *const *t)
 {
-    return equinv_dense_backward_data(subject->plan, t[DIFF_DST], t[WEIGHTS], t[DIFF_SRC], NULL, 0);
+    return equinv_dense_backward_data(((dense *)d)->plan, t[DIFF_DST], t[WEIGHTS], t[DIFF_SRC],
+                                      NULL, 0);
 }
 
-static equinv_status backward_weights(const equinv_tensor *const t[ARGUMENTS])
+static equinv_status call_weights(void *d, const equinv_tensor *const *t)
 {
-    return equinv_dense_backward_weights(subject->plan, t[SRC], t[DIFF_DST], t[DIFF_WEIGHTS],
+    return equinv_dense_backward_weights(((dense *)d)->plan, t[SRC], t[DIFF_DST], t[DIFF_WEIGHTS],
                                          t[DIFF_BIAS], NULL, 0);
 }
 
-#define BIT(a) (1 << (a))
-static const struct {
-    call *run;
-    int used, outputs, optional;
-} calls[] = {
-    {forward, BIT(SRC) | BIT(WEIGHTS) | BIT(BIAS) | BIT(DST), BIT(DST), 0},
-    {backward_data, BIT(DIFF_DST) | BIT(WEIGHTS) | BIT(DIFF_SRC), BIT(DIFF_SRC), 0},
-    {backward_weights, BIT(SRC) | BIT(DIFF_DST) | BIT(DIFF_WEIGHTS) | BIT(DIFF_BIAS),
-     BIT(DIFF_WEIGHTS) | BIT(DIFF_BIAS), BIT(DIFF_BIAS)},
+static const call calls[] = {
+    {call_forward, BIT(SRC) | BIT(WEIGHTS) | BIT(BIAS) | BIT(DST), BIT(DST), 0, 0},
+    {call_data, BIT(DIFF_DST) | BIT(WEIGHTS) | BIT(DIFF_SRC), BIT(DIFF_SRC), 0, 0},
+    {call_weights, BIT(SRC) | BIT(DIFF_DST) | BIT(DIFF_WEIGHTS) | BIT(DIFF_BIAS),
+     BIT(DIFF_WEIGHTS) | BIT(DIFF_BIAS), BIT(DIFF_BIAS), 0},
 };
 
 START_TEST(wrong_arguments)
@@ -451,63 +444,17 @@ START_TEST(wrong_arguments)
     equinv_dense_desc desc = EQUINV_DENSE_DESC_INIT;
     desc.batch = 2, desc.features_in = 12, desc.features_out = 5;
     dense d = dense_new(ctx, &r, &desc);
-    subject = &d;
     const equinv_tensor *const good[ARGUMENTS] = {&d.src,          &d.weights,  &d.bias,
                                                   &d.diff_dst,     &d.dst,      &d.diff_src,
                                                   &d.diff_weights, &d.diff_bias};
-    equinv_tensor before[ARGUMENTS];
-    for (int i = 0; i < ARGUMENTS; i++)
-        before[i] = tensor_copy(ctx, good[i]);
-    for (int c = 0; c < 3; c++)
-        for (int i = 0; i < ARGUMENTS; i++) {
-            if (!(calls[c].used & BIT(i)))
-                continue;
-            const equinv_tensor *t[ARGUMENTS];
-            equinv_tensor bad;
-            memcpy(t, good, sizeof t);
-            t[i] = &bad;
-#define WITH(status, word, ...)                                                                    \
-    do {                                                                                           \
-        bad = *good[i];                                                                            \
-        __VA_ARGS__;                                                                               \
-        FAILS(status, names[i], calls[c].run(t));                                                  \
-        FAILS(status, word, calls[c].run(t));                                                      \
-    } while (0)
-            WITH(EQUINV_ERR_DEVICE, "device", bad.device.kind = EQUINV_DEVICE_CUDA);
-            WITH(EQUINV_ERR_DTYPE, "expected f32 or f64", bad.dtype = EQUINV_U8);
-            WITH(EQUINV_ERR_DTYPE, "f64, expected f32", bad.dtype = EQUINV_F64);
-            WITH(EQUINV_ERR_SHAPE, "ndim", bad.ndim = 10);
-            WITH(EQUINV_ERR_SHAPE, "expected [", bad.ndim = 0);
-            WITH(EQUINV_ERR_SHAPE, "expected [", bad.shape[bad.ndim - 1]--);
-            WITH(EQUINV_ERR_SHAPE, "expected [", bad.shape[0]--);
-            WITH(EQUINV_ERR_SHAPE, "extent -1", bad.shape[0] = -1);
-            WITH(EQUINV_ERR_SHAPE, "2^63", bad.ndim = 3,
-                 bad.shape[0] = bad.shape[1] = bad.shape[2] = INT64_MAX / 4);
-            WITH(EQUINV_ERR_SHAPE, "strides", bad.strides[0] = INT64_MAX / 2);
-            WITH(EQUINV_ERR_ARG, "data NULL", bad.data = NULL);
-            if (calls[c].outputs & BIT(i))
-                WITH(EQUINV_ERR_SHAPE, "stride 0", bad.strides[0] = 0);
-            for (int k = 0; k < ARGUMENTS; k++)
-                if (k != i && (calls[c].outputs & BIT(i)) && (calls[c].used & BIT(k))) {
-                    WITH(EQUINV_ERR_ARG, "overlaps", bad.data = good[k]->data);
-                    WITH(EQUINV_ERR_ARG, "overlaps", bad.data = (float *)good[k]->data + 1);
-                }
-            t[i] = NULL;
-            if (!(calls[c].optional & BIT(i)))
-                FAILS(EQUINV_ERR_ARG, names[i], calls[c].run(t));
-#undef WITH
-        }
-    for (int i = 0; i < ARGUMENTS; i++) {
-        ASSERT_SAME(good[i], &before[i]);
-        equinv_tensor_destroy(ctx, &before[i]);
-    }
+    assert_refusals(calls, 3, &(arguments){ARGUMENTS, names, good, 0, 0}, &d);
     equinv_plan *const plan = d.plan;
     d.plan = NULL;
     for (int c = 0; c < 3; c++)
-        FAILS(EQUINV_ERR_ARG, "plan is NULL", calls[c].run(good));
+        FAILS(EQUINV_ERR_ARG, "plan is NULL", calls[c].run(&d, good));
     desc.bias = false;
     OK(equinv_dense_plan_create(ctx, &desc, &d.plan));
-    FAILS(EQUINV_ERR_ARG, "bias is given", forward(good));
+    FAILS(EQUINV_ERR_ARG, "bias is given", call_forward(&d, good));
     equinv_plan_destroy(d.plan);
     d.plan = plan;
     /* diff_bias that nobody wants */
@@ -517,14 +464,7 @@ START_TEST(wrong_arguments)
 }
 END_TEST
 
-static equinv_status make_plan(equinv_context *ctx, void *arg)
-{
-    equinv_plan *plan = NULL;
-    const equinv_status status = equinv_dense_plan_create(ctx, arg, &plan);
-    ck_assert(!plan == (status != EQUINV_OK));
-    equinv_plan_destroy(plan);
-    return status;
-}
+PLAN_ATTEMPT(make_plan, dense)
 
 START_TEST(allocation_failures)
 {

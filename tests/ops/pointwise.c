@@ -2,16 +2,11 @@
 #include <math.h>
 
 #include "cpu/ref/ref.h"
-#include "tests/util/layout.h"
+#include "tests/util/maps.h"
 
 enum { ROUNDS = 250 };
 
 static const double slopes[] = {0, 0.01, 0.5, 0.3};
-
-static const equinv_group groups[] = {
-    {EQUINV_GROUP_CYCLIC, 1},   {EQUINV_GROUP_CYCLIC, 2},   {EQUINV_GROUP_CYCLIC, 4},
-    {EQUINV_GROUP_DIHEDRAL, 1}, {EQUINV_GROUP_DIHEDRAL, 2}, {EQUINV_GROUP_DIHEDRAL, 4},
-};
 
 /* A random tensor of 0 (or `least`) to 6 axes, sometimes empty, sometimes with many elements. */
 static equinv_tensor random_tensor(equinv_context *ctx, rng *r, equinv_dtype dtype, int least)
@@ -391,7 +386,7 @@ START_TEST(commute_with_the_action)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(4 * ROUNDS); seed++) {
         rng r = {seed + 4000};
-        const equinv_group group = groups[rng_range(&r, 0, 5)];
+        const equinv_group group = grid_groups[rng_range(&r, 0, GRID_GROUPS - 1)];
         int32_t order;
         OK(equinv_group_order(group, &order));
         const int32_t g = (int32_t)rng_range(&r, 0, order - 1);

@@ -1,15 +1,10 @@
 /* Upsampling: values, gradients, equivariance, every implementation. */
 #include <math.h>
 
-#include "tests/util/layout.h"
+#include "tests/util/maps.h"
+#include "tests/util/refusal.h"
 
-enum { ROUNDS = 240, KINDS = 3, LEVELS = 3 };
-
-static const equinv_group groups[] = {
-    {EQUINV_GROUP_CYCLIC, 1},   {EQUINV_GROUP_CYCLIC, 2},   {EQUINV_GROUP_CYCLIC, 4},
-    {EQUINV_GROUP_DIHEDRAL, 1}, {EQUINV_GROUP_DIHEDRAL, 2}, {EQUINV_GROUP_DIHEDRAL, 4},
-};
-enum { GROUPS = sizeof groups / sizeof *groups };
+enum { ROUNDS = 240, KINDS = 3 };
 
 /* A plan and row-major tensors for it, the inputs random. */
 typedef struct up {
@@ -19,16 +14,6 @@ typedef struct up {
     equinv_tensor src, diff_dst, dst, diff_src;
 } up;
 
-static equinv_tensor of_shape(equinv_context *ctx, rng *r, equinv_dtype dtype,
-                              const int64_t shape[5])
-{
-    equinv_tensor t;
-    OK(equinv_tensor_create(ctx, dtype, 5, shape, &t));
-    if (r)
-        tensor_fill_random(r, &t);
-    return t;
-}
-
 static up up_new(equinv_context *ctx, rng *r, const equinv_upsample_desc *d)
 {
     up u = {.ctx = ctx, .desc = *d};
@@ -37,8 +22,8 @@ static up up_new(equinv_context *ctx, rng *r, const equinv_upsample_desc *d)
     OK(equinv_upsample_plan_create(ctx, d, &u.plan));
     OK(equinv_upsample_output_shape(d, out));
     ck_assert(out[3] == d->scale * d->height && out[4] == d->scale * d->width);
-    u.src = of_shape(ctx, r, d->dtype, in), u.diff_src = of_shape(ctx, NULL, d->dtype, in);
-    u.diff_dst = of_shape(ctx, r, d->dtype, out), u.dst = of_shape(ctx, NULL, d->dtype, out);
+    u.src = map_new(ctx, r, d->dtype, in), u.diff_src = map_new(ctx, NULL, d->dtype, in);
+    u.diff_dst = map_new(ctx, r, d->dtype, out), u.dst = map_new(ctx, NULL, d->dtype, out);
     return u;
 }
 
@@ -318,29 +303,14 @@ END_TEST
 
 /* ---- equivariance ---------------------------------------------------------------------------- */
 
-static equinv_tensor acted(equinv_context *ctx, equinv_group group, int32_t g,
-                           const equinv_tensor *src)
-{
-    double m[4];
-    OK(equinv_group_plane(group, g, m));
-    int64_t shape[5];
-    memcpy(shape, src->shape, sizeof shape);
-    if (fabs(m[0]) < 0.5) /* a quarter turn */
-        shape[3] = src->shape[4], shape[4] = src->shape[3];
-    equinv_tensor dst = of_shape(ctx, NULL, src->dtype, shape);
-    OK(equinv_act(ctx, group, g, src, &dst));
-    return dst;
-}
-
 /* Every kind, scale, size and element: there is no shape that breaks. */
 START_TEST(always_equivariant)
 {
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < 2 * ROUNDS; seed++) {
         rng r = {seed + 3000};
-        const equinv_group group = groups[rng_range(&r, 0, GROUPS - 1)];
-        int32_t order;
-        OK(equinv_group_order(group, &order));
+        const equinv_group group = grid_groups[rng_range(&r, 0, GRID_GROUPS - 1)];
+        const int32_t order = grid_order(group);
         equinv_upsample_desc d = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         d.batch = 2, d.elements = rng_range(&r, 0, 1) ? order : 1;
         const int32_t g = (int32_t)rng_range(&r, 0, order - 1);
@@ -349,7 +319,8 @@ START_TEST(always_equivariant)
         OK(equinv_plan_exactness(u.plan, -1, &exactness));
         ck_assert(exactness.exact);
         up_run(&u);
-        equinv_tensor turned = acted(ctx, group, g, &u.src), after = acted(ctx, group, g, &u.dst);
+        equinv_tensor turned = map_acted(ctx, group, g, &u.src),
+                      after = map_acted(ctx, group, g, &u.dst);
         d.height = turned.shape[3], d.width = turned.shape[4];
         up v = up_new(ctx, &r, &d);
         OK(equinv_upsample_forward(v.plan, &turned, &v.dst, NULL, 0));
@@ -455,6 +426,24 @@ START_TEST(wrong_descriptions)
 }
 END_TEST
 
+enum { SRC, DST, DIFF_DST, DIFF_SRC, ARGUMENTS };
+static const char *const names[ARGUMENTS] = {"src", "dst", "diff_dst", "diff_src"};
+
+static equinv_status call_forward(void *plan, const equinv_tensor *const *t)
+{
+    return equinv_upsample_forward(plan, t[SRC], t[DST], NULL, 0);
+}
+
+static equinv_status call_backward(void *plan, const equinv_tensor *const *t)
+{
+    return equinv_upsample_backward(plan, t[DIFF_DST], t[DIFF_SRC], NULL, 0);
+}
+
+static const call calls[] = {
+    {call_forward, BIT(SRC) | BIT(DST), BIT(DST), 0, 0},
+    {call_backward, BIT(DIFF_DST) | BIT(DIFF_SRC), BIT(DIFF_SRC), 0, 0},
+};
+
 START_TEST(wrong_arguments)
 {
     equinv_context *const ctx = context_new();
@@ -466,52 +455,20 @@ START_TEST(wrong_arguments)
     up u = up_new(ctx, &r, &d);
     equinv_plan *other;
     OK(equinv_pool_plan_create(ctx, &other_desc, &other));
-    equinv_tensor t;
-#define WRONG(status, word, of, change, call)                                                      \
-    do {                                                                                           \
-        t = (of);                                                                                  \
-        change;                                                                                    \
-        FAILS(status, word, call);                                                                 \
-    } while (0)
-#define FORWARD(a, b) equinv_upsample_forward(u.plan, a, b, NULL, 0)
-#define BACKWARD(a, b) equinv_upsample_backward(u.plan, a, b, NULL, 0)
-    const equinv_tensor *const src = &u.src, *const dst = &u.dst;
-    FAILS(EQUINV_ERR_ARG, "plan is NULL", equinv_upsample_forward(NULL, src, dst, NULL, 0));
-    FAILS(EQUINV_ERR_ARG, "pool/", equinv_upsample_forward(other, src, dst, NULL, 0));
-    FAILS(EQUINV_ERR_ARG, "pool/", equinv_upsample_backward(other, dst, src, NULL, 0));
-    FAILS(EQUINV_ERR_ARG, "src is NULL", FORWARD(NULL, dst));
-    FAILS(EQUINV_ERR_ARG, "dst is NULL", FORWARD(src, NULL));
-    WRONG(EQUINV_ERR_DTYPE, "src has dtype f64", u.src, t.dtype = EQUINV_F64, FORWARD(&t, dst));
-    WRONG(EQUINV_ERR_DEVICE, "src", u.src, t.device.kind = EQUINV_DEVICE_CUDA, FORWARD(&t, dst));
-    WRONG(EQUINV_ERR_SHAPE, "src has shape", u.dst, (void)0, FORWARD(&t, dst));
-    WRONG(EQUINV_ERR_SHAPE, "dst has shape", u.src, (void)0, FORWARD(src, &t));
-    WRONG(EQUINV_ERR_SHAPE, "dst has stride 0", u.dst, t.strides[0] = 0, FORWARD(src, &t));
-    WRONG(EQUINV_ERR_ARG, "dst overlaps src", u.dst, t.data = u.src.data, FORWARD(src, &t));
-    FAILS(EQUINV_ERR_ARG, "diff_dst is NULL", BACKWARD(NULL, src));
-    FAILS(EQUINV_ERR_ARG, "diff_src is NULL", BACKWARD(dst, NULL));
-    WRONG(EQUINV_ERR_SHAPE, "diff_dst has shape", u.src, (void)0, BACKWARD(&t, src));
-    WRONG(EQUINV_ERR_SHAPE, "diff_src has shape", u.dst, (void)0, BACKWARD(dst, &t));
-    WRONG(EQUINV_ERR_SHAPE, "diff_src has stride 0", u.src, t.strides[0] = 0, BACKWARD(dst, &t));
-    WRONG(EQUINV_ERR_ARG, "diff_src overlaps diff_dst", u.src, t.data = u.dst.data,
-          BACKWARD(dst, &t));
-#undef WRONG
-#undef FORWARD
-#undef BACKWARD
-    ck_assert(tensor_max_abs(dst) == 0 && tensor_max_abs(&u.diff_src) == 0);
+    const equinv_tensor *const good[ARGUMENTS] = {&u.src, &u.dst, &u.diff_dst, &u.diff_src};
+    assert_refusals(calls, 2, &(arguments){ARGUMENTS, names, good, 0, 0}, u.plan);
+    for (int c = 0; c < 2; c++) {
+        FAILS(EQUINV_ERR_ARG, "plan is NULL", calls[c].run(NULL, good));
+        FAILS(EQUINV_ERR_ARG, "pool/", calls[c].run(other, good));
+    }
+    ck_assert(tensor_max_abs(&u.dst) == 0 && tensor_max_abs(&u.diff_src) == 0);
     equinv_plan_destroy(other);
     up_free(&u);
     equinv_context_destroy(ctx);
 }
 END_TEST
 
-static equinv_status make_plan(equinv_context *ctx, void *arg)
-{
-    equinv_plan *plan = NULL;
-    const equinv_status status = equinv_upsample_plan_create(ctx, arg, &plan);
-    ck_assert(!plan == (status != EQUINV_OK));
-    equinv_plan_destroy(plan);
-    return status;
-}
+PLAN_ATTEMPT(make_plan, upsample)
 
 START_TEST(allocation_failures)
 {
@@ -526,7 +483,7 @@ int main(void)
     const test_entry tests[] = {
         {is_what_the_weights_say, 1},
         {examples_by_hand, 1},
-        {fast_equals_ref, LEVELS},
+        {fast_equals_ref, TEST_LEVELS},
         {thread_count_changes_no_bit, 1},
         {not_a_number_stays_where_it_is_read, 1},
         {backward_is_the_adjoint, 1},

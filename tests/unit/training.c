@@ -37,7 +37,7 @@ START_TEST(convolution_repeats_its_bits)
     for (size_t row = 0; row < sizeof table / sizeof *table; row++) {
         equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
         d.kind = table[row].kind;
-        d.group = conv_groups[table[row].group];
+        d.group = grid_groups[table[row].group];
         d.batch = table[row].batch;
         d.fields_in = table[row].in, d.fields_out = table[row].out;
         d.height = table[row].height, d.width = table[row].width;

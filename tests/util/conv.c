@@ -5,16 +5,11 @@
 
 #include "internal/conv.h"
 
-const equinv_group conv_groups[6] = {
-    {EQUINV_GROUP_CYCLIC, 1},   {EQUINV_GROUP_CYCLIC, 2},   {EQUINV_GROUP_CYCLIC, 4},
-    {EQUINV_GROUP_DIHEDRAL, 1}, {EQUINV_GROUP_DIHEDRAL, 2}, {EQUINV_GROUP_DIHEDRAL, 4},
-};
-
 equinv_conv_desc conv_random_desc(rng *r, equinv_dtype dtype)
 {
     equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
     d.kind = (equinv_conv_kind)rng_range(r, 0, 2);
-    d.group = conv_groups[rng_range(r, 0, 5)];
+    d.group = grid_groups[rng_range(r, 0, 5)];
     d.dtype = dtype;
     d.batch = rng_range(r, 0, 2) + (rng_range(r, 0, 3) > 0);
     d.channel_groups = rng_range(r, 0, 2) ? 1 : rng_range(r, 2, 3);

@@ -4,9 +4,7 @@
 
 #include <stdio.h>
 
-#include "tests/util/test.h"
-
-extern const equinv_group conv_groups[6]; /* C1 C2 C4 D1 D2 D4 */
+#include "tests/util/maps.h"
 
 /* A small valid problem of any kind, transposed or not; batch 0 .. 2. Text for failure messages goes to conv_text. */
 equinv_conv_desc conv_random_desc(rng *r, equinv_dtype dtype);

@@ -2,11 +2,6 @@
 
 #include "internal/model.h"
 
-const equinv_group grid_groups[6] = {
-    {EQUINV_GROUP_CYCLIC, 1},   {EQUINV_GROUP_CYCLIC, 2},   {EQUINV_GROUP_CYCLIC, 4},
-    {EQUINV_GROUP_DIHEDRAL, 1}, {EQUINV_GROUP_DIHEDRAL, 2}, {EQUINV_GROUP_DIHEDRAL, 4},
-};
-
 equinv_layer_desc layer_of(equinv_layer_op op, const char *name)
 {
     equinv_layer_desc d = EQUINV_LAYER_DESC_INIT;

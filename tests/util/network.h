@@ -2,7 +2,7 @@
 #ifndef TESTS_UTIL_NETWORK_H
 #define TESTS_UTIL_NETWORK_H
 
-#include "tests/util/test.h"
+#include "tests/util/maps.h"
 
 /* Descriptions that read the layer before; change what else is needed. */
 equinv_layer_desc layer_of(equinv_layer_op op, const char *name);
@@ -15,8 +15,6 @@ equinv_layer_desc add_of(const char *name, const char *a, const char *b);
 equinv_model *model_new(equinv_context *ctx, equinv_group group, equinv_dtype dtype,
                         int64_t channels, int64_t height, int64_t width);
 void model_add(equinv_model *model, equinv_layer_desc layer);
-
-extern const equinv_group grid_groups[6];
 
 typedef struct network_options {
     equinv_dtype dtype;

@@ -138,4 +138,15 @@ equinv_context *context_of_faults(fault_allocator *f); /* one thread */
  */
 int fail_in_turn(equinv_status (*attempt)(equinv_context *ctx, void *arg), void *arg);
 
+/* An attempt for it: makes an operation's plan from the description that arg is. */
+#define PLAN_ATTEMPT(attempt, operation)                                                           \
+    static equinv_status attempt(equinv_context *ctx, void *arg)                                   \
+    {                                                                                              \
+        equinv_plan *plan = NULL;                                                                  \
+        const equinv_status status = equinv_##operation##_plan_create(ctx, arg, &plan);            \
+        ck_assert(!plan == (status != EQUINV_OK));                                                 \
+        equinv_plan_destroy(plan);                                                                 \
+        return status;                                                                             \
+    }
+
 #endif

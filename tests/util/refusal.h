@@ -1,0 +1,33 @@
+/* Calls with one wrong argument at a time: what each of them must say, and that nothing is written. */
+#ifndef TESTS_UTIL_REFUSAL_H
+#define TESTS_UTIL_REFUSAL_H
+
+#include "tests/util/layout.h"
+
+#define BIT(argument) (1u << (argument))
+
+/* A call on some of the arguments; what else it needs is in `subject`. Sets are bits of arguments. */
+typedef struct call {
+    equinv_status (*run)(void *subject, const equinv_tensor *const *t);
+    unsigned used, outputs;
+    unsigned optional; /* may be NULL */
+    unsigned in_place; /* may be an output's very elements */
+} call;
+
+/* Right arguments of the calls of one operation, f32 but for those with a type of their own. */
+typedef struct arguments {
+    int count; /* 16 at most */
+    const char *const *names;
+    const equinv_tensor *const *good;
+    unsigned own_dtype; /* masks, labels: u32 and f32 are wrong */
+    unsigned any_shape; /* no shape is wrong by itself */
+} arguments;
+
+/*
+ * Each argument of each call in turn on another device, of another type, shape, with strides and memory
+ * that cannot be, NULL unless it is optional, an output also over itself and over each other argument.
+ * The refusal names the argument and what is wrong with it.
+ */
+void assert_refusals(const call *calls, int count, const arguments *a, void *subject);
+
+#endif
