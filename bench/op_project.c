@@ -56,8 +56,17 @@ static equinv_status gradient_of_source(problem *p, bool rows)
                                  SHAPE(c->batch, c->fields_in, case_order(c), c->height, c->width));
 }
 
+static equinv_status gradient_of_templates(problem *p, bool rows)
+{
+    const bench_case *const c = &p->what;
+    return rows ? problem_output(p, p->dtype, 2, SHAPE(c->k, channels_of(c)))
+                : problem_output(p, p->dtype, 5,
+                                 SHAPE(c->k, c->fields_in, case_order(c), c->height, c->width));
+}
+
 static equinv_status create(problem *p, equinv_projection_kind kind, bool rows)
 {
+    const bool templates = p->what.pass == PASS_BACKWARD_WEIGHTS;
     int32_t ndim;
     int64_t shape[3];
     equinv_status status = create_projection(p, kind, rows);
@@ -72,8 +81,8 @@ static equinv_status create(problem *p, equinv_projection_kind kind, bool rows)
     const int64_t size = equinv_projection_saved_size(p->projection, p->what.batch);
     equinv_tensor dst;
     if ((status = problem_input(p, p->dtype, ndim, shape)) || (status = source(p, rows)) ||
-        (status = gradient_of_source(p, rows)) || size <= 0 ||
-        (status = problem_saved(p, (size_t)size)) ||
+        (status = templates ? gradient_of_templates(p, rows) : gradient_of_source(p, rows)) ||
+        size <= 0 || (status = problem_saved(p, (size_t)size)) ||
         (status = equinv_tensor_create(p->ctx, p->dtype, ndim, shape, &dst)))
         return status;
     status = equinv_project_forward(p->projection, &p->input[1], NULL, &dst, p->saved[0].data,
@@ -99,9 +108,12 @@ static equinv_status project_run(problem *p)
     if (p->what.pass == PASS_FORWARD)
         return equinv_project_forward(p->projection, &p->input[0], NULL, &p->output[0], NULL, 0,
                                       NULL, 0);
-    const int64_t size = equinv_projection_saved_size(p->projection, p->what.batch);
-    return equinv_project_backward(p->projection, &p->input[0], NULL, p->saved[0].data,
-                                   (size_t)size, &p->output[0], NULL, 0);
+    const size_t size = (size_t)equinv_projection_saved_size(p->projection, p->what.batch);
+    if (p->what.pass == PASS_BACKWARD_WEIGHTS)
+        return equinv_project_backward_templates(p->projection, &p->input[1], NULL, &p->input[0],
+                                                 p->saved[0].data, size, &p->output[0], NULL, 0);
+    return equinv_project_backward(p->projection, &p->input[0], NULL, p->saved[0].data, size,
+                                   &p->output[0], NULL, 0);
 }
 
 /* One matrix for kinds that are linear in the latent, all turned templates for the others. */
@@ -122,7 +134,7 @@ const operation project_operation = {
     .name = "project",
     .purpose = "invariant projection of latents",
     .runner = {.create = project_create, .run = project_run},
-    .passes = PASS_FORWARD | PASS_BACKWARD_DATA,
+    .passes = PASS_FORWARD | PASS_BACKWARD_DATA | PASS_BACKWARD_WEIGHTS,
     .uses = USES_GROUP | USES_K | USES_SIZE | USES_IMPL,
     .batch_power = 1,
     .kinds = kind_words,

@@ -142,7 +142,7 @@ const bench_runner *cublas_runner(const bench_case *c)
 {
     static const bench_runner runner = {
         .create = create, .run = run, .destroy = destroy, .wait = gpu_wait};
-    const bool linear = c->op == &project_operation &&
+    const bool linear = c->op == &project_operation && c->pass != PASS_BACKWARD_WEIGHTS &&
                         (c->kind == EQUINV_PROJECT_LINEAR || c->kind == EQUINV_PROJECT_MEAN);
     return (linear || c->op == &dense_operation) && c->dtype == EQUINV_F32 ? &runner : NULL;
 }

@@ -363,13 +363,17 @@ static equinv_status fold_run(problem *p)
     return run_fold_way(p, ((const state *)p->own)->chosen);
 }
 
+static bool has_linear_gradient(const bench_case *c)
+{
+    return is_linear(c) && c->pass == PASS_BACKWARD_DATA;
+}
+
 const bench_runner *openblas_project(const bench_case *c)
 {
     static const bench_runner runner = {create, run, destroy, NULL, NULL, false, NULL};
-    const bool forward = c->pass == PASS_FORWARD;
     return c->op == &project_operation && c->dtype == EQUINV_F32 &&
                    c->kind != EQUINV_PROJECT_SORT && c->kind < EQUINV_PROJECT_POWER &&
-                   (forward || is_linear(c))
+                   (c->pass == PASS_FORWARD || has_linear_gradient(c))
                ? &runner
                : NULL;
 }
@@ -377,5 +381,8 @@ const bench_runner *openblas_project(const bench_case *c)
 const bench_runner *openblas_fold(const bench_case *c)
 {
     static const bench_runner runner = {fold_create, fold_run, destroy, NULL, NULL, false, NULL};
-    return c->op == &project_operation && c->dtype == EQUINV_F32 && is_linear(c) ? &runner : NULL;
+    return c->op == &project_operation && c->dtype == EQUINV_F32 && is_linear(c) &&
+                   c->pass != PASS_BACKWARD_WEIGHTS
+               ? &runner
+               : NULL;
 }

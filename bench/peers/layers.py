@@ -88,27 +88,61 @@ def escnn_conv(case):
     return EscnnConv(case) if case.op.startswith("conv") else None
 
 
+def turned(group):
+    """[h, g]: where the orbit's member h of a template finds its number g."""
+    n, mirrored = int(group[1:]), group[0] == "D"
+    def product(a, b):
+        turn = a % n - b % n if a >= n else a % n + b % n
+        return turn % n + n * ((a >= n) != (b >= n))
+    elements = range(2 * n if mirrored else n)
+    return torch.tensor([[product(h, g) for g in elements] for h in elements])
+
+
+REDUCTIONS = {
+    "max": lambda y: y.amax(2),
+    "mean-relu": lambda y: y.relu().mean(2),
+    "sorted": lambda y: y.sort(2).values,
+}
+
+
 def project(fold):
+    """linear, mean: a matrix; others: all turned templates, then the reduction. Backward from a graph made before."""
     def find(case):
         kind = case.kind or "linear"
-        if case.op != "project" or kind not in ("linear", "mean", "max") or (fold and kind == "max"):
-            return None
-        if case.direction != "forward":
+        linear = kind in ("linear", "mean")
+        if case.op != "project" or not (linear or kind in REDUCTIONS) or (fold and not linear):
             return None
         g, pixels = order(case.group), case.height * case.width
+        if not linear and pixels > 1 and case.direction != "forward":
+            return None
         z = uniform(case.batch, case.fields_in, g, pixels)
-        rows = case.fields_in * pixels if fold else case.fields_in * g * pixels
-        w = uniform(rows, case.k * (g if kind == "max" else 1))
+        w = uniform(case.k, case.fields_in, g, pixels)
+        table = turned(case.group)
 
-        def make_step(z, w):
+        def matrix(w):
             if fold:
-                return no_grad(lambda: z.sum(2).reshape(case.batch, -1) @ w)
-            flat = z.reshape(case.batch, -1)
-            if kind == "max":
-                return no_grad(lambda: (flat @ w).reshape(case.batch, case.k, g).amax(2))
-            return no_grad(lambda: flat @ w)
+                return w.mean(2).reshape(case.k, -1).T
+            if linear:
+                return w.mean(2, keepdim=True).expand_as(w).reshape(case.k, -1).T
+            return w[:, :, table].permute(0, 2, 1, 3, 4).reshape(case.k * g, -1).T
 
-        return Peer(make_step, (z, w))
+        def code(z, m):
+            y = (z.sum(2) if fold else z).reshape(case.batch, -1) @ m
+            return y if linear else REDUCTIONS[kind](y.reshape(case.batch, case.k, g))
+
+        def make_step(z, w, diff=None):
+            if case.direction == "forward":
+                m = matrix(w).contiguous()
+                return no_grad(lambda: code(z, m))
+            what_is_z = case.direction == "backward-data"
+            what = (z if what_is_z else w).detach().requires_grad_()
+            y = code(what, matrix(w).contiguous()) if what_is_z else code(z, matrix(what))
+            return lambda: torch.autograd.grad(y, what, diff, retain_graph=True)[0]
+
+        inputs = [z, w]
+        if case.direction != "forward":
+            inputs.append(torch.rand_like(code(z, matrix(w))))
+        return Peer(make_step, inputs)
     return find
 
 
