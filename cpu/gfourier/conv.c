@@ -34,6 +34,16 @@ static bool is_matrix_product(const eqi_conv_problem *p)
            d->fields_out >= FIELDS && p->out_height * p->out_width < PIXELS;
 }
 
+/* Images can stand abreast: whole vectors of small ones, and enough for all threads. */
+static bool fits_abreast(const eqi_conv_problem *p, const eqi_hardware *hardware, int64_t threads)
+{
+    enum { PIXELS = 256 };
+    const int64_t lanes = eqi_gf_kernels_of(hardware)->lanes;
+    const equinv_conv_desc *const d = &p->desc;
+    return d->batch % lanes == 0 && d->batch / lanes >= threads &&
+           d->padding_mode != EQUINV_PAD_CIRCULAR && d->height * d->width < PIXELS;
+}
+
 static bool supports(const void *problem, const eqi_hardware *hardware, const char **why)
 {
     const eqi_conv_problem *const p = problem;
@@ -52,12 +62,10 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
  * Where P^ of a tile leaves most of L1 free, tiles are wider: each plane of dst then gets several cache lines
  * at a time. With planes of 4 KiB, whose lines compete for the same places, that is 1.8 times faster; else 1.06.
  */
-static void set_form(eqi_gf_pass *pass, eqi_gf_kind kind)
+static void choose_tiles(eqi_gf_pass *pass, int64_t vectors)
 {
     enum { SMALL_HAT = 36 << 10, WIDER = 3 };
-    pass->kind = kind;
-    pass->form = &eqi_gf_forms[kind];
-    pass->vectors = pass->kernels->vectors;
+    pass->vectors = vectors;
     eqi_gf_pass_size(pass);
     if (pass->hat_size > SMALL_HAT && !eqi_gf_is_plain(pass))
         return;
@@ -65,7 +73,21 @@ static void set_form(eqi_gf_pass *pass, eqi_gf_kind kind)
     eqi_gf_pass_size(pass);
 }
 
-static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *hardware)
+/* Abreast the parts of fields are those that images by themselves have, so that a sample has the same bits. */
+static void set_form(eqi_gf_pass *pass, eqi_gf_kind kind)
+{
+    const bool abreast = pass->abreast;
+    pass->kind = kind;
+    pass->form = &eqi_gf_forms[kind];
+    pass->abreast = false;
+    choose_tiles(pass, pass->kernels->vectors);
+    pass->abreast = abreast;
+    if (abreast)
+        choose_tiles(pass, 2 * pass->kernels->vectors);
+}
+
+static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *hardware,
+                                bool abreast)
 {
     const equinv_conv_desc *const d = &p->desc;
     eqi_gf_pass pass = {.kernels = eqi_gf_kernels_of(hardware),
@@ -77,6 +99,8 @@ static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *h
                         .split_out = 1,
                         .batch = d->batch,
                         .threads = hardware->threads,
+                        .abreast = abreast,
+                        .map_pixels = p->out_height * p->out_width,
                         .height = d->height,
                         .width = d->width,
                         .out_height = p->out_height,
@@ -131,7 +155,7 @@ static eqi_gf_axis class_axis(const equinv_conv_desc *d, int64_t every, int64_t 
 }
 
 /* Work for each field that is read and pixel: additions to make P^, then multiplications. */
-static double cost_of(const eqi_gf_pass *p)
+static double work_of(const eqi_gf_pass *p)
 {
     const double outputs = (double)(p->fields_out * p->form->terms);
     const double transform = p->form->inputs > 1 ? 2.0 * p->form->inputs : 1.0;
@@ -149,22 +173,23 @@ static void split_elements(const eqi_conv_problem *p, eqi_gf_pass *pass)
     split.fields_out *= split.split_out;
     split.elements = 1;
     set_form(&split, EQI_GF_ONE);
-    if (cost_of(&split) < cost_of(pass))
+    if (work_of(&split) < work_of(pass))
         *pass = split;
 }
 
 static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *hardware,
-                                 int64_t number)
+                                 bool abreast, int64_t number)
 {
     const equinv_conv_desc *const d = &p->desc;
     const int64_t across = eqi_smaller(d->stride, d->width);
     const int64_t y = number / across, x = number % across;
-    eqi_gf_pass pass = forward_pass(p, hardware);
+    eqi_gf_pass pass = forward_pass(p, hardware, abreast);
     pass.fields_in = d->fields_out;
     pass.fields_out = d->fields_in;
     pass.elements = p->elements_out;
     pass.height = p->out_height;
     pass.width = p->out_width;
+    pass.map_pixels = d->height * d->width;
     pass.out_height = eqi_divide_up(d->height - y, d->stride);
     pass.out_width = eqi_divide_up(d->width - x, d->stride);
     pass.stride = 1;
@@ -185,12 +210,33 @@ static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *
     return pass;
 }
 
+static gfourier_plan plan_of_order(const eqi_conv_problem *p, const eqi_hardware *hardware,
+                                   bool abreast)
+{
+    gfourier_plan g = {.forward = forward_pass(p, hardware, abreast), .classes = classes_of(p)};
+    for (int64_t i = 0; i < g.classes; i++)
+        g.backward[i] = backward_pass(p, hardware, abreast, i);
+    return g;
+}
+
+/* Classes with a stride stand abreast wherever they fit: else each would write pixels that are apart. */
 static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
-    gfourier_plan g = {.forward = forward_pass(p, hardware), .classes = classes_of(p)};
-    for (int64_t i = 0; i < g.classes; i++)
-        g.backward[i] = backward_pass(p, hardware, i);
+    gfourier_plan g = plan_of_order(p, hardware, false);
     g.weights = eqi_gf_weights_of(&g.forward);
+    if (!fits_abreast(p, hardware, 1))
+        return g;
+    const gfourier_plan a = plan_of_order(p, hardware, true);
+    const eqi_gf_weights weights = eqi_gf_weights_of(&a.forward);
+    /* Whatever the threads are: the order of the sum must not depend on them. */
+    if (weights.pass.cost < g.weights.pass.cost)
+        g.weights = weights;
+    if (!fits_abreast(p, hardware, hardware->threads))
+        return g;
+    if (a.forward.cost < g.forward.cost)
+        g.forward = a.forward;
+    if (g.classes > 1 || (g.classes && a.backward[0].cost < g.backward[0].cost))
+        memcpy(g.backward, a.backward, sizeof g.backward);
     return g;
 }
 
@@ -253,7 +299,8 @@ static void prepare(eqi_conv_plan *plan)
     const int64_t outputs = eqi_larger(p->desc.fields_in * p->elements_in, p->desc.fields_out);
     g->bias_room = eqi_aligned((size_t)outputs * sizeof(float));
     plan->head.packed_size = g->gemm_packed + (g->gemm ? g->gemm->head.packed_size : 0);
-    size_t scratch = g->filter_room + g->bias_room + threads * slices;
+    const size_t biases = (size_t)eqi_larger(1, g->classes) * g->bias_room;
+    size_t scratch = g->filter_room + biases + threads * slices;
     scratch = larger(scratch, eqi_gf_weights_scratch(&g->weights, hardware));
     plan->head.scratch_size = larger(scratch, g->gemm ? g->gemm->head.scratch_size : 0);
 }
@@ -365,8 +412,9 @@ static equinv_status forward_finished(const eqi_conv_plan *plan, const equinv_te
     float *const biases = eqi_take(&memory, g->bias_room);
     if (!weights->packed)
         pack_pass(&g->forward, &weights->psi, false, room);
-    eqi_gf_pass_run(plan->head.ctx, &g->forward, src, weights->packed ? weights->packed : room,
-                    bias_in(bias, &g->forward, biases), finish, dst, memory);
+    const eqi_gf_run run = {&g->forward, weights->packed ? weights->packed : room,
+                            bias_in(bias, &g->forward, biases)};
+    eqi_gf_pass_run(plan->head.ctx, &run, 1, src, finish, dst, memory);
     return EQUINV_OK;
 }
 
@@ -396,17 +444,19 @@ static equinv_status backward_data(const eqi_conv_plan *plan, const equinv_tenso
     }
     char *memory = scratch;
     char *const room = eqi_take(&memory, g->filter_room);
-    float *const biases = eqi_take(&memory, g->bias_room);
+    char *biases = eqi_take(&memory, (size_t)g->classes * g->bias_room);
     if (!weights->packed)
         pack_backward(plan, &weights->psi, room);
     const char *const filters =
         weights->packed ? (const char *)weights->packed + g->backward_filter[0] : room;
+    eqi_gf_run runs[CLASSES];
     for (int64_t i = 0; i < g->classes; i++) {
         const eqi_gf_pass *const pass = &g->backward[i];
         const void *const filter = filters + g->backward_filter[i] - g->backward_filter[0];
-        eqi_gf_pass_run(plan->head.ctx, pass, diff_dst, filter, bias_in(bias, pass, biases), NULL,
-                        diff_src, memory);
+        runs[i] = (eqi_gf_run){pass, filter,
+                               bias_in(bias, pass, (float *)eqi_take(&biases, g->bias_room))};
     }
+    eqi_gf_pass_run(plan->head.ctx, runs, g->classes, diff_dst, NULL, diff_src, memory);
     return EQUINV_OK;
 }
 
@@ -427,7 +477,7 @@ static bool takes(const eqi_conv_plan *plan, bool backward, bool output, const e
         return eqi_conv_gemm.takes(g->gemm, backward, output, map);
     const eqi_gf_pass *const p = backward ? &g->backward[0] : &g->forward;
     if (output)
-        return map->strides[4] == 1 && p->step <= 2;
+        return map->strides[4] == 1 && (p->abreast || p->step <= 2);
     return !p->circular && (map->strides[4] == 1 || p->width == 1);
 }
 

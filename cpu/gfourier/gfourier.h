@@ -153,6 +153,22 @@ typedef struct eqi_gf_shift {
     int64_t above, behind;
 } eqi_gf_shift;
 
+/*
+ * Planes of as many images as a vector has lanes. In the map a pixel's neighbour is the next float, and images
+ * are `image` floats apart; abreast the same pixel of all images is one vector: the pixel number i of rows x
+ * columns stands at place[i], or where that is NULL one after the other.
+ */
+typedef struct eqi_gf_turn {
+    int64_t fields, elements; /* planes */
+    float *map;
+    int64_t map_field, map_element, image, row;
+    float *abreast;
+    int64_t field, element;
+    int64_t rows, columns;
+    const int64_t *place;
+    bool accumulate; /* to the map */
+} eqi_gf_turn;
+
 typedef struct eqi_gf_kernels {
     int lanes, rows, vectors; /* of the product's tile */
     /* All steps that are left; and of the adjoint of the inverse: diff_dst -> diff_dst^. */
@@ -164,6 +180,8 @@ typedef struct eqi_gf_kernels {
     void (*fold)(const eqi_gf_fold *f);
     void (*inverse[EQI_GF_KINDS])(const eqi_gf_inverse *v);
     void (*shift)(const eqi_gf_shift *s);
+    void (*abreast)(const eqi_gf_turn *t); /* from the map .. */
+    void (*apart)(const eqi_gf_turn *t);   /* .. and back, without places */
 } eqi_gf_kernels;
 
 extern const eqi_gf_kernels eqi_gfourier_scalar;

@@ -151,96 +151,201 @@ static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, con
     }
 }
 
+typedef struct stage {
+    int64_t first, rows, width; /* of dst */
+    int64_t element;            /* floats */
+} stage;
+
+/* The stage holds whole rows of all planes of dst: those of some tiles, or all of the map's with other classes. */
+static stage stage_of(const eqi_gf_band *b, int64_t tile_row)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const shape = b->dst->shape;
+    const bool whole = p->step > 1;
+    stage s = {.first = whole ? 0 : tile_row / p->stage_rows * p->stage_rows, .width = shape[4]};
+    s.rows = whole ? shape[3] : eqi_smaller(p->stage_rows, p->out_height - s.first);
+    s.element = s.rows * s.width * p->pixel;
+    return s;
+}
+
+/* dst^ of a tile to its pixels' places in the stage. */
+static void fill_stage(const eqi_gf_band *b, const stage *s, const eqi_gf_tile *tile,
+                       const float *out)
+{
+    const eqi_gf_pass *const p = b->pass;
+    for (int64_t y = 0; y < tile->rows; y++) {
+        const finish_place f = {.out = out + y * tile->columns * p->pixel,
+                                .outputs = p->fields_out,
+                                .pixels = tile->columns * p->pixel};
+        const int64_t row = (tile->row + y) * p->step + p->row_of_first - s->first;
+        const int64_t column = tile->column * p->step + p->column_of_first;
+        eqi_gf_inverse v = inverse_of(b, &f);
+        v.columns = v.length = p->step > 1 ? p->pixel : f.pixels;
+        v.row = p->step * p->pixel;
+        v.dst = b->stage + (row * s->width + column) * p->pixel;
+        v.element = s->element;
+        v.field = p->form->outputs * s->element;
+        p->kernels->inverse[p->kind](&v);
+    }
+}
+
+static void empty_stage(const eqi_gf_band *b, const stage *s)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const strides = b->dst->strides, *const shape = b->dst->shape;
+    const eqi_gf_turn t = {.fields = shape[1],
+                           .elements = shape[2],
+                           .map = (float *)b->dst->data + b->image * strides[0] +
+                                  s->first * strides[3],
+                           .map_field = strides[1],
+                           .map_element = strides[2],
+                           .abreast = b->stage,
+                           .field = shape[2] * s->element,
+                           .element = s->element,
+                           .rows = s->rows,
+                           .columns = s->width,
+                           .accumulate = p->accumulate};
+    eqi_gf_turn_map(p, t, strides, true);
+}
+
+static void finish_of_tile(const eqi_gf_band *b, const eqi_gf_tile *tile, const float *out)
+{
+    const eqi_gf_pass *const p = b->pass;
+    if (!p->abreast) {
+        finish_tile(b, tile->pixel, tile->pixels, out);
+        return;
+    }
+    const stage s = stage_of(b, tile->row);
+    fill_stage(b, &s, tile, out);
+    const bool last =
+        tile->row + tile->rows == s.first + s.rows && tile->column + tile->columns == p->out_width;
+    if (p->step == 1 && last)
+        empty_stage(b, &s);
+}
+
 /* A share of the fields that the planes hold, for one tile of pixels. */
 typedef struct portion {
-    int64_t field, fields, pixel, pixels;
+    int64_t field, fields;
+    eqi_gf_tile tile;
 } portion;
 
-static bool portion_at(const eqi_gf_pass *p, int64_t i, int64_t held, int64_t pixels, portion *at)
+static bool portion_at(const eqi_gf_band *b, int64_t i, int64_t held, portion *at)
 {
+    const eqi_gf_pass *const p = b->pass;
     const int64_t parts = eqi_divide_up(held, p->part);
-    at->pixel = i / parts * p->pitch;
     at->field = i % parts * p->part;
-    at->pixels = eqi_smaller(p->pitch, pixels - at->pixel);
     at->fields = eqi_smaller(p->part, held - at->field);
-    return at->pixel < pixels;
+    return eqi_gf_tile_at(b, i / parts, &at->tile);
 }
 
 static eqi_gf_transform transform_portion(const eqi_gf_band *b, const portion *at, float *hat)
 {
-    return eqi_gf_transform_of(b, at->field, at->fields, at->pixel, at->pixels, hat);
+    return eqi_gf_transform_of(b, at->field, at->fields, &at->tile, hat);
 }
 
 /* All tiles for the fields from `first` on that the planes hold. Each is transformed during the one before. */
-static void run_chunk(const eqi_gf_band *b, int64_t first, int64_t held, int64_t pixels)
+static void run_chunk(const eqi_gf_band *b, int64_t first, int64_t held)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t tile = p->fields_out * p->form->components * p->pitch;
     const bool plain = eqi_gf_is_plain(p) || p->taps == 0;
     portion at, next;
-    bool more = portion_at(p, 0, held, pixels, &at);
+    bool more = portion_at(b, 0, held, &at);
     eqi_gf_transform ahead = transform_portion(b, &at, b->hat[0]);
     for (int64_t i = 0; more; i++, at = next) {
-        float *const out = b->out + (p->chunk == p->fields_in ? 0 : at.pixel / p->pitch * tile);
-        const float *const rows = eqi_gf_rows(b, at.field, at.pixel, b->hat[i % 2]);
+        float *const out = b->out + (p->chunk == p->fields_in ? 0 : at.tile.number * tile);
+        const float *const rows = eqi_gf_rows(b, at.field, at.tile.pixel, b->hat[i % 2]);
         if (!plain)
             p->kernels->transform[p->kind](&ahead);
-        more = portion_at(p, i + 1, held, pixels, &next);
+        more = portion_at(b, i + 1, held, &next);
         if (more)
             ahead = transform_portion(b, &next, b->hat[(i + 1) % 2]);
-        multiply_part(b, first + at.field, at.fields, at.pixels, rows, out,
+        multiply_part(b, first + at.field, at.fields, at.tile.pixels, rows, out,
                       more && !plain ? &ahead : NULL);
         if (first + at.field + at.fields == p->fields_in)
-            finish_tile(b, at.pixel, at.pixels, out);
+            finish_of_tile(b, &at.tile, out);
     }
 }
 
 static void run_band(const eqi_gf_band *b)
 {
     const eqi_gf_pass *const p = b->pass;
-    const int64_t pixels = b->images * eqi_gf_pixels(p, b->rows);
     for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
         const int64_t fields = eqi_smaller(p->chunk, p->fields_in - first);
         eqi_gf_fill_planes(b, first, fields);
-        run_chunk(b, first, fields, pixels);
+        run_chunk(b, first, fields);
     }
 }
 
 typedef struct job {
-    const eqi_gf_pass *pass;
+    const eqi_gf_run *runs;
+    int64_t count;
     const equinv_tensor *src, *dst;
-    const float *filter, *bias;
     const eqi_conv_finish *finish;
 } job;
 
-static void run_bands(const void *arg, int64_t first, int64_t count, void *slice)
+static eqi_gf_band band_of(const job *j, const eqi_gf_run *run, void *slice)
 {
-    const job *const j = arg;
-    const eqi_gf_pass *const p = j->pass;
+    const eqi_gf_pass *const p = run->pass;
     char *memory = slice;
     eqi_gf_band b = {.pass = p,
                      .src = j->src,
                      .dst = j->dst,
-                     .filter = j->filter,
-                     .bias = j->bias,
+                     .filter = run->filter,
+                     .bias = run->bias,
                      .finish = j->finish};
+    b.stage = eqi_take(&memory, p->stage_size);
     b.planes = eqi_take(&memory, p->planes_size);
     b.hat[0] = eqi_take(&memory, p->hat_size);
     b.hat[1] = eqi_take(&memory, p->hat_size);
     b.out = eqi_take(&memory, p->out_size);
-    eqi_gf_clear_missing(p, b.planes);
+    return b;
+}
+
+static void run_bands(const void *arg, int64_t first, int64_t count, void *slice)
+{
+    const job *const j = arg;
     for (int64_t i = first; i < first + count; i++) {
-        eqi_gf_band_set(&b, i);
-        run_band(&b);
+        eqi_gf_band b;
+        for (int64_t c = 0; c < j->count; c++) {
+            b = band_of(j, &j->runs[c], slice);
+            if (j->count > 1 || i == first)
+                eqi_gf_clear_missing(b.pass, b.planes);
+            eqi_gf_band_set(&b, i);
+            run_band(&b);
+        }
+        if (b.pass->abreast && b.pass->step > 1) {
+            const stage whole = stage_of(&b, 0);
+            empty_stage(&b, &whole);
+        }
     }
 }
 
-void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *p, const equinv_tensor *src,
-                     const float *filter, const float *bias, const eqi_conv_finish *finish,
+static size_t slice_of(const eqi_gf_run *runs, int64_t count)
+{
+    size_t slice = 0;
+    for (int64_t c = 0; c < count; c++) {
+        const size_t one = eqi_gf_pass_slice(runs[c].pass);
+        slice = one > slice ? one : slice;
+    }
+    return slice;
+}
+
+/* Abreast a task makes all classes of its images; else their bands may differ. */
+void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_run *runs, int64_t count,
+                     const equinv_tensor *src, const eqi_conv_finish *finish,
                      const equinv_tensor *dst, void *scratch)
 {
-    const job j = {p, src, dst, filter, bias, finish};
-    const double work = (double)p->fields_in * (double)p->fields_out * (double)p->taps *
-                        (double)(p->form->inputs * p->images * p->band * p->out_width);
-    eqi_parallel_rows(ctx, eqi_gf_tasks(p), work, 1, run_bands, &j, scratch, eqi_gf_pass_slice(p));
+    const int64_t together = runs[0].pass->abreast ? count : 1;
+    for (int64_t c = 0; c < count; c += together) {
+        const job j = {runs + c, together, src, dst, finish};
+        double work = 0;
+        for (int64_t i = c; i < c + together; i++) {
+            const eqi_gf_pass *const p = runs[i].pass;
+            work += (double)p->fields_in * (double)p->fields_out * (double)p->taps *
+                    (double)(p->form->inputs * p->images * p->band * p->out_width);
+        }
+        eqi_parallel_rows(ctx, eqi_gf_tasks(runs[c].pass), work, 1, run_bands, &j, scratch,
+                          slice_of(runs + c, together));
+    }
 }

@@ -37,6 +37,11 @@ typedef struct eqi_gf_axis {
     int64_t first, taps, padding;
 } eqi_gf_axis;
 
+/*
+ * Images abreast: as many as a vector has lanes stand side by side, one in each. A plane has a copy for each
+ * residue, whose rows have all of their border, and its pixels are vectors; tiles are rows of them without gaps.
+ * Taps, strides and short rows then cost nothing, but a map is turned on its way in and out.
+ */
 typedef struct eqi_gf_pass {
     equinv_group group;
     const eqi_gf_kernels *kernels;
@@ -54,12 +59,18 @@ typedef struct eqi_gf_pass {
     int64_t kernel, taps;
     eqi_gf_axis rows, columns;
     int64_t every, gap;
-    int64_t threads;     /* that should find work */
+    int64_t threads; /* that should find work */
+    bool abreast;
+    bool gradient;       /* of the filter, and dst is read */
+    double cost;         /* of an image */
+    int64_t map_pixels;  /* of dst, with those of other classes */
     int64_t images;      /* at a time, if they are small: then one tile holds all their pixels .. */
     int64_t band, bands; /* .. or rows of dst of one, and how many such bands */
     int64_t chunk;       /* fields of src whose planes are held at a time .. */
     int64_t part;        /* .. and those that are transformed at a time */
     int64_t vectors, pitch;                 /* of a row of P^ and dst^; pitch in floats */
+    int64_t pixel;                          /* floats of one: abreast the lanes, else 1 */
+    int64_t tile_rows, tile_columns;        /* pixels of dst, abreast */
     bool narrow;                            /* planes are */
     int64_t row, tail;                      /* floats of a plane's row; zeros behind the last */
     int64_t copies, run;                    /* copies of a plane, floats of all of them .. */
@@ -67,11 +78,14 @@ typedef struct eqi_gf_pass {
     bool misses;                            /* an element or the other misses a tap's pixels .. */
     int64_t field;                          /* .. and reads zeros, behind the field's elements */
     size_t planes_size, hat_size, out_size; /* bytes of a thread */
-    eqi_gf_tap *tap;                        /* [taps] */
-    eqi_gf_copy *copy;                      /* [copies] */
-    int64_t *in;                            /* [taps][inputs] */
-    int64_t *row_at;                        /* [part][taps]: of the rows of P^ */
-    size_t filter_size;                     /* bytes of the packed filter */
+    int64_t stage_rows;                     /* of dst, abreast: turned back at a time */
+    size_t stage_size;
+    eqi_gf_tap *tap;    /* [taps] */
+    eqi_gf_copy *copy;  /* [copies] */
+    int64_t *place;     /* [height][width], abreast: in the planes of src */
+    int64_t *in;        /* [taps][inputs] */
+    int64_t *row_at;    /* [part][taps]: of the rows of P^ */
+    size_t filter_size; /* bytes of the packed filter */
 } eqi_gf_pass;
 
 /* A band of one image, or several images, at work in one thread. */
@@ -81,21 +95,33 @@ typedef struct eqi_gf_band {
     const float *filter, *bias;
     const eqi_conv_finish *finish;
     int64_t image, images, row, rows; /* of dst */
-    float *planes, *hat[2], *out;
+    float *planes, *hat[2], *out, *stage;
 } eqi_gf_band;
 
 /* Pixels in a tile for `rows` rows of one image. */
 int64_t eqi_gf_pixels(const eqi_gf_pass *p, int64_t rows);
 
-/* What taps read that miss the image; nothing else is written there. */
+/* A tile: where in each plane it begins, floats of all its runs, which are `run` floats apart in the plane. */
+typedef struct eqi_gf_tile {
+    int64_t number, pixel, pixels, runs, run;
+    int64_t row, column, rows, columns; /* of dst, abreast */
+} eqi_gf_tile;
+
+/* Tile number i of the band; false where there are no more. */
+bool eqi_gf_tile_at(const eqi_gf_band *b, int64_t i, eqi_gf_tile *t);
+
+/* What taps read that miss the image, and abreast the border; nothing else is written there. */
 void eqi_gf_clear_missing(const eqi_gf_pass *p, float *planes);
+
+/* Abreast: a turn of pixels of a map with these strides, which its fields `image` and `row` follow; or back. */
+void eqi_gf_turn_map(const eqi_gf_pass *p, eqi_gf_turn t, const int64_t *strides, bool apart);
 
 /* The copies of the planes of `fields` fields of src. */
 void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields);
 
-/* P^ of fields that the planes hold, from `first` of them on, for some pixels from `pixel` on: to be made. */
+/* P^ of fields that the planes hold, from `first` of them on, for a tile: to be made. */
 eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,
-                                     int64_t pixel, int64_t pixels, float *hat);
+                                     const eqi_gf_tile *tile, float *hat);
 
 /*
  * Where the rows of P^ of such fields and pixels start, row_at from there on: in the planes themselves where
@@ -129,9 +155,17 @@ typedef struct eqi_gf_psi {
 } eqi_gf_psi;
 void eqi_gf_pass_pack(const eqi_gf_pass *pass, const eqi_gf_psi *psi, float *filter);
 
-/* Maps are [N, F, G, H, W]; scratch has a slice for each of the context's threads. finish may be NULL. */
-void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_pass *pass, const equinv_tensor *src,
-                     const float *filter, const float *bias, const eqi_conv_finish *finish,
+typedef struct eqi_gf_run {
+    const eqi_gf_pass *pass;
+    const float *filter, *bias;
+} eqi_gf_run;
+
+/*
+ * All classes of pixels. Maps are [N, F, G, H, W]; scratch has a slice for each of the context's threads, the
+ * largest of the classes'. finish may be NULL.
+ */
+void eqi_gf_pass_run(const equinv_context *ctx, const eqi_gf_run *runs, int64_t count,
+                     const equinv_tensor *src, const eqi_conv_finish *finish,
                      const equinv_tensor *dst, void *scratch);
 
 #endif

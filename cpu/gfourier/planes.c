@@ -17,7 +17,7 @@ static int64_t steps_to(int64_t a, int64_t b, int64_t most)
 
 /* Some planes of an image: `elements` of each of `fields` fields of the map. */
 typedef struct plane_set {
-    const float *from; /* the first of them */
+    float *from; /* the first of them */
     int64_t fields, elements;
     float *to;
     int64_t to_field, to_element; /* floats */
@@ -99,10 +99,67 @@ static void gather_planes(const eqi_gf_band *b, const plane_set *of, const eqi_g
                          of->to + i * of->to_field + h * of->to_element + c->start);
 }
 
+/* Lane by lane, where the map's pixels are no neighbours. */
+static void turn_scattered(const eqi_gf_pass *p, const eqi_gf_turn *t, int64_t step, bool apart)
+{
+    for (int64_t i = 0; i < t->fields * t->elements * t->rows * t->columns; i++) {
+        const int64_t x = i % t->columns, y = i / t->columns % t->rows;
+        const int64_t plane = i / t->columns / t->rows;
+        const int64_t h = plane % t->elements, field = plane / t->elements;
+        const int64_t pixel = y * t->columns + x;
+        float *const map =
+            t->map + field * t->map_field + h * t->map_element + y * t->row + x * step;
+        float *const lane = t->abreast + field * t->field + h * t->element +
+                            (t->place ? t->place[pixel] : pixel * p->pixel);
+        for (int64_t l = 0; l < p->pixel; l++)
+            if (!apart)
+                lane[l] = map[l * t->image];
+            else
+                map[l * t->image] = t->accumulate ? map[l * t->image] + lane[l] : lane[l];
+    }
+}
+
+void eqi_gf_turn_map(const eqi_gf_pass *p, eqi_gf_turn t, const int64_t *strides, bool apart)
+{
+    t.image = strides[0];
+    t.row = strides[3];
+    if (strides[4] != 1 && t.columns > 1) {
+        turn_scattered(p, &t, strides[4], apart);
+        return;
+    }
+    if (t.row == t.columns) {
+        t.columns *= t.rows;
+        t.rows = 1;
+    }
+    (apart ? p->kernels->apart : p->kernels->abreast)(&t);
+}
+
+static void fill_abreast(const eqi_gf_band *b, const plane_set *of)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->src->strides;
+    const eqi_gf_turn t = {.fields = of->fields,
+                           .elements = of->elements,
+                           .map = of->from,
+                           .map_field = s[1],
+                           .map_element = s[2],
+                           .abreast = of->to,
+                           .field = of->to_field,
+                           .element = of->to_element,
+                           .rows = p->height,
+                           .columns = p->width,
+                           .place = p->place};
+    eqi_gf_turn_map(p, t, s, false);
+}
+
 static void fill_copies(const eqi_gf_band *b, plane_set of)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
+    if (p->abreast) {
+        fill_abreast(b, &of);
+        return;
+    }
     const bool shifts = !p->circular && (s[4] == 1 || p->width == 1);
     for (int64_t n = 0; n < b->images; n++, of.from += s[0], of.to += p->run)
         for (int64_t k = 0; k < p->copies; k++) {
@@ -116,7 +173,7 @@ void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->src->strides;
-    const float *const image = (const float *)b->src->data + b->image * s[0];
+    float *const image = (float *)b->src->data + b->image * s[0];
     float *to = b->planes;
     if (p->split_in == 1) {
         fill_copies(
@@ -137,15 +194,45 @@ void eqi_gf_fill_planes(const eqi_gf_band *b, int64_t first, int64_t fields)
 void eqi_gf_clear_missing(const eqi_gf_pass *p, float *planes)
 {
     const int64_t held = p->elements * p->element;
+    if (p->abreast && !p->misses && p->run == p->height * p->width)
+        return;
+    if (p->abreast) {
+        memset(planes, 0, (size_t)(p->chunk * p->field) * sizeof(float));
+        return;
+    }
     for (int64_t i = 0; i < p->chunk && p->field > held; i++)
         memset(planes + i * p->field + held, 0, (size_t)p->element * sizeof(float));
 }
 
-eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,
-                                     int64_t pixel, int64_t pixels, float *hat)
+bool eqi_gf_tile_at(const eqi_gf_band *b, int64_t i, eqi_gf_tile *t)
 {
     const eqi_gf_pass *const p = b->pass;
-    eqi_gf_transform t = {.src = b->planes + first * p->field + pixel,
+    *t = (eqi_gf_tile){.number = i};
+    if (!p->abreast) {
+        const int64_t pixels = b->images * eqi_gf_pixels(p, b->rows);
+        t->pixel = i * p->pitch;
+        t->pixels = eqi_smaller(p->pitch, pixels - t->pixel);
+        t->runs = p->images == 1 ? 1 : b->images;
+        t->run = p->run;
+        return t->pixel < pixels;
+    }
+    const int64_t across = eqi_divide_up(p->out_width, p->tile_columns);
+    t->row = i / across * p->tile_rows;
+    t->column = i % across * p->tile_columns;
+    t->rows = eqi_smaller(p->tile_rows, b->rows - t->row);
+    t->columns = eqi_smaller(p->tile_columns, p->out_width - t->column);
+    t->pixel = (t->row * p->row + t->column) * p->pixel;
+    t->pixels = t->rows * t->columns * p->pixel;
+    t->runs = t->rows;
+    t->run = p->row * p->pixel;
+    return t->row < b->rows;
+}
+
+eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_t fields,
+                                     const eqi_gf_tile *tile, float *hat)
+{
+    const eqi_gf_pass *const p = b->pass;
+    eqi_gf_transform t = {.src = b->planes + first * p->field + tile->pixel,
                           .field = p->field,
                           .fields = fields,
                           .taps = p->taps,
@@ -153,15 +240,15 @@ eqi_gf_transform eqi_gf_transform_of(const eqi_gf_band *b, int64_t first, int64_
                           .to = hat,
                           .component = fields * p->taps * p->pitch,
                           .pitch = p->pitch,
-                          .runs = p->images == 1 ? 1 : b->images,
-                          .run = p->run};
-    t.pixels = pixels / t.runs;
+                          .runs = tile->runs,
+                          .run = tile->run};
+    t.pixels = tile->pixels / t.runs;
     return t;
 }
 
 bool eqi_gf_is_plain(const eqi_gf_pass *p)
 {
-    return p->kind == EQI_GF_ONE && p->images == 1;
+    return p->kind == EQI_GF_ONE && (p->images == 1 || p->abreast);
 }
 
 const float *eqi_gf_rows(const eqi_gf_band *b, int64_t first, int64_t pixel, const float *hat)

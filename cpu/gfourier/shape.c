@@ -83,6 +83,16 @@ static void wide_rows(eqi_gf_pass *p)
     p->tail = longest - p->row;
 }
 
+/* Each row with all of its border. */
+static void rows_abreast(eqi_gf_pass *p)
+{
+    p->narrow = false;
+    p->tail = 0;
+    p->row = p->out_width;
+    for (int64_t residue = 0; residue < residues_of(p, &p->columns); residue++)
+        p->row = eqi_larger(p->row, p->out_width + residue_reach(p, &p->columns, residue));
+}
+
 int64_t eqi_gf_pixels(const eqi_gf_pass *p, int64_t rows)
 {
     return rows > 0 ? (rows - 1) * p->row + p->out_width : 0;
@@ -166,34 +176,42 @@ static void set_rows(eqi_gf_pass *p, bool narrow)
 }
 
 /*
- * Work on an image with such rows, in vectors that are multiplied; the factors were fitted to the case table.
- * Narrow planes need more copies, wide ones have pixels between their rows.
+ * Work on an image, in vectors that are multiplied; the factors were fitted to the case table. Narrow planes need
+ * more copies, wide ones have pixels between their rows; images abreast are turned, and many share each call. For a
+ * gradient dst is read.
  */
-static double cost_of_rows(const eqi_gf_pass *p)
+static double cost_of(const eqi_gf_pass *p)
 {
-    enum { COPY = 8, TRANSFORM = 2, INVERSE = 6 };
+    enum { COPY = 8, TRANSFORM = 2, INVERSE = 6, TURN = 10, CALLS = 200 };
     const int64_t lanes = p->kernels->lanes;
-    const int64_t pixels = eqi_divide_up(eqi_gf_pixels(p, p->out_height), lanes);
-    const int64_t rows = p->out_height * eqi_divide_up(p->out_width, lanes);
-    int64_t copies;
-    const int64_t copied = copies_of(p, p->out_height, &copies) / p->row;
     const double taps = (double)(p->taps * p->fields_in);
     const double transform = TRANSFORM * (p->form->inputs + p->form->components);
     const double product = (double)p->fields_out * p->form->terms;
     const double outputs = (double)p->fields_out * p->form->outputs;
-    return COPY * (double)(p->fields_in * p->elements * copied * eqi_divide_up(p->row, lanes)) +
+    const double inputs = (double)(p->fields_in * p->elements);
+    const double inverse = p->gradient ? COPY : INVERSE;
+    if (p->abreast)
+        return (TURN * inputs * (double)(p->height * p->width) +
+                (taps * (transform + product) + TURN * outputs) *
+                    (double)(p->out_height * p->out_width)) /
+               (double)lanes;
+    const int64_t pixels = eqi_divide_up(eqi_gf_pixels(p, p->out_height), lanes);
+    const int64_t rows = p->out_height * eqi_divide_up(p->out_width, lanes);
+    int64_t copies;
+    const int64_t copied = copies_of(p, p->out_height, &copies) / p->row;
+    return CALLS + COPY * inputs * (double)(copied * eqi_divide_up(p->row, lanes)) +
            (double)pixels * taps * (transform + product) +
-           INVERSE * outputs * (double)(p->row == p->out_width ? pixels : rows);
+           inverse * outputs * (double)(p->row == p->out_width ? pixels : rows);
 }
 
 /* Narrow planes that are cheaper, and leave as many images together and no more bands. */
 static void choose_rows(eqi_gf_pass *p)
 {
     set_rows(p, false);
-    const double wide = cost_of_rows(p);
+    const double wide = cost_of(p);
     const int64_t images = images_together(p);
     set_rows(p, true);
-    if (wide <= cost_of_rows(p) || images_together(p) < images || bytes_of_copies(p) > PLANES_BYTES)
+    if (wide <= cost_of(p) || images_together(p) < images || bytes_of_copies(p) > PLANES_BYTES)
         set_rows(p, false);
 }
 
@@ -203,11 +221,43 @@ static void choose_rows(eqi_gf_pass *p)
  */
 static int64_t fields_together(const eqi_gf_pass *p)
 {
+    enum { SMALL_PIXELS = 128 };
     const bool small = eqi_gf_pixels(p, p->out_height) < EQI_GF_SMALL_PIXELS;
-    const int64_t pixels = small ? RUN_PIXELS : p->kernels->lanes * p->vectors;
+    const int64_t pixels = small ? SMALL_PIXELS : p->kernels->lanes * p->vectors;
     const int64_t bytes =
         p->form->components * eqi_larger(1, p->taps) * pixels * (int64_t)sizeof(float);
     return even_share(p->fields_in, HAT_BYTES / bytes);
+}
+
+/* Some rows, or a part of one; where the product reads the planes themselves never several. */
+static void tiles_abreast(eqi_gf_pass *p)
+{
+    const int64_t vectors = p->vectors;
+    const bool whole = p->out_width <= vectors && !eqi_gf_is_plain(p);
+    p->tile_columns = even_share(p->out_width, vectors);
+    p->tile_rows = whole ? even_share(p->out_height, vectors / p->out_width) : 1;
+    p->pitch = p->tile_rows * p->tile_columns * p->pixel;
+}
+
+/* About so many pixels fill vectors of the map well. */
+static void stage_abreast(eqi_gf_pass *p)
+{
+    enum { PIXELS = 48, BYTES = 128 << 10 };
+    const int64_t planes = p->fields_out * p->form->outputs;
+    const int64_t row = p->out_width * p->pixel * planes * (int64_t)sizeof(float);
+    int64_t rows = eqi_larger(eqi_divide_up(PIXELS, p->out_width), BYTES / row);
+    rows = eqi_larger(1, rows / p->tile_rows) * p->tile_rows;
+    p->stage_rows = eqi_smaller(rows, p->out_height);
+    p->stage_size = p->step > 1 ? (size_t)(planes * p->map_pixels * p->pixel) * sizeof(float)
+                                : (size_t)(p->stage_rows * row);
+}
+
+static int64_t tiles_of(const eqi_gf_pass *p)
+{
+    if (p->abreast)
+        return eqi_divide_up(p->out_height, p->tile_rows) *
+               eqi_divide_up(p->out_width, p->tile_columns);
+    return eqi_divide_up(eqi_gf_pixels(p, p->band), p->pitch);
 }
 
 void eqi_gf_pass_size(eqi_gf_pass *p)
@@ -215,16 +265,24 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
     const int64_t lanes = p->kernels->lanes;
     const int64_t planes = p->fields_in * p->elements;
     p->taps = find_taps(p, NULL);
-    choose_rows(p);
+    p->pixel = p->abreast ? lanes : 1;
+    if (p->abreast) {
+        rows_abreast(p);
+    } else {
+        choose_rows(p);
+        p->part = fields_together(p);
+    }
+    p->cost = cost_of(p);
     p->band = p->out_height;
-    p->images = images_together(p);
+    p->images = p->abreast ? lanes : images_together(p);
     while (p->band > BAND_ROWS && p->images == 1 &&
            (planes * copies_of(p, p->band, &p->copies) * (int64_t)sizeof(float) > PLANES_BYTES ||
             p->batch * eqi_divide_up(p->out_height, p->band) < p->threads))
         p->band = eqi_divide_up(p->band, 2);
     p->bands = eqi_divide_up(p->out_height, p->band);
     p->run = copies_of(p, p->band, &p->copies);
-    p->element = p->images * p->run;
+    /* Abreast the last pixel is where those go that no tap reads. */
+    p->element = p->images * (p->run + p->abreast);
     p->misses = p->rows.taps < p->kernel || p->columns.taps < p->kernel;
     p->field = (p->elements + (p->misses && p->form->inputs > 1)) * p->element;
     /* Images that share a row need room for the last vector of the last one. */
@@ -232,34 +290,43 @@ void eqi_gf_pass_size(eqi_gf_pass *p)
         p->images == 1
             ? lanes * p->vectors
             : eqi_divide_up(p->images * eqi_gf_pixels(p, p->out_height), lanes) * lanes + lanes;
+    if (p->abreast)
+        tiles_abreast(p);
     const int64_t plane_bytes = eqi_larger(1, p->field) * (int64_t)sizeof(float);
     const int64_t hat_bytes = p->form->components * p->taps * p->pitch * (int64_t)sizeof(float);
-    p->part = fields_together(p);
     p->chunk = eqi_larger(1, PLANES_BYTES / plane_bytes / p->part) * p->part;
     p->chunk = eqi_smaller(p->chunk, p->fields_in);
 
-    const int64_t tiles =
-        p->chunk == p->fields_in ? 1 : eqi_divide_up(eqi_gf_pixels(p, p->band), p->pitch);
+    const int64_t tiles = p->chunk == p->fields_in ? 1 : tiles_of(p);
     p->planes_size = (size_t)(p->chunk * p->field + p->pitch) * sizeof(float);
     p->hat_size = (size_t)(p->part * hat_bytes);
     /* The inverse reads whole vectors from any pixel on. */
     p->out_size =
         (size_t)(tiles * p->fields_out * p->form->components * p->pitch + lanes) * sizeof(float);
+    if (p->abreast)
+        stage_abreast(p);
     p->filter_size =
         (size_t)(p->form->components * p->fields_out * p->fields_in * p->taps) * sizeof(float);
+}
+
+static size_t places_of(const eqi_gf_pass *p)
+{
+    return p->abreast ? (size_t)(p->height * p->width) : 0;
 }
 
 size_t eqi_gf_pass_table_size(const eqi_gf_pass *p)
 {
     return eqi_aligned((size_t)p->taps * sizeof *p->tap) +
            eqi_aligned((size_t)p->copies * sizeof *p->copy) +
+           eqi_aligned(places_of(p) * sizeof *p->place) +
            eqi_aligned((size_t)(p->taps * p->form->inputs) * sizeof *p->in) +
            eqi_aligned((size_t)(p->part * p->taps) * sizeof *p->row_at);
 }
 
 size_t eqi_gf_pass_slice(const eqi_gf_pass *p)
 {
-    return eqi_aligned(p->planes_size) + 2 * eqi_aligned(p->hat_size) + eqi_aligned(p->out_size);
+    return eqi_aligned(p->stage_size) + eqi_aligned(p->planes_size) + 2 * eqi_aligned(p->hat_size) +
+           eqi_aligned(p->out_size);
 }
 
 /* Where a tap reads, from the first copy on. */
@@ -271,7 +338,7 @@ static int64_t tap_start(const eqi_gf_pass *p, eqi_pixel tap)
     const eqi_gf_copy *c = p->copy;
     while (c->column != first || c->row != row % p->stride)
         c++;
-    return c->start + row / p->stride * p->row + (column - first) / p->stride;
+    return c->start + (row / p->stride * p->row + (column - first) / p->stride) * p->pixel;
 }
 
 static void fill_copies(const eqi_gf_pass *p)
@@ -282,9 +349,22 @@ static void fill_copies(const eqi_gf_pass *p)
         const int64_t reach = residue_reach(p, &p->rows, residue);
         for (int64_t i = 0; reach >= 0 && i < columns_of(p); i++, c++) {
             *c = (eqi_gf_copy){residue, column_of(p, i), p->band + reach, start};
-            start += c->rows * p->row + p->tail;
+            start += (c->rows * p->row + p->tail) * p->pixel;
         }
     }
+}
+
+/* Where a pixel of src stands, abreast: in the copy of its residues, unless no tap reads it. */
+static int64_t place_of(const eqi_gf_pass *p, int64_t y, int64_t x)
+{
+    y += p->rows.padding, x += p->columns.padding;
+    for (const eqi_gf_copy *c = p->copy; c < p->copy + p->copies; c++) {
+        const int64_t row = (y - c->row) / p->stride, column = (x - c->column) / p->stride;
+        if (y >= c->row && x >= c->column && (y - c->row) % p->stride == 0 &&
+            (x - c->column) % p->stride == 0 && row < c->rows && column < p->row)
+            return c->start + (row * p->row + column) * p->pixel;
+    }
+    return p->run * p->pixel;
 }
 
 void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
@@ -294,7 +374,10 @@ void eqi_gf_pass_fill(eqi_gf_pass *p, char *tables)
     p->copy = eqi_take(&tables, (size_t)p->copies * sizeof *p->copy);
     p->in = eqi_take(&tables, (size_t)(p->taps * p->form->inputs) * sizeof *p->in);
     p->row_at = eqi_take(&tables, (size_t)(p->part * p->taps) * sizeof *p->row_at);
+    p->place = eqi_take(&tables, places_of(p) * sizeof *p->place);
     fill_copies(p);
+    for (int64_t i = 0; i < (int64_t)places_of(p); i++)
+        p->place[i] = place_of(p, i / p->width, i % p->width);
     /* P_v(h) reads plane h at the tap h v. */
     for (int64_t v = 0; v < p->taps; v++)
         for (int32_t h = 0; h < p->form->inputs; h++) {

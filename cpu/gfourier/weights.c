@@ -23,7 +23,7 @@ static size_t gradient_size(const eqi_gf_pass *p)
 /* Pixels of one element of diff_dst: whole rows, of which a tile's first and last may be a part. */
 static int64_t rows_pitch(const eqi_gf_pass *p)
 {
-    return p->pitch + 2 * p->row + p->kernels->lanes;
+    return p->abreast ? p->pitch : p->pitch + 2 * p->row + p->kernels->lanes;
 }
 
 /* Fields of diff_dst that are fetched at a time. */
@@ -43,10 +43,13 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
 {
     eqi_gf_weights w = {.pass = *forward};
     eqi_gf_pass *const p = &w.pass;
+    p->gradient = true;
     p->threads = 1; /* the order of the sum must not depend on them */
     p->vectors = VECTORS;
     eqi_gf_pass_size(p);
-    const int64_t vectors = eqi_divide_up(eqi_gf_pixels(p, p->band), p->kernels->lanes);
+    const int64_t pixels = eqi_gf_pixels(p, p->band);
+    const int64_t vectors =
+        p->abreast ? p->out_height * p->out_width : eqi_divide_up(pixels, p->kernels->lanes);
     p->vectors = eqi_divide_up(vectors, eqi_divide_up(vectors, VECTORS)); /* even tiles */
     eqi_gf_pass_size(p);
     w.entries = (int64_t)(p->filter_size / sizeof(float));
@@ -56,6 +59,9 @@ eqi_gf_weights eqi_gf_weights_of(const eqi_gf_pass *forward)
     const int64_t most = eqi_larger(1, eqi_smaller(PARTS, PART_BYTES / (int64_t)w.part));
     w.part_tasks = eqi_divide_up(eqi_larger(1, w.tasks), most);
     w.parts = eqi_larger(1, eqi_divide_up(w.tasks, w.part_tasks));
+    /* Fewer parts than threads: each is shared out by the fields of src. */
+    const int64_t shares = eqi_divide_up(forward->threads, w.parts);
+    w.shares = eqi_larger(1, eqi_smaller(p->fields_in, shares));
     w.places = eqi_aligned((size_t)(p->taps * p->form->values) * sizeof(int64_t));
     w.slice =
         eqi_aligned(p->planes_size) + eqi_aligned(p->hat_size) + rows_size(p) + gradient_size(p);
@@ -101,6 +107,7 @@ typedef struct work {
     float *entries;  /* of the part */
     double *bias;
     bool wants_bias;
+    int64_t first, end; /* fields of src */
 } work;
 
 /* Rows of one image and some fields, one row after the other with zeros between as in the tile. */
@@ -134,12 +141,37 @@ static void fetch_rows(const eqi_gf_pass *p, const int64_t *s, const float *from
                         : 0;
 }
 
-/* diff_dst of some fields at the tile's pixels: where in k->rows. Small images are there as a whole. */
-static const float *fetch(const work *k, int64_t o, int64_t fields, int64_t pixel, int64_t pixels)
+static void fetch_abreast(const work *k, int64_t o, int64_t fields, const eqi_gf_tile *tile)
 {
     const eqi_gf_band *const b = &k->band;
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
+    const int64_t pitch = rows_pitch(p);
+    const eqi_gf_turn t = {.fields = fields,
+                           .elements = p->form->outputs,
+                           .map = (float *)b->dst->data + b->image * s[0] + o * s[1] +
+                                  tile->row * s[3] + tile->column * s[4],
+                           .map_field = s[1],
+                           .map_element = s[2],
+                           .abreast = k->rows,
+                           .field = p->form->outputs * pitch,
+                           .element = pitch,
+                           .rows = tile->rows,
+                           .columns = tile->columns};
+    eqi_gf_turn_map(p, t, s, false);
+}
+
+/* diff_dst of some fields at the tile's pixels: where in k->rows. Small images are there as a whole. */
+static const float *fetch(const work *k, int64_t o, int64_t fields, const eqi_gf_tile *tile)
+{
+    const int64_t pixel = tile->pixel, pixels = tile->pixels;
+    const eqi_gf_band *const b = &k->band;
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->dst->strides;
+    if (p->abreast) {
+        fetch_abreast(k, o, fields, tile);
+        return k->rows;
+    }
     const bool one = p->images == 1;
     const int64_t first = one ? pixel / p->row : 0;
     const int64_t end = one ? eqi_divide_up(pixel + pixels, p->row) : b->rows;
@@ -152,7 +184,7 @@ static const float *fetch(const work *k, int64_t o, int64_t fields, int64_t pixe
 }
 
 /* diff_dst^ of a tile: the adjoint of the inverse, up to factors that the filter holds. */
-static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
+static void transform_gradient(const work *k, const eqi_gf_tile *tile)
 {
     const eqi_gf_pass *const p = k->band.pass;
     const int64_t most = fetch_fields(p);
@@ -161,7 +193,7 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
         in[h] = h * rows_pitch(p);
     for (int64_t o = 0; o < p->fields_out; o += most) {
         const int64_t fields = eqi_smaller(most, p->fields_out - o);
-        eqi_gf_transform t = {.src = fetch(k, o, fields, pixel, pixels),
+        eqi_gf_transform t = {.src = fetch(k, o, fields, tile),
                               .field = p->form->outputs * rows_pitch(p),
                               .fields = fields,
                               .taps = 1,
@@ -170,7 +202,7 @@ static void transform_gradient(const work *k, int64_t pixel, int64_t pixels)
                               .component = p->fields_out * p->pitch,
                               .pitch = p->pitch,
                               .runs = 1,
-                              .pixels = pixels};
+                              .pixels = tile->pixels};
         p->kernels->gradient[p->kind](&t);
     }
 }
@@ -220,22 +252,22 @@ static void add_products(const work *k, const float *rows, int64_t first, int64_
 static void add_band(const work *k)
 {
     const eqi_gf_pass *const p = k->band.pass;
-    const int64_t pixels = k->band.images * eqi_gf_pixels(p, k->band.rows);
-    for (int64_t first = 0; first < p->fields_in; first += p->chunk) {
-        const int64_t fields = eqi_smaller(p->chunk, p->fields_in - first);
+    for (int64_t first = k->first; first < k->end; first += p->chunk) {
+        const int64_t fields = eqi_smaller(p->chunk, k->end - first);
         eqi_gf_fill_planes(&k->band, first, fields);
-        for (int64_t x = 0; x < pixels; x += p->pitch) {
-            const int64_t some = eqi_smaller(p->pitch, pixels - x);
-            transform_gradient(k, x, some);
-            if (first == 0 && k->wants_bias)
-                add_bias(k, some);
+        eqi_gf_tile tile;
+        for (int64_t n = 0; eqi_gf_tile_at(&k->band, n, &tile); n++) {
+            transform_gradient(k, &tile);
+            if (first == k->first && k->wants_bias)
+                add_bias(k, tile.pixels);
             for (int64_t i = 0; i < fields; i += p->part) {
                 const int64_t part = eqi_smaller(p->part, fields - i);
                 float *const hat = k->band.hat[0];
-                eqi_gf_transform t = eqi_gf_transform_of(&k->band, i, part, x, some, hat);
+                eqi_gf_transform t = eqi_gf_transform_of(&k->band, i, part, &tile, hat);
                 if (!eqi_gf_is_plain(p))
                     p->kernels->transform[p->kind](&t);
-                add_products(k, eqi_gf_rows(&k->band, i, x, hat), first + i, part, some);
+                add_products(k, eqi_gf_rows(&k->band, i, tile.pixel, hat), first + i, part,
+                             tile.pixels);
             }
         }
     }
@@ -262,21 +294,40 @@ static double *part_bias(const job *j, int64_t part)
                       eqi_aligned((size_t)j->w->entries * sizeof(float)));
 }
 
+/* Zeros where the sums of some fields of src, and with the first of them the bias, will be. */
+static void clear_share(const job *j, const work *k)
+{
+    const eqi_gf_pass *const p = &j->w->pass;
+    const int64_t field = p->taps * p->fields_out;
+    for (int c = 0; c < p->form->components; c++)
+        memset(k->entries + (c * p->fields_in + k->first) * field, 0,
+               (size_t)((k->end - k->first) * field) * sizeof(float));
+    if (k->first == 0)
+        memset(k->bias, 0, (size_t)p->fields_out * sizeof(double));
+}
+
+/* Task number i: a part, for some fields of src. */
 static void run_parts(const void *arg, int64_t first, int64_t count, void *slice)
 {
     const job *const j = arg;
     const eqi_gf_pass *const p = &j->w->pass;
     char *memory = slice;
-    work k = {.w = j->w, .wants_bias = j->diff_bias != NULL};
+    const int64_t shares = j->w->shares;
+    work k = {.w = j->w};
     k.band = (eqi_gf_band){.pass = p, .src = j->src, .dst = j->diff_dst};
     k.band.planes = eqi_take(&memory, p->planes_size);
     k.band.hat[0] = eqi_take(&memory, p->hat_size);
     k.rows = eqi_take(&memory, rows_size(p));
     k.gradient = eqi_take(&memory, gradient_size(p));
-    for (int64_t part = first; part < first + count; part++) {
-        memset(part_entries(j, part), 0, j->w->part);
+    eqi_gf_clear_missing(p, k.band.planes);
+    for (int64_t i = first; i < first + count; i++) {
+        const int64_t part = i / shares, share = i % shares;
+        k.first = share * p->fields_in / shares;
+        k.end = (share + 1) * p->fields_in / shares;
+        k.wants_bias = j->diff_bias && share == 0;
         k.entries = part_entries(j, part);
         k.bias = part_bias(j, part);
+        clear_share(j, &k);
         const int64_t end = eqi_smaller(j->w->tasks, (part + 1) * j->w->part_tasks);
         for (int64_t task = part * j->w->part_tasks; task < end; task++) {
             eqi_gf_band_set(&k.band, task);
@@ -365,8 +416,8 @@ void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
                                 w->place[i].x);
     const double each =
         (double)w->entries * (double)(p->images * p->band * p->out_width * w->part_tasks);
-    eqi_parallel_rows(ctx, w->parts, each, 1, run_parts, &j, memory + (size_t)w->parts * w->part,
-                      w->slice);
+    eqi_parallel_rows(ctx, w->parts * w->shares, each / (double)w->shares, 1, run_parts, &j,
+                      memory + (size_t)w->parts * w->part, w->slice);
     eqi_parallel_if_worth(ctx, eqi_divide_up(w->entries / p->form->components, SUM_AT_A_TIME),
                           (double)w->entries * (double)(w->parts + values), sum_parts, &j);
     eqi_parallel_if_worth(ctx, eqi_divide_up(p->fields_out, FOLD), 4 * (double)w->entries,

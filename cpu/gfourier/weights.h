@@ -13,6 +13,7 @@ typedef struct eqi_gf_weights {
     int64_t tasks;    /* bands of all images .. */
     int64_t parts;    /* .. summed in so many parts, which are added in their order .. */
     int64_t part_tasks;
+    int64_t shares;             /* of a part, for some fields of src each */
     int64_t entries;            /* .. of so many numbers */
     size_t slice, part, places; /* bytes of a thread, of a part, of offsets in psi */
     eqi_pixel *place;           /* [taps][values]: of phi_v(a) in psi[o, i, a] */

@@ -527,8 +527,10 @@ static void product_rows(const eqi_gf_product *p, const float *filter, const flo
 {
     static tile_function *const sizes[] = {EACH_SIZE(ADDRESS)};
     static tile_function *const plain[] = {EACH_SIZE(PLAIN_ADDRESS)};
-    for (int64_t v = 0; v < p->vectors; v += VECTORS) {
-        const int64_t vectors = p->vectors - v < VECTORS ? p->vectors - v : VECTORS;
+    int64_t vectors;
+    for (int64_t v = 0; v < p->vectors; v += vectors) {
+        const int64_t left = p->vectors - v;
+        vectors = left < VECTORS ? left : left == VECTORS + 1 ? VECTORS - 1 : VECTORS;
         const bool weave =
             call.steps && vectors == VECTORS && p->ahead->at.field < p->ahead->fields;
         const int64_t size = 8 * (vectors - 1) + rows - 1;
@@ -556,6 +558,7 @@ static void product(const eqi_gf_product *p)
 }
 
 #include "cpu/kernel/gfourier_planes.inc.c"
+#include "cpu/kernel/gfourier_turn.inc.c"
 #include "cpu/kernel/gfourier_sums.inc.c"
 
 #define PASTE_(a, b) a##b
@@ -575,4 +578,6 @@ const eqi_gf_kernels PASTE(eqi_gfourier_, EQI_LEVEL) = {
     {inverse_rows_2, inverse_rows_d2, inverse_rows_c4, inverse_rows_d4, inverse_rows_same,
      inverse_rows_same, inverse_rows_same, inverse_rows_same},
     shift,
+    abreast,
+    apart,
 };

@@ -136,6 +136,66 @@ START_TEST(strides_of_backward_data)
 }
 END_TEST
 
+/*
+ * Small images in whole vectors of every level. Each sample has the bits that it has by itself, in strides of its own
+ * too; 8 x 8 pixels of 16 planes are images that stand a multiple of 4 KiB apart.
+ */
+START_TEST(many_small_images)
+{
+    equinv_context *const ctx = context_of_level(_i, 1);
+    for (uint64_t seed = 0; ctx && seed < share_of(36); seed++) {
+        rng r = {seed};
+        equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
+        const bool apart = seed % 9 == 8;
+        d.kind = (equinv_conv_kind)(seed % 3);
+        d.group = conv_groups[apart ? 5 : seed / 3 % 6];
+        d.stride = 1 + (int64_t)(seed % 4 / 2) * (int64_t)(seed % 5 / 2);
+        d.dilation = rng_range(&r, 1, 2);
+        d.kernel = rng_range(&r, 1, 4);
+        d.padding = rng_range(&r, 0, d.kernel);
+        d.batch = seed % 12 ? 16 : 32;
+        d.fields_in = apart ? 2 : rng_range(&r, 1, 5),
+        d.fields_out = apart ? 2 : rng_range(&r, 1, 9);
+        d.height = apart ? 8 : d.dilation * (d.kernel - 1) + rng_range(&r, 1, 6);
+        d.width = apart ? 8 : d.dilation * (d.kernel - 1) + rng_range(&r, 1, 9);
+        d.accumulate = rng_range(&r, 0, 1), d.bias = rng_range(&r, 0, 1);
+        d.impl = "gfourier";
+        conv_case c = conv_case_new(ctx, &r, &d);
+        conv_truth t = conv_dense(ctx, &c);
+        conv_run(&c, c.plan);
+        CLOSE(&c.dst, &t.dst, 2e-6);
+        CLOSE(&c.diff_src, &t.diff_src, 2e-6);
+        CLOSE(&c.diff_psi, &t.diff_psi, 3e-6);
+        if (d.bias)
+            CLOSE(&c.diff_bias, &t.diff_bias, 5e-6);
+        conv_truth_free(ctx, &t);
+        if (!d.accumulate) {
+            equinv_conv_desc one = d;
+            one.batch = 1;
+            equinv_plan *const plan = conv_plan(ctx, &one, "gfourier");
+            for (int64_t n = 0; n < d.batch; n += 7) {
+                equinv_tensor src, dst, diff_dst, diff_src;
+                OK(equinv_tensor_rows(&c.src, n, 1, &src));
+                OK(equinv_tensor_rows(&c.dst, n, 1, &dst));
+                OK(equinv_tensor_rows(&c.diff_dst, n, 1, &diff_dst));
+                OK(equinv_tensor_rows(&c.diff_src, n, 1, &diff_src));
+                equinv_tensor some = tensor_like(ctx, &dst), back = tensor_like(ctx, &src);
+                OK(equinv_conv_forward(plan, &src, &c.psi, d.bias ? &c.bias : NULL, &some, NULL,
+                                       0));
+                OK(equinv_conv_backward_data(plan, &diff_dst, &c.psi, &back, NULL, 0));
+                ASSERT_SAME(&some, &dst);
+                ASSERT_SAME(&back, &diff_src);
+                equinv_tensor_destroy(ctx, &some), equinv_tensor_destroy(ctx, &back);
+            }
+            equinv_plan_destroy(plan);
+        }
+        conv_case_free(ctx, &c);
+        conv_assert_same_bits(ctx, &r, d);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(backward_passes_are_adjoints)
 {
     equinv_context *const ctx = context_new();
@@ -249,6 +309,7 @@ int main(void)
         {is_the_dense_convolution, TEST_LEVELS},
         {larger_than_a_tile, 1},
         {strides_of_backward_data, TEST_LEVELS},
+        {many_small_images, TEST_LEVELS},
         {backward_passes_are_adjoints, 1},
         {packing_and_strides_do_not_change_a_bit, 1},
         {says_why_it_declines, 1},

@@ -320,6 +320,8 @@ static const struct {
     {EQUINV_CONV_TO_PLANE, 40, 3, 5, 5, 5, 5, 1, 0, EQUINV_PAD_ZEROS},
     {EQUINV_CONV_LIFTING, 12, 1, 1, 28, 28, 3, 1, 1, EQUINV_PAD_ZEROS}, /* PARTS parts */
     {EQUINV_CONV_REGULAR, 24, 2, 4, 14, 14, 5, 1, 2, EQUINV_PAD_ZEROS}, /* worth several threads */
+    {EQUINV_CONV_REGULAR, 16, 9, 4, 14, 13, 3, 1, 1, EQUINV_PAD_ZEROS}, /* images abreast, .. */
+    {EQUINV_CONV_REGULAR, 32, 7, 2, 11, 13, 5, 2, 2, EQUINV_PAD_ZEROS}, /* .. with a stride too */
 };
 enum { LARGE = sizeof large / sizeof *large, WINDOW = 5 }; /* the row whose images are one */
 
