@@ -148,7 +148,7 @@ START_TEST(many_small_images)
         equinv_conv_desc d = EQUINV_CONV_DESC_INIT;
         const bool apart = seed % 9 == 8;
         d.kind = (equinv_conv_kind)(seed % 3);
-        d.group = conv_groups[apart ? 5 : seed / 3 % 6];
+        d.group = grid_groups[apart ? 5 : seed / 3 % 6];
         d.stride = 1 + (int64_t)(seed % 4 / 2) * (int64_t)(seed % 5 / 2);
         d.dilation = rng_range(&r, 1, 2);
         d.kernel = rng_range(&r, 1, 4);
