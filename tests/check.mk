@@ -71,7 +71,8 @@ check-compilers: check-elsewhere ## zero warnings with gcc and clang
 
 # Threads: the library's own pool and GEMM, and work too small for threads in normal life shared out too.
 # Programs that test no threads are left out; random problems are a tenth.
-TSAN_ABSENT := bench cli cli_interrupted cli_project cli_report cli_train experiments golden_runner molecules_program
+TSAN_ABSENT := bench cli cli_interrupted cli_project cli_report cli_train experiments golden_runner golden_runner_broken \
+               golden_runner_kinds molecules_program
 TSAN_PROGRAMS := $(foreach p,$(filter $(BUILD)/tests/unit/% $(BUILD)/tests/ops/%,$(TEST_PROGRAMS)),$(if $(filter $(TSAN_ABSENT),$(notdir $(p))),,$(p)))
 check-tsan: ## the suite under the thread sanitizer, with the library's own pool
 	@if printf 'int main(void) { return 0; }' | $(CC) -fsanitize=thread -x c - -o $(BUILD)/tsan-try 2>/dev/null && $(BUILD)/tsan-try; then \
