@@ -125,7 +125,7 @@ static const call calls[] = {
     {train_forward, BIT(SRC) | BIT(GAMMA) | BIT(BETA) | BIT(MEAN) | BIT(VAR) | BIT(DST),
      BIT(MEAN) | BIT(VAR) | BIT(DST), 0, 0},
     {eval_forward, BIT(SRC) | BIT(GAMMA) | BIT(BETA) | BIT(MEAN) | BIT(VAR) | BIT(DST), BIT(DST), 0,
-     BIT(SRC)},
+     BIT(SRC) | BIT(DST)},
     {train_backward,
      BIT(SRC) | BIT(GAMMA) | BIT(DIFF_DST) | BIT(DIFF_SRC) | BIT(DIFF_GAMMA) | BIT(DIFF_BETA),
      BIT(DIFF_SRC) | BIT(DIFF_GAMMA) | BIT(DIFF_BETA), BIT(DIFF_GAMMA) | BIT(DIFF_BETA), 0},

@@ -35,15 +35,7 @@ START_TEST(is_the_dense_convolution)
     for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         const equinv_conv_desc d = random_problem(&r);
-        conv_case c = conv_case_new(ctx, &r, &d);
-        conv_truth t = conv_dense(ctx, &c);
-        ck_assert_str_eq(equinv_plan_impl_name(c.plan), "conv/gfourier");
-        conv_run(&c, c.plan);
-        CLOSE(&c.dst, &t.dst, 2e-6);
-        CLOSE(&c.diff_src, &t.diff_src, 2e-6);
-        CLOSE(&c.diff_psi, &t.diff_psi, 3e-6);
-        conv_truth_free(ctx, &t);
-        conv_case_free(ctx, &c);
+        conv_assert_dense(ctx, &r, &d, 5e-6);
     }
     equinv_context_destroy(ctx);
 }
@@ -82,25 +74,7 @@ START_TEST(larger_than_a_tile)
         d.padding = (d.kernel - 1) / 2;
         d.bias = true;
         d.impl = "gfourier";
-        conv_case c = conv_case_new(ctx, &r, &d);
-        conv_case truth = c;
-        equinv_conv_desc other = d;
-        other.impl = "ref";
-        equinv_plan *const ref = conv_plan(ctx, &other, "ref");
-        truth.dst = tensor_like(ctx, &c.dst);
-        truth.diff_src = tensor_like(ctx, &c.diff_src);
-        truth.diff_psi = tensor_like(ctx, &c.diff_psi);
-        truth.diff_bias = tensor_like(ctx, &c.diff_bias);
-        conv_run(&c, c.plan);
-        conv_run(&truth, ref);
-        CLOSE(&c.dst, &truth.dst, 2e-6);
-        CLOSE(&c.diff_src, &truth.diff_src, 2e-6);
-        CLOSE(&c.diff_psi, &truth.diff_psi, 5e-6);
-        CLOSE(&c.diff_bias, &truth.diff_bias, 5e-6);
-        equinv_tensor_destroy(ctx, &truth.dst), equinv_tensor_destroy(ctx, &truth.diff_src);
-        equinv_tensor_destroy(ctx, &truth.diff_psi), equinv_tensor_destroy(ctx, &truth.diff_bias);
-        equinv_plan_destroy(ref);
-        conv_case_free(ctx, &c);
+        conv_assert_ref(ctx, &r, &d);
     }
     equinv_context_destroy(ctx);
 }
@@ -269,8 +243,9 @@ START_TEST(dispatch_names_each_refusal)
     } while (0)
 #define NO_WINDOW "conv/window: declined, images that are one window only\n"
     DISPATCH(NO_WINDOW "conv/gfourier: chosen\n", d.height = d.width = 14);
-    DISPATCH(NO_WINDOW "conv/gfourier: declined, so little to save that the plain product is faster\n"
-                       "conv/gemm: chosen\n",
+    DISPATCH(NO_WINDOW
+             "conv/gfourier: declined, so little to save that the plain product is faster\n"
+             "conv/gemm: chosen\n",
              d.stride = 2);
     for (int64_t batch = 1; batch < 5000; batch *= 70) /* a sample's bits must not depend on it */
         DISPATCH(NO_WINDOW

@@ -21,30 +21,13 @@ static equinv_conv_desc random_problem(rng *r)
     return d;
 }
 
-#define CLOSE(a, b, tolerance)                                                                     \
-    do {                                                                                           \
-        const double error_ = tensor_error((a), (b), NULL);                                        \
-        ck_assert_msg(error_ <= (tolerance), "%s differs by %g (seed %llu: %s)", #a, error_,       \
-                      (unsigned long long)seed, conv_text(&d));                                    \
-    } while (0)
-
 START_TEST(is_the_dense_convolution)
 {
     equinv_context *const ctx = context_of_level(_i, 1);
     for (uint64_t seed = 0; ctx && seed < share_of(SHAPES); seed++) {
         rng r = {seed};
         const equinv_conv_desc d = random_problem(&r);
-        conv_case c = conv_case_new(ctx, &r, &d);
-        conv_truth t = conv_dense(ctx, &c);
-        ck_assert_str_eq(equinv_plan_impl_name(c.plan), "conv/window");
-        conv_run(&c, c.plan);
-        CLOSE(&c.dst, &t.dst, 2e-6);
-        CLOSE(&c.diff_src, &t.diff_src, 2e-6);
-        CLOSE(&c.diff_psi, &t.diff_psi, 3e-6);
-        if (d.bias)
-            CLOSE(&c.diff_bias, &t.diff_bias, 3e-6);
-        conv_truth_free(ctx, &t);
-        conv_case_free(ctx, &c);
+        conv_assert_dense(ctx, &r, &d, 3e-6);
     }
     equinv_context_destroy(ctx);
 }
@@ -75,40 +58,12 @@ static equinv_conv_desc large_problem(int row)
     return d;
 }
 
-/* The outputs of c once more, for other plans. */
-static conv_case with_other_outputs(equinv_context *ctx, const conv_case *c)
-{
-    conv_case other = *c;
-    other.dst = tensor_like(ctx, &c->dst);
-    other.diff_src = tensor_like(ctx, &c->diff_src);
-    other.diff_psi = tensor_like(ctx, &c->diff_psi);
-    other.diff_bias = tensor_like(ctx, &c->diff_bias);
-    return other;
-}
-
-static void free_outputs(equinv_context *ctx, conv_case *c)
-{
-    equinv_tensor_destroy(ctx, &c->dst), equinv_tensor_destroy(ctx, &c->diff_src);
-    equinv_tensor_destroy(ctx, &c->diff_psi), equinv_tensor_destroy(ctx, &c->diff_bias);
-}
-
 START_TEST(larger_than_a_block)
 {
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < LARGE; seed++) {
         const equinv_conv_desc d = large_problem((int)seed);
-        conv_case c = conv_case_new(ctx, &(rng){seed}, &d);
-        conv_case truth = with_other_outputs(ctx, &c);
-        equinv_plan *const ref = conv_plan(ctx, &d, "ref");
-        conv_run(&c, c.plan);
-        conv_run(&truth, ref);
-        CLOSE(&c.dst, &truth.dst, 2e-6);
-        CLOSE(&c.diff_src, &truth.diff_src, 2e-6);
-        CLOSE(&c.diff_psi, &truth.diff_psi, 5e-6);
-        CLOSE(&c.diff_bias, &truth.diff_bias, 5e-6);
-        free_outputs(ctx, &truth);
-        equinv_plan_destroy(ref);
-        conv_case_free(ctx, &c);
+        conv_assert_ref(ctx, &(rng){seed}, &d);
     }
     equinv_context_destroy(ctx);
 }
@@ -123,7 +78,7 @@ START_TEST(threads_do_not_change_a_bit)
         for (int row = 0; row < LARGE; row++) {
             const equinv_conv_desc d = large_problem(row);
             conv_case c = conv_case_new(ctx, &(rng){(uint64_t)row}, &d);
-            conv_case other = with_other_outputs(ctx, &c);
+            conv_case other = conv_other_outputs(ctx, &c);
             equinv_plan *const plan = conv_plan(many, &d, "window");
             conv_run(&c, c.plan);
             conv_run(&other, plan);
@@ -131,7 +86,7 @@ START_TEST(threads_do_not_change_a_bit)
             ASSERT_SAME(&other.diff_src, &c.diff_src);
             ASSERT_SAME(&other.diff_psi, &c.diff_psi);
             ASSERT_SAME(&other.diff_bias, &c.diff_bias);
-            free_outputs(ctx, &other);
+            conv_free_outputs(ctx, &other);
             equinv_plan_destroy(plan);
             conv_case_free(ctx, &c);
         }
@@ -159,7 +114,7 @@ START_TEST(batches_do_not_change_a_bit)
         d.accumulate = false;
         d.batch = 1 + (int64_t)(seed % 29);
         conv_case c = conv_case_new(ctx, &r, &d);
-        conv_case parts = with_other_outputs(ctx, &c);
+        conv_case parts = conv_other_outputs(ctx, &c);
         conv_run(&c, c.plan);
         for (int64_t first = 0, count = 1; first < d.batch; first += count, count++) {
             equinv_conv_desc few = d;
@@ -175,7 +130,7 @@ START_TEST(batches_do_not_change_a_bit)
         }
         ASSERT_SAME(&parts.dst, &c.dst);
         ASSERT_SAME(&parts.diff_src, &c.diff_src);
-        free_outputs(ctx, &parts);
+        conv_free_outputs(ctx, &parts);
         conv_case_free(ctx, &c);
     }
     equinv_context_destroy(ctx);

@@ -351,6 +351,68 @@ void conv_truth_free(equinv_context *ctx, conv_truth *t)
     equinv_tensor_destroy(ctx, &t->diff_bias);
 }
 
+conv_case conv_other_outputs(equinv_context *ctx, const conv_case *c)
+{
+    conv_case other = *c;
+    other.dst = tensor_like(ctx, &c->dst);
+    other.diff_src = tensor_like(ctx, &c->diff_src);
+    other.diff_psi = tensor_like(ctx, &c->diff_psi);
+    other.diff_bias = tensor_like(ctx, &c->diff_bias);
+    return other;
+}
+
+void conv_free_outputs(equinv_context *ctx, conv_case *c)
+{
+    equinv_tensor_destroy(ctx, &c->dst), equinv_tensor_destroy(ctx, &c->diff_src);
+    equinv_tensor_destroy(ctx, &c->diff_psi), equinv_tensor_destroy(ctx, &c->diff_bias);
+}
+
+static void assert_close(const char *what, const equinv_tensor *a, const equinv_tensor *b,
+                         double tolerance, const equinv_conv_desc *desc)
+{
+    const double error = tensor_error(a, b, NULL);
+    ck_assert_msg(error <= tolerance, "%s differs by %g (%s)", what, error, conv_text(desc));
+}
+
+static void assert_by_name(const conv_case *c)
+{
+    const char *const name = equinv_plan_impl_name(c->plan);
+    ck_assert_msg(strcmp(strchr(name, '/') + 1, c->desc.impl) == 0, "%s", name);
+}
+
+void conv_assert_dense(equinv_context *ctx, rng *r, const equinv_conv_desc *desc,
+                       double bias_tolerance)
+{
+    conv_case c = conv_case_new(ctx, r, desc);
+    conv_truth t = conv_dense(ctx, &c);
+    assert_by_name(&c);
+    conv_run(&c, c.plan);
+    assert_close("dst", &c.dst, &t.dst, 2e-6, desc);
+    assert_close("diff_src", &c.diff_src, &t.diff_src, 2e-6, desc);
+    assert_close("diff_psi", &c.diff_psi, &t.diff_psi, 3e-6, desc);
+    if (desc->bias)
+        assert_close("diff_bias", &c.diff_bias, &t.diff_bias, bias_tolerance, desc);
+    conv_truth_free(ctx, &t);
+    conv_case_free(ctx, &c);
+}
+
+void conv_assert_ref(equinv_context *ctx, rng *r, const equinv_conv_desc *desc)
+{
+    conv_case c = conv_case_new(ctx, r, desc);
+    conv_case truth = conv_other_outputs(ctx, &c);
+    equinv_plan *const ref = conv_plan(ctx, desc, "ref");
+    assert_by_name(&c);
+    conv_run(&c, c.plan);
+    conv_run(&truth, ref);
+    assert_close("dst", &c.dst, &truth.dst, 2e-6, desc);
+    assert_close("diff_src", &c.diff_src, &truth.diff_src, 2e-6, desc);
+    assert_close("diff_psi", &c.diff_psi, &truth.diff_psi, 5e-6, desc);
+    assert_close("diff_bias", &c.diff_bias, &truth.diff_bias, 5e-6, desc);
+    conv_free_outputs(ctx, &truth);
+    equinv_plan_destroy(ref);
+    conv_case_free(ctx, &c);
+}
+
 void conv_assert_adjoints(equinv_context *ctx, rng *r, equinv_conv_desc desc)
 {
     desc.bias = desc.accumulate = false;

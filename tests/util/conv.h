@@ -28,6 +28,15 @@ equinv_plan *conv_plan(equinv_context *ctx, const equinv_conv_desc *desc, const 
 /* All three passes into the outputs of c, through `plan`, with the context's arena. */
 void conv_run(conv_case *c, const equinv_plan *plan);
 
+/* The same problem with outputs of its own, zero; they alone are freed. */
+conv_case conv_other_outputs(equinv_context *ctx, const conv_case *c);
+void conv_free_outputs(equinv_context *ctx, conv_case *c);
+
+/* All passes of a random problem by the implementation that it names: as conv_dense has them, as "ref" has. */
+void conv_assert_dense(equinv_context *ctx, rng *r, const equinv_conv_desc *desc,
+                       double bias_tolerance);
+void conv_assert_ref(equinv_context *ctx, rng *r, const equinv_conv_desc *desc);
+
 /* <conv(x, psi), y> = <x, backward_data(y)> = <psi, backward_weights(x, y)> for random ones, without bias. */
 void conv_assert_adjoints(equinv_context *ctx, rng *r, equinv_conv_desc desc);
 

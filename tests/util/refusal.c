@@ -47,6 +47,7 @@ static void spoil_place_and_type(attempt *a)
     } else {
         WITH(EQUINV_ERR_DTYPE, "has dtype u8, expected f32 or f64", a->bad.dtype = EQUINV_U8);
         WITH(EQUINV_ERR_DTYPE, "has dtype u32, expected f32 or f64", a->bad.dtype = EQUINV_U32);
+        WITH(EQUINV_ERR_DTYPE, "has dtype i32, expected f32 or f64", a->bad.dtype = EQUINV_I32);
         if (!(a->all->any_shape & BIT(a->i))) /* the one that decides what the others are */
             WITH(EQUINV_ERR_DTYPE, "has dtype f64, expected f32", a->bad.dtype = EQUINV_F64);
     }
@@ -96,10 +97,10 @@ static void spoil_output(attempt *a)
             continue;
         a->bad = *good;
         a->bad.data = other->data;
-        if (!(a->call->in_place & BIT(k)))
+        if (!(a->call->in_place & BIT(k) && a->call->in_place & BIT(a->i)))
             assert_says(a, EQUINV_ERR_ARG, name, "overlaps");
         a->bad.data = (float *)other->data + 1;
-        if (equinv_tensor_count(other) > 1)
+        if ((size_t)equinv_tensor_count(other) * equinv_dtype_size(other->dtype) > sizeof(float))
             assert_says(a, EQUINV_ERR_ARG, name, "overlaps");
     }
 }

@@ -11,7 +11,7 @@ typedef struct call {
     equinv_status (*run)(void *subject, const equinv_tensor *const *t);
     unsigned used, outputs;
     unsigned optional; /* may be NULL */
-    unsigned in_place; /* may be an output's very elements */
+    unsigned in_place; /* the output and the inputs among them may be the very same elements */
 } call;
 
 /* Right arguments of the calls of one operation, f32 but for those with a type of their own. */
