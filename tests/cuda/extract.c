@@ -3,56 +3,10 @@
 #include <unistd.h>
 
 #include "internal/model.h"
-#include "tests/util/cuda.h"
-#include "tests/util/files.h"
-#include "tests/util/network.h"
+#include "tests/util/cuda_network.h"
+#include "tests/util/extract.h"
 
 enum { IMAGES = 7 };
-
-static equinv_extract_desc extract_of(const char *layer, int64_t batch)
-{
-    equinv_extract_desc d = EQUINV_EXTRACT_DESC_INIT;
-    d.layer = layer;
-    d.batch = batch;
-    return d;
-}
-
-static equinv_projection *projection_for(const equinv_model *m, const char *layer,
-                                         equinv_projection_kind kind)
-{
-    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
-    equinv_projection *p = NULL;
-    d.kind = kind;
-    d.k = 5;
-    OK(equinv_projection_create_for_layer(m, layer, &d, &p));
-    return p;
-}
-
-/* Shape of what comes out of a layer, or of the projection behind it. */
-static int32_t code_shape(const equinv_model *m, const char *layer, const equinv_projection *p,
-                          int64_t batch, int64_t shape[5])
-{
-    int32_t ndim = 5, node;
-    if (p) {
-        OK(equinv_projection_output_shape(p, batch, &ndim, shape));
-        return ndim;
-    }
-    OK(eqi_model_find_latents(m, layer, &node));
-    OK(equinv_model_layer_shape(m, m->nodes[node]->name, shape));
-    shape[0] = batch;
-    return m->nodes[node]->flat ? 2 : 5;
-}
-
-/* A tensor on ctx's device for the codes. */
-static equinv_tensor codes_for(equinv_context *ctx, const equinv_model *m, const char *layer,
-                               const equinv_projection *p, int64_t batch)
-{
-    int64_t shape[5];
-    equinv_tensor codes;
-    const int32_t ndim = code_shape(m, layer, p, batch, shape);
-    OK(equinv_tensor_create(ctx, m->desc.dtype, ndim, shape, &codes));
-    return codes;
-}
 
 /*
  * One call a chunk, all on the device: nothing overlaps. In CPU memory. The codes of a chunk are made in
@@ -169,30 +123,24 @@ START_TEST(straight_into_a_projection)
 {
     static const equinv_projection_kind kinds[] = {EQUINV_PROJECT_LINEAR, EQUINV_PROJECT_MAX,
                                                    EQUINV_PROJECT_SORTED};
-    equinv_context *const cpu = context_new(), *const ctx = cuda_context_new();
+    pair p = pair_small(2, IMAGES, EQUINV_U8);
     rng r = {2};
-    equinv_model *const here = network_small(cpu), *const there = network_copy(ctx, here);
-    equinv_tensor images = network_images(cpu, &r, here, IMAGES, EQUINV_U8);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        equinv_projection *const p = projection_for(there, "conv2", kinds[i]);
-        equinv_projection *const q = projection_for(here, "conv2", kinds[i]);
-        many_ways(cpu, ctx, &r, there, "conv2", p, &images);
-        equinv_tensor found = codes_for(cpu, here, "conv2", q, IMAGES);
-        equinv_tensor expected = codes_for(cpu, here, "conv2", q, IMAGES);
+        equinv_projection *const there = projection_for(p.there, "conv2", kinds[i], 5);
+        equinv_projection *const here = projection_for(p.here, "conv2", kinds[i], 5);
+        many_ways(p.cpu, p.ctx, &r, p.there, "conv2", there, &p.images);
+        equinv_tensor found = codes_for(p.cpu, p.here, "conv2", here, IMAGES);
+        equinv_tensor expected = codes_for(p.cpu, p.here, "conv2", here, IMAGES);
         const equinv_extract_desc d = extract_of("conv2", 2);
-        OK(equinv_extract(here, &d, &images, q, &expected));
-        OK(equinv_extract(there, &d, &images, p, &found));
+        OK(equinv_extract(p.here, &d, &p.images, here, &expected));
+        OK(equinv_extract(p.there, &d, &p.images, there, &found));
         ASSERT_CLOSE(&found, &expected, 1e-4);
-        equinv_tensor_destroy(cpu, &expected);
-        equinv_tensor_destroy(cpu, &found);
-        equinv_projection_destroy(q);
-        equinv_projection_destroy(p);
+        equinv_tensor_destroy(p.cpu, &expected);
+        equinv_tensor_destroy(p.cpu, &found);
+        equinv_projection_destroy(here);
+        equinv_projection_destroy(there);
     }
-    equinv_tensor_destroy(cpu, &images);
-    equinv_model_destroy(there);
-    equinv_model_destroy(here);
-    equinv_context_destroy(ctx);
-    equinv_context_destroy(cpu);
+    pair_small_free(&p);
 }
 END_TEST
 
@@ -201,12 +149,9 @@ START_TEST(files_give_the_same)
     static const equinv_dtype dtypes[] = {EQUINV_U8, EQUINV_F32, EQUINV_F64, EQUINV_I32};
     equinv_context *const cpu = context_new(), *const ctx = cuda_context_new();
     rng r = {3};
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    extract_files f = extract_files_new();
     equinv_model *const here = network_small(cpu), *const m = network_copy(ctx, here);
-    equinv_projection *const max = projection_for(m, NULL, EQUINV_PROJECT_MAX);
+    equinv_projection *const max = projection_for(m, NULL, EQUINV_PROJECT_MAX, 5);
     for (int i = 0; i < 16; i++) {
         const int n = i & 4 ? 0 : IMAGES;
         const equinv_projection *const p = i & 8 ? max : NULL;
@@ -216,41 +161,26 @@ START_TEST(files_give_the_same)
             OK(equinv_tensor_init(images.data, images.dtype, 3, (int64_t[]){n, 8, 8}, &stored));
         const equinv_extract_desc d = extract_of(NULL, i % 3);
         equinv_tensor codes = codes_for(cpu, m, NULL, p, n);
-        OK(equinv_tensor_save(cpu, in, &stored));
+        OK(equinv_tensor_save(cpu, f.in, &stored));
         OK(equinv_extract(m, &d, &wide, p, &codes));
-        OK(equinv_extract_file(m, &d, in, p, out));
-        OK(equinv_tensor_load(cpu, out, &read));
+        OK(equinv_extract_file(m, &d, f.in, p, f.out));
+        OK(equinv_tensor_load(cpu, f.out, &read));
         ASSERT_SAME(&read, &codes);
         equinv_tensor_destroy(cpu, &read);
         equinv_tensor_destroy(cpu, &codes);
         equinv_tensor_destroy(cpu, &wide);
         equinv_tensor_destroy(cpu, &images);
     }
-    ck_assert_int_eq(temp_count(&folder), 2);
     equinv_projection_destroy(max);
     equinv_model_destroy(m);
     equinv_model_destroy(here);
     equinv_context_destroy(ctx);
     equinv_context_destroy(cpu);
-    temp_folder_free(&folder);
+    extract_files_free(&f, 2);
 }
 END_TEST
 
 /* ---- progress and failures ------------------------------------------------------------------ */
-
-typedef struct watcher {
-    int calls, stop_at;
-    int64_t done, total;
-} watcher;
-
-static int watch(void *user, int64_t done, int64_t total)
-{
-    watcher *const w = user;
-    ck_assert(done > w->done && done <= total);
-    w->done = done;
-    w->total = total;
-    return ++w->calls == w->stop_at;
-}
 
 /* What was told as done is there, whatever comes after it. */
 static void check_cancelled(equinv_context *cpu, equinv_context *ctx, equinv_model *m,
@@ -259,9 +189,7 @@ static void check_cancelled(equinv_context *cpu, equinv_context *ctx, equinv_mod
 {
     equinv_tensor codes = codes_for(there ? ctx : cpu, m, "sum", NULL, IMAGES), some, wanted;
     watcher w = {.stop_at = stop};
-    equinv_extract_desc d = extract_of("sum", 2);
-    d.progress = watch;
-    d.progress_user = &w;
+    const equinv_extract_desc d = extract_watched("sum", 2, &w);
     const equinv_status status = equinv_extract(m, &d, images, NULL, &codes);
     ck_assert_int_eq(status, stop ? EQUINV_ERR_CANCELLED : EQUINV_OK);
     ck_assert_int_eq(w.calls, stop ? stop : 4);
@@ -277,44 +205,29 @@ static void check_cancelled(equinv_context *cpu, equinv_context *ctx, equinv_mod
 
 START_TEST(progress_tells_and_cancels)
 {
-    equinv_context *const cpu = context_new(), *const ctx = cuda_context_new();
-    rng r = {4};
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
-    equinv_model *const here = network_small(cpu), *const m = network_copy(ctx, here);
-    equinv_tensor images = network_images(cpu, &r, here, IMAGES, EQUINV_U8);
-    equinv_tensor images_there = cuda_copy(ctx, &images);
-    equinv_tensor expected = chunk_by_chunk(ctx, m, "sum", NULL, &images, 2, false);
-    equinv_tensor expected_there = chunk_by_chunk(ctx, m, "sum", NULL, &images, 2, true);
-    OK(equinv_tensor_save(cpu, in, &images));
+    pair p = pair_small(4, IMAGES, EQUINV_U8);
+    extract_files f = extract_files_new();
+    equinv_tensor expected = chunk_by_chunk(p.ctx, p.there, "sum", NULL, &p.images, 2, false);
+    equinv_tensor expected_there = chunk_by_chunk(p.ctx, p.there, "sum", NULL, &p.images, 2, true);
+    OK(equinv_tensor_save(p.cpu, f.in, &p.images));
     for (int stop = 0; stop <= 4; stop++) {
-        check_cancelled(cpu, ctx, m, &images, &expected, stop, false);
-        check_cancelled(cpu, ctx, m, &images_there, &expected_there, stop, true);
+        check_cancelled(p.cpu, p.ctx, p.there, &p.images, &expected, stop, false);
+        check_cancelled(p.cpu, p.ctx, p.there, &p.images_there, &expected_there, stop, true);
         watcher w = {.stop_at = stop};
-        equinv_extract_desc d = extract_of("sum", 2);
-        d.progress = watch;
-        d.progress_user = &w;
-        const equinv_status status = equinv_extract_file(m, &d, in, NULL, out);
+        const equinv_extract_desc d = extract_watched("sum", 2, &w);
+        const equinv_status status = equinv_extract_file(p.there, &d, f.in, NULL, f.out);
         ck_assert_int_eq(status, stop ? EQUINV_ERR_CANCELLED : EQUINV_OK);
         ck_assert_int_eq(w.calls, stop ? stop : 4);
-        ck_assert_int_eq(access(out, F_OK), stop ? -1 : 0);
+        ck_assert_int_eq(access(f.out, F_OK), stop ? -1 : 0);
         if (stop)
             ck_assert(strstr(equinv_last_error(), "cancelled by the progress callback") != NULL);
         else
-            unlink(out);
+            unlink(f.out);
     }
-    ck_assert_int_eq(temp_count(&folder), 1);
-    equinv_tensor_destroy(ctx, &expected_there);
-    equinv_tensor_destroy(ctx, &expected);
-    equinv_tensor_destroy(ctx, &images_there);
-    equinv_tensor_destroy(cpu, &images);
-    equinv_model_destroy(m);
-    equinv_model_destroy(here);
-    equinv_context_destroy(ctx);
-    equinv_context_destroy(cpu);
-    temp_folder_free(&folder);
+    equinv_tensor_destroy(p.ctx, &expected_there);
+    equinv_tensor_destroy(p.ctx, &expected);
+    pair_small_free(&p);
+    extract_files_free(&f, 1);
 }
 END_TEST
 
@@ -348,62 +261,43 @@ END_TEST
 
 START_TEST(no_images_give_no_codes)
 {
-    equinv_context *const cpu = context_new(), *const ctx = cuda_context_new();
-    rng r = {5};
-    equinv_model *const here = network_small(cpu), *const m = network_copy(ctx, here);
-    equinv_tensor images = network_images(cpu, &r, here, 0, EQUINV_F32);
-    equinv_tensor images_there = cuda_copy(ctx, &images);
+    pair p = pair_small(5, 0, EQUINV_F32);
     watcher w = {0};
-    equinv_extract_desc d = extract_of("sum", 0);
-    d.progress = watch;
-    d.progress_user = &w;
+    const equinv_extract_desc d = extract_watched("sum", 0, &w);
     for (int way = 0; way < 4; way++) {
-        equinv_tensor codes = codes_for(way & 2 ? ctx : cpu, m, "sum", NULL, 0);
-        OK(equinv_extract(m, &d, way & 1 ? &images_there : &images, NULL, &codes));
-        equinv_tensor_destroy(way & 2 ? ctx : cpu, &codes);
+        equinv_tensor codes = codes_for(way & 2 ? p.ctx : p.cpu, p.there, "sum", NULL, 0);
+        OK(equinv_extract(p.there, &d, way & 1 ? &p.images_there : &p.images, NULL, &codes));
+        equinv_tensor_destroy(way & 2 ? p.ctx : p.cpu, &codes);
     }
     ck_assert_int_eq(w.calls, 0);
-    equinv_tensor_destroy(ctx, &images_there);
-    equinv_tensor_destroy(cpu, &images);
-    equinv_model_destroy(m);
-    equinv_model_destroy(here);
-    equinv_context_destroy(ctx);
-    equinv_context_destroy(cpu);
+    pair_small_free(&p);
 }
 END_TEST
 
 START_TEST(wrong_arguments)
 {
-    equinv_context *const cpu = context_new(), *const ctx = cuda_context_new();
-    rng r = {6};
-    equinv_model *const here = network_small(cpu), *const m = network_copy(ctx, here);
-    equinv_tensor images = network_images(cpu, &r, here, 2, EQUINV_F32);
-    equinv_tensor images_there = cuda_copy(ctx, &images);
-    equinv_tensor codes = codes_for(ctx, m, "sum", NULL, 2);
-    equinv_projection *const p = projection_for(here, "sum", EQUINV_PROJECT_MAX);
+    pair p = pair_small(6, 2, EQUINV_F32);
+    equinv_tensor codes = codes_for(p.ctx, p.there, "sum", NULL, 2);
+    equinv_projection *const projection = projection_for(p.here, "sum", EQUINV_PROJECT_MAX, 5);
     const equinv_extract_desc d = extract_of("sum", 0);
-    equinv_tensor stray = images_there;
+    equinv_tensor stray = p.images_there;
     stray.device.index = 3;
     FAILS(EQUINV_ERR_DEVICE, "images is on device cuda:3",
-          equinv_extract(m, &d, &stray, NULL, &codes));
+          equinv_extract(p.there, &d, &stray, NULL, &codes));
     stray = codes;
     stray.device.index = 3;
     FAILS(EQUINV_ERR_DEVICE, "dst is on device cuda:3",
-          equinv_extract(m, &d, &images, NULL, &stray));
+          equinv_extract(p.there, &d, &p.images, NULL, &stray));
     FAILS(EQUINV_ERR_DEVICE, "images is on device cuda:0, expected cpu:0",
-          equinv_extract(here, &d, &images_there, NULL, &codes));
-    FAILS(EQUINV_ERR_DEVICE, "projection does not fit", equinv_extract(m, &d, &images, p, &codes));
+          equinv_extract(p.here, &d, &p.images_there, NULL, &codes));
+    FAILS(EQUINV_ERR_DEVICE, "projection does not fit",
+          equinv_extract(p.there, &d, &p.images, projection, &codes));
     codes.shape[0] = 1;
-    FAILS(EQUINV_ERR_SHAPE, "dst has shape", equinv_extract(m, &d, &images, NULL, &codes));
+    FAILS(EQUINV_ERR_SHAPE, "dst has shape", equinv_extract(p.there, &d, &p.images, NULL, &codes));
     codes.shape[0] = 2;
-    equinv_projection_destroy(p);
-    equinv_tensor_destroy(ctx, &codes);
-    equinv_tensor_destroy(ctx, &images_there);
-    equinv_tensor_destroy(cpu, &images);
-    equinv_model_destroy(m);
-    equinv_model_destroy(here);
-    equinv_context_destroy(ctx);
-    equinv_context_destroy(cpu);
+    equinv_projection_destroy(projection);
+    equinv_tensor_destroy(p.ctx, &codes);
+    pair_small_free(&p);
 }
 END_TEST
 

@@ -1,8 +1,7 @@
 /* Models on a device: the same values as on the CPU, in evaluation, in training and after some steps. */
 #include "internal/model.h"
-#include "tests/util/cuda.h"
+#include "tests/util/cuda_network.h"
 #include "tests/util/files.h"
-#include "tests/util/network.h"
 
 enum { NETWORKS = 12 };
 
@@ -48,30 +47,6 @@ static void assert_gradients_close(equinv_context *ctx, const equinv_model *ther
     for (size_t i = 0; i < here->parameter_count; i++)
         assert_close(ctx, &there->parameters[i].gradient, &here->parameters[i].gradient, largest,
                      seed, here->parameters[i].name);
-}
-
-/* A model on the CPU, its copy on a device, and images for both. */
-typedef struct pair {
-    equinv_context *cpu, *ctx;
-    equinv_model *here, *there;
-    equinv_tensor images, images_there;
-} pair;
-
-static pair pair_of(equinv_context *cpu, equinv_context *ctx, equinv_model *here, rng *r, int batch,
-                    equinv_dtype dtype)
-{
-    pair p = {cpu, ctx, here, network_copy(ctx, here), {0}, {0}};
-    p.images = network_images(cpu, r, here, batch, dtype);
-    p.images_there = cuda_copy(ctx, &p.images);
-    return p;
-}
-
-static void pair_free(pair *p)
-{
-    equinv_tensor_destroy(p->cpu, &p->images);
-    equinv_tensor_destroy(p->ctx, &p->images_there);
-    equinv_model_destroy(p->there);
-    equinv_model_destroy(p->here);
 }
 
 static const equinv_dtype image_dtypes[] = {EQUINV_F32, EQUINV_U8, EQUINV_F64};
@@ -288,50 +263,43 @@ END_TEST
 
 START_TEST(the_same_call_gives_the_same_bits)
 {
-    equinv_context *const cpu = context_new(), *const ctx = cuda_context_new();
-    rng r = {7};
-    pair p = pair_of(cpu, ctx, network_small(cpu), &r, 3, EQUINV_F32);
+    pair p = pair_small(7, 3, EQUINV_F32);
     equinv_tensor dst, first[2];
     for (int train = 0; train < 2; train++) {
         OK(equinv_model_forward(p.there, train, &p.images_there, &dst));
-        first[0] = cuda_back(ctx, &dst);
+        first[0] = cuda_back(p.ctx, &dst);
         if (train)
             p.there->steps--; /* the same dropout again */
         OK(equinv_model_forward(p.there, train, &p.images_there, &dst));
-        first[1] = cuda_back(ctx, &dst);
+        first[1] = cuda_back(p.ctx, &dst);
         ASSERT_SAME(&first[0], &first[1]);
-        equinv_tensor_destroy(ctx, &first[0]);
-        equinv_tensor_destroy(ctx, &first[1]);
+        equinv_tensor_destroy(p.ctx, &first[0]);
+        equinv_tensor_destroy(p.ctx, &first[1]);
     }
-    pair_free(&p);
-    equinv_context_destroy(ctx);
-    equinv_context_destroy(cpu);
+    pair_small_free(&p);
 }
 END_TEST
 
 START_TEST(memory_of_the_wrong_device)
 {
-    equinv_context *const cpu = context_new(), *const ctx = cuda_context_new();
-    rng r = {8};
-    pair p = pair_of(cpu, ctx, network_small(cpu), &r, 2, EQUINV_F32);
-    equinv_tensor dst, here = tensor_new(cpu, EQUINV_F32, 2, 2, 3);
+    pair p = pair_small(8, 2, EQUINV_F32);
+    equinv_tensor dst, here = tensor_new(p.cpu, EQUINV_F32, 2, 2, 3);
     FAILS(EQUINV_ERR_DEVICE, "images is on device cpu:0, expected cuda:0",
           equinv_model_forward(p.there, true, &p.images, &dst));
     FAILS(EQUINV_ERR_DEVICE, "images is on device cuda:0, expected cpu:0",
           equinv_model_forward(p.here, true, &p.images_there, &dst));
     OK(equinv_model_forward(p.there, true, &p.images_there, &dst));
-    FAILS(EQUINV_ERR_DEVICE, "diff_dst is on device cpu:0", equinv_model_backward(p.there, &here));
+    FAILS(EQUINV_ERR_DEVICE, "diff_dst is on device cpu:0",
+          equinv_model_backward(p.there, &here));
     OK(equinv_model_backward(p.there, &dst));
     FAILS(EQUINV_ERR_ARG, "images overlaps the model's memory",
           equinv_model_forward(
               p.there, true,
               &(equinv_tensor){
-                  p.there->kept.data, ctx->device, EQUINV_F32, 4, {1, 1, 8, 8}, {64, 64, 8, 1}},
+                  p.there->kept.data, p.ctx->device, EQUINV_F32, 4, {1, 1, 8, 8}, {64, 64, 8, 1}},
               &dst));
-    equinv_tensor_destroy(cpu, &here);
-    pair_free(&p);
-    equinv_context_destroy(ctx);
-    equinv_context_destroy(cpu);
+    equinv_tensor_destroy(p.cpu, &here);
+    pair_small_free(&p);
 }
 END_TEST
 

@@ -4,36 +4,7 @@
 #include <unistd.h>
 
 #include "internal/model.h"
-#include "tests/util/files.h"
-#include "tests/util/network.h"
-
-static equinv_tensor latents_for(equinv_context *ctx, const equinv_model *m, const char *layer,
-                                 int64_t batch)
-{
-    int64_t s[5];
-    OK(equinv_model_layer_shape(m, layer, s));
-    return tensor_new(ctx, m->desc.dtype, 5, (int)batch, (int)s[1], (int)s[2], (int)s[3],
-                      (int)s[4]);
-}
-
-static equinv_extract_desc extract_of(const char *layer, int64_t batch)
-{
-    equinv_extract_desc d = EQUINV_EXTRACT_DESC_INIT;
-    d.layer = layer;
-    d.batch = batch;
-    return d;
-}
-
-static equinv_projection *projection_for(const equinv_model *m, const char *layer,
-                                         equinv_projection_kind kind)
-{
-    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
-    equinv_projection *p = NULL;
-    d.kind = kind;
-    d.k = 7;
-    OK(equinv_projection_create_for_layer(m, layer, &d, &p));
-    return p;
-}
+#include "tests/util/extract.h"
 
 enum { BUNDLES = 10, NETWORKS_IN_BUNDLE = 20 };
 
@@ -53,10 +24,8 @@ START_TEST(a_latent_does_not_depend_on_its_chunk)
             const int64_t chunks[] = {7, rng_range(&r, 1, 4), 0};
             for (int j = 0; j < 3; j++) {
                 const equinv_extract_desc d = extract_of(layer, chunks[j]);
-                z[j] = latents_for(ctx, m, layer, 7);
-                equinv_tensor dst = z[j];
-                dst.ndim = m->nodes[i]->flat ? 2 : 5;
-                OK(equinv_extract(m, &d, &images, NULL, &dst));
+                z[j] = codes_for(ctx, m, layer, NULL, 7);
+                OK(equinv_extract(m, &d, &images, NULL, &z[j]));
                 int64_t where = -1;
                 ck_assert_msg(tensor_same(&z[j], &z[0], &where),
                               "seed %llu, layer %s, chunk %lld: differs at %lld",
@@ -114,7 +83,8 @@ START_TEST(layer_null_is_the_last_regular_one_with_space)
     rng r = {4};
     equinv_model *m = network_small(ctx);
     equinv_tensor images = network_images(ctx, &r, m, 2, EQUINV_F32);
-    equinv_tensor z = latents_for(ctx, m, "sum", 2), expected = latents_for(ctx, m, "sum", 2);
+    equinv_tensor z = codes_for(ctx, m, "sum", NULL, 2),
+                  expected = codes_for(ctx, m, "sum", NULL, 2);
     equinv_extract_desc d = extract_of("sum", 0);
     OK(equinv_extract(m, NULL, &images, NULL, &z));
     OK(equinv_extract(m, &d, &images, NULL, &expected));
@@ -152,37 +122,32 @@ START_TEST(straight_into_a_projection)
         EQUINV_PROJECT_MEAN_ABS, EQUINV_PROJECT_MEAN_SQUARE, EQUINV_PROJECT_SORTED,
         EQUINV_PROJECT_ORBIT,
     };
-    equinv_context *const ctx = context_new();
-    rng r = {5};
-    equinv_model *const m = network_small(ctx);
-    equinv_tensor images = network_images(ctx, &r, m, 9, EQUINV_U8);
-    equinv_tensor z = latents_for(ctx, m, "conv2", 9);
+    small_case c = small_new(5, 9, EQUINV_U8);
+    equinv_tensor z = codes_for(c.ctx, c.model, "conv2", NULL, 9);
     equinv_extract_desc d = extract_of("conv2", 4);
-    OK(equinv_extract(m, &d, &images, NULL, &z));
+    OK(equinv_extract(c.model, &d, &c.images, NULL, &z));
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        equinv_projection *const p = projection_for(m, "conv2", kinds[i]);
+        equinv_projection *const p = projection_for(c.model, "conv2", kinds[i], 7);
         int32_t ndim;
         int64_t shape[3];
         equinv_tensor codes, expected, storage;
         OK(equinv_projection_output_shape(p, 9, &ndim, shape));
-        OK(equinv_tensor_create(ctx, EQUINV_F32, ndim, shape, &codes));
-        OK(equinv_tensor_create(ctx, EQUINV_F32, ndim, shape, &expected));
+        OK(equinv_tensor_create(c.ctx, EQUINV_F32, ndim, shape, &codes));
+        OK(equinv_tensor_create(c.ctx, EQUINV_F32, ndim, shape, &expected));
         OK(equinv_project_forward(p, &z, NULL, &expected, NULL, 0, NULL, 0));
-        OK(equinv_extract(m, &d, &images, p, &codes));
+        OK(equinv_extract(c.model, &d, &c.images, p, &codes));
         ASSERT_SAME(&codes, &expected);
-        equinv_tensor strided = tensor_strided_copy(ctx, &r, &images, &storage);
+        equinv_tensor strided = tensor_strided_copy(c.ctx, &c.r, &c.images, &storage);
         d.batch = 0;
-        OK(equinv_extract(m, &d, &strided, p, &codes));
+        OK(equinv_extract(c.model, &d, &strided, p, &codes));
         ASSERT_SAME(&codes, &expected);
-        equinv_tensor_destroy(ctx, &storage);
-        equinv_tensor_destroy(ctx, &codes);
-        equinv_tensor_destroy(ctx, &expected);
+        equinv_tensor_destroy(c.ctx, &storage);
+        equinv_tensor_destroy(c.ctx, &codes);
+        equinv_tensor_destroy(c.ctx, &expected);
         equinv_projection_destroy(p);
     }
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    equinv_tensor_destroy(c.ctx, &z);
+    small_free(&c);
 }
 END_TEST
 
@@ -191,12 +156,9 @@ START_TEST(files_give_the_same)
     static const equinv_dtype dtypes[] = {EQUINV_U8, EQUINV_F32, EQUINV_F64, EQUINV_I32};
     equinv_context *const ctx = context_new();
     rng r = {6};
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    extract_files f = extract_files_new();
     equinv_model *const m = network_small(ctx);
-    equinv_projection *const p = projection_for(m, NULL, EQUINV_PROJECT_MAX);
+    equinv_projection *const p = projection_for(m, NULL, EQUINV_PROJECT_MAX, 7);
     for (int i = 0; i < 4; i++)
         for (int n = 0; n < 8; n += 7)
             for (int three = 0; three < 2; three++)
@@ -206,13 +168,13 @@ START_TEST(files_give_the_same)
                     if (three)
                         OK(equinv_tensor_init(images.data, images.dtype, 3, (int64_t[]){n, 8, 8},
                                               &stored));
-                    OK(equinv_tensor_save(ctx, in, &stored));
+                    OK(equinv_tensor_save(ctx, f.in, &stored));
                     z = projected ? tensor_new(ctx, EQUINV_F32, 2, n, 7)
-                                  : latents_for(ctx, m, "sum", n);
+                                  : codes_for(ctx, m, "sum", NULL, n);
                     const equinv_extract_desc d = extract_of(NULL, i == 0 ? 0 : 3);
                     OK(equinv_extract(m, &d, &wide, projected ? p : NULL, &z));
-                    OK(equinv_extract_file(m, &d, in, projected ? p : NULL, out));
-                    OK(equinv_tensor_load(ctx, out, &read));
+                    OK(equinv_extract_file(m, &d, f.in, projected ? p : NULL, f.out));
+                    OK(equinv_tensor_load(ctx, f.out, &read));
                     ck_assert_int_eq(read.ndim, z.ndim);
                     ck_assert_int_eq(read.shape[0], n);
                     ASSERT_SAME(&read, &z);
@@ -224,100 +186,64 @@ START_TEST(files_give_the_same)
     equinv_projection_destroy(p);
     equinv_model_destroy(m);
     equinv_context_destroy(ctx);
-    ck_assert_int_eq(temp_count(&folder), 2);
-    temp_folder_free(&folder);
+    extract_files_free(&f, 2);
 }
 END_TEST
 
 START_TEST(dense_latents_have_two_axes)
 {
-    equinv_context *const ctx = context_new();
-    rng r = {7};
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "logits.npy"));
-    equinv_model *const m = network_small(ctx);
-    equinv_tensor images = network_images(ctx, &r, m, 5, EQUINV_U8), read, dst;
-    OK(equinv_tensor_save(ctx, in, &images));
+    small_case c = small_new(7, 5, EQUINV_U8);
+    extract_files f = extract_files_new();
+    equinv_tensor read, dst;
+    OK(equinv_tensor_save(c.ctx, f.in, &c.images));
     const equinv_extract_desc d = extract_of("logits", 2);
-    OK(equinv_extract_file(m, &d, in, NULL, out));
-    OK(equinv_tensor_load(ctx, out, &read));
-    OK(equinv_model_forward(m, false, &images, &dst));
+    OK(equinv_extract_file(c.model, &d, f.in, NULL, f.out));
+    OK(equinv_tensor_load(c.ctx, f.out, &read));
+    OK(equinv_model_forward(c.model, false, &c.images, &dst));
     ck_assert(read.ndim == 2 && read.shape[0] == 5 && read.shape[1] == 3);
     ASSERT_SAME(&read, &dst);
-    equinv_tensor_destroy(ctx, &read);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
-    ck_assert_int_eq(temp_count(&folder), 2);
-    temp_folder_free(&folder);
+    equinv_tensor_destroy(c.ctx, &read);
+    small_free(&c);
+    extract_files_free(&f, 2);
 }
 END_TEST
 
 /* ---- progress */
 
-typedef struct watcher {
-    int calls, stop_at;
-    int64_t done, total;
-} watcher;
-
-static int watch(void *user, int64_t done, int64_t total)
-{
-    watcher *const w = user;
-    ck_assert(done > w->done && done <= total);
-    w->done = done;
-    w->total = total;
-    return ++w->calls == w->stop_at;
-}
-
 START_TEST(progress_tells_and_cancels)
 {
-    equinv_context *const ctx = context_new();
-    rng r = {8};
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
-    equinv_model *const m = network_small(ctx);
-    equinv_tensor images = network_images(ctx, &r, m, 7, EQUINV_U8);
-    equinv_tensor z = latents_for(ctx, m, "sum", 7);
-    OK(equinv_tensor_save(ctx, in, &images));
+    small_case c = small_new(8, 7, EQUINV_U8);
+    extract_files f = extract_files_new();
+    equinv_tensor z = codes_for(c.ctx, c.model, "sum", NULL, 7);
+    OK(equinv_tensor_save(c.ctx, f.in, &c.images));
     for (int stop = 0; stop <= 3; stop++)
         for (int file = 0; file < 2; file++) {
             watcher w = {.stop_at = stop};
-            equinv_extract_desc d = extract_of("sum", 3);
-            d.progress = watch;
-            d.progress_user = &w;
-            const equinv_status status = file ? equinv_extract_file(m, &d, in, NULL, out)
-                                              : equinv_extract(m, &d, &images, NULL, &z);
+            const equinv_extract_desc d = extract_watched("sum", 3, &w);
+            const equinv_status status = file ? equinv_extract_file(c.model, &d, f.in, NULL, f.out)
+                                              : equinv_extract(c.model, &d, &c.images, NULL, &z);
             ck_assert_int_eq(w.calls, stop ? stop : 3);
             ck_assert_int_eq(w.total, 7);
             ck_assert_int_eq(status, stop ? EQUINV_ERR_CANCELLED : EQUINV_OK);
             if (stop)
                 ck_assert(strstr(equinv_last_error(), "of 7 images") != NULL);
             if (file)
-                ck_assert_int_eq(access(out, F_OK), stop ? -1 : 0);
+                ck_assert_int_eq(access(f.out, F_OK), stop ? -1 : 0);
             if (file && !stop)
-                unlink(out);
+                unlink(f.out);
         }
     /* A file that was there before a cancelled run is there after it. */
-    OK(equinv_tensor_save(ctx, out, &images));
+    OK(equinv_tensor_save(c.ctx, f.out, &c.images));
     watcher w = {.stop_at = 2};
-    equinv_extract_desc d = extract_of("sum", 3);
-    d.progress = watch;
-    d.progress_user = &w;
-    FAILS(EQUINV_ERR_CANCELLED, "cancelled", equinv_extract_file(m, &d, in, NULL, out));
+    const equinv_extract_desc d = extract_watched("sum", 3, &w);
+    FAILS(EQUINV_ERR_CANCELLED, "cancelled", equinv_extract_file(c.model, &d, f.in, NULL, f.out));
     equinv_tensor read;
-    OK(equinv_tensor_load(ctx, out, &read));
-    ASSERT_SAME(&read, &images);
-    equinv_tensor_destroy(ctx, &read);
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
-    ck_assert_int_eq(temp_count(&folder), 2);
-    temp_folder_free(&folder);
+    OK(equinv_tensor_load(c.ctx, f.out, &read));
+    ASSERT_SAME(&read, &c.images);
+    equinv_tensor_destroy(c.ctx, &read);
+    equinv_tensor_destroy(c.ctx, &z);
+    small_free(&c);
+    extract_files_free(&f, 2);
 }
 END_TEST
 
@@ -352,7 +278,7 @@ static int64_t peak_of(int n, bool file, bool projected, const char *in, const c
     equinv_context *ctx;
     OK(equinv_context_create(&d, &ctx));
     equinv_model *const m = network_small(ctx);
-    equinv_projection *const p = projection_for(m, "pool1", EQUINV_PROJECT_LINEAR);
+    equinv_projection *const p = projection_for(m, "pool1", EQUINV_PROJECT_LINEAR, 7);
     uint8_t *const pixels = calloc((size_t)n, 64);
     float *const codes = calloc((size_t)n, 2 * 4 * 16 * sizeof *codes);
     equinv_tensor images, dst;
@@ -379,30 +305,23 @@ static int64_t peak_of(int n, bool file, bool projected, const char *in, const c
 
 START_TEST(memory_is_bounded_by_the_chunk)
 {
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    extract_files f = extract_files_new();
     for (int file = 0; file < 2; file++)
         for (int projected = 0; projected < 2; projected++) {
-            const int64_t few = peak_of(1000, file, projected, in, out);
-            const int64_t many = peak_of(10000, file, projected, in, out);
+            const int64_t few = peak_of(1000, file, projected, f.in, f.out);
+            const int64_t many = peak_of(10000, file, projected, f.in, f.out);
             ck_assert_msg(many <= few && many < 8 << 20,
                           "file %d, projected %d: %lld bytes for 10000 images, %lld for 1000", file,
                           projected, (long long)many, (long long)few);
         }
-    ck_assert_int_eq(temp_count(&folder), 2);
-    temp_folder_free(&folder);
+    extract_files_free(&f, 2);
 }
 END_TEST
 
 START_TEST(every_allocation_may_fail)
 {
     rng r = {9};
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
+    extract_files files = extract_files_new();
     int failures = 0;
     bool complete = false;
     for (int64_t allowed = 0; !complete; allowed++) {
@@ -414,7 +333,7 @@ START_TEST(every_allocation_may_fail)
         pd.k = 3;
         equinv_tensor images = network_images(ctx, &r, m, 5, EQUINV_U8);
         equinv_tensor codes = tensor_new(ctx, EQUINV_F32, 2, 5, 3);
-        OK(equinv_tensor_save(ctx, in, &images));
+        OK(equinv_tensor_save(ctx, files.in, &images));
         const equinv_extract_desc e = extract_of(NULL, 2);
         for (int again = 0; again < 2; again++) { /* the second time nothing fails */
             f.until = again ? -1 : f.count + allowed;
@@ -423,15 +342,15 @@ START_TEST(every_allocation_may_fail)
             if (status == EQUINV_OK)
                 status = equinv_extract(m, &e, &images, p, &codes);
             if (status == EQUINV_OK)
-                status = equinv_extract_file(m, &e, in, p, out);
+                status = equinv_extract_file(m, &e, files.in, p, files.out);
             complete |= !again && status == EQUINV_OK;
             if (status != EQUINV_OK) {
                 failures++;
                 ck_assert_msg(!again && status == EQUINV_ERR_NOMEM, "%s", equinv_last_error());
-                ck_assert_int_eq(access(out, F_OK), -1);
+                ck_assert_int_eq(access(files.out, F_OK), -1);
             }
         }
-        unlink(out);
+        unlink(files.out);
         equinv_projection_destroy(p);
         equinv_tensor_destroy(ctx, &codes);
         equinv_tensor_destroy(ctx, &images);
@@ -441,8 +360,7 @@ START_TEST(every_allocation_may_fail)
         ck_assert_int_eq(f.wrong_size, 0);
     }
     ck_assert(failures > 10);
-    ck_assert_int_eq(temp_count(&folder), 1);
-    temp_folder_free(&folder);
+    extract_files_free(&files, 1);
 }
 END_TEST
 
@@ -465,7 +383,7 @@ START_TEST(plans_are_made_once)
     equinv_model *const m = network_small(ctx);
     rng r = {12};
     equinv_tensor images = network_images(ctx, &r, m, 10, EQUINV_U8), dst, some;
-    equinv_tensor z = latents_for(ctx, m, "sum", 10);
+    equinv_tensor z = codes_for(ctx, m, "sum", NULL, 10);
     const equinv_extract_desc e = extract_of("sum", 4);
     int first = 0;
     for (int epoch = 0; epoch < 3; epoch++) {
@@ -490,32 +408,30 @@ END_TEST
 
 START_TEST(wrong_arguments)
 {
-    equinv_context *const ctx = context_new();
-    rng r = {10};
-    equinv_model *const m = network_small(ctx);
-    equinv_tensor images = network_images(ctx, &r, m, 3, EQUINV_F32);
-    equinv_tensor z = latents_for(ctx, m, "sum", 3), codes = tensor_new(ctx, EQUINV_F32, 2, 3, 7);
-    equinv_projection *const p = projection_for(m, "sum", EQUINV_PROJECT_LINEAR);
-    equinv_projection *const other = projection_for(m, "conv1", EQUINV_PROJECT_LINEAR);
+    small_case c = small_new(10, 3, EQUINV_F32);
+    equinv_tensor z = codes_for(c.ctx, c.model, "sum", NULL, 3),
+                  codes = tensor_new(c.ctx, EQUINV_F32, 2, 3, 7);
+    equinv_projection *const p = projection_for(c.model, "sum", EQUINV_PROJECT_LINEAR, 7);
+    equinv_projection *const other = projection_for(c.model, "conv1", EQUINV_PROJECT_LINEAR, 7);
     for (int64_t i = 0; i < equinv_tensor_count(&z); i++)
         tensor_set(&z, i, 5);
     equinv_extract_desc d = EQUINV_EXTRACT_DESC_INIT;
     equinv_tensor t;
-    FAILS(EQUINV_ERR_ARG, "model", equinv_extract(NULL, &d, &images, NULL, &z));
-    FAILS(EQUINV_ERR_ARG, "images", equinv_extract(m, &d, NULL, NULL, &z));
-    FAILS(EQUINV_ERR_ARG, "dst", equinv_extract(m, &d, &images, NULL, NULL));
+    FAILS(EQUINV_ERR_ARG, "model", equinv_extract(NULL, &d, &c.images, NULL, &z));
+    FAILS(EQUINV_ERR_ARG, "images", equinv_extract(c.model, &d, NULL, NULL, &z));
+    FAILS(EQUINV_ERR_ARG, "dst", equinv_extract(c.model, &d, &c.images, NULL, NULL));
     d.struct_size++;
-    FAILS(EQUINV_ERR_ARG, "struct_size", equinv_extract(m, &d, &images, NULL, &z));
+    FAILS(EQUINV_ERR_ARG, "struct_size", equinv_extract(c.model, &d, &c.images, NULL, &z));
     d = extract_of("sun", 0);
     FAILS(EQUINV_ERR_ARG, "layer is \"sun\", expected one of input, conv1,",
-          equinv_extract(m, &d, &images, NULL, &z));
+          equinv_extract(c.model, &d, &c.images, NULL, &z));
     d = extract_of("sum", -1);
-    FAILS(EQUINV_ERR_ARG, "batch is -1", equinv_extract(m, &d, &images, NULL, &z));
+    FAILS(EQUINV_ERR_ARG, "batch is -1", equinv_extract(c.model, &d, &c.images, NULL, &z));
     d = extract_of("sum", 2);
     FAILS(EQUINV_ERR_SHAPE, "projection does not fit layer \"sum\"",
-          equinv_extract(m, &d, &images, other, &codes));
+          equinv_extract(c.model, &d, &c.images, other, &codes));
     d = extract_of("logits", 2);
-    FAILS(EQUINV_ERR_SHAPE, "layer \"logits\"", equinv_extract(m, &d, &images, p, &codes));
+    FAILS(EQUINV_ERR_SHAPE, "layer \"logits\"", equinv_extract(c.model, &d, &c.images, p, &codes));
     d = extract_of("sum", 2);
     static const struct {
         int axis;
@@ -528,98 +444,90 @@ START_TEST(wrong_arguments)
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         t = z;
         t.shape[wrong[i].axis] = wrong[i].extent;
-        FAILS(EQUINV_ERR_SHAPE, wrong[i].word, equinv_extract(m, &d, &images, NULL, &t));
+        FAILS(EQUINV_ERR_SHAPE, wrong[i].word, equinv_extract(c.model, &d, &c.images, NULL, &t));
     }
-    FAILS(EQUINV_ERR_SHAPE, "expected [3, 7]", equinv_extract(m, &d, &images, p, &z));
+    FAILS(EQUINV_ERR_SHAPE, "expected [3, 7]", equinv_extract(c.model, &d, &c.images, p, &z));
     t = z;
     t.strides[1] = 0;
-    FAILS(EQUINV_ERR_SHAPE, "stride 0", equinv_extract(m, &d, &images, NULL, &t));
+    FAILS(EQUINV_ERR_SHAPE, "stride 0", equinv_extract(c.model, &d, &c.images, NULL, &t));
     t = z;
     t.dtype = EQUINV_F64;
-    FAILS(EQUINV_ERR_DTYPE, "dst has dtype f64", equinv_extract(m, &d, &images, NULL, &t));
-    t = images;
+    FAILS(EQUINV_ERR_DTYPE, "dst has dtype f64", equinv_extract(c.model, &d, &c.images, NULL, &t));
+    t = c.images;
     t.shape[2] = 7;
-    FAILS(EQUINV_ERR_SHAPE, "images", equinv_extract(m, &d, &t, NULL, &z));
-    t = images;
+    FAILS(EQUINV_ERR_SHAPE, "images", equinv_extract(c.model, &d, &t, NULL, &z));
+    t = c.images;
     t.dtype = EQUINV_U32;
-    FAILS(EQUINV_ERR_DTYPE, "images", equinv_extract(m, &d, &t, NULL, &z));
-    t = images;
+    FAILS(EQUINV_ERR_DTYPE, "images", equinv_extract(c.model, &d, &t, NULL, &z));
+    t = c.images;
     t.device.index = 3;
-    FAILS(EQUINV_ERR_DEVICE, "images", equinv_extract(m, &d, &t, NULL, &z));
-    t = images;
+    FAILS(EQUINV_ERR_DEVICE, "images", equinv_extract(c.model, &d, &t, NULL, &z));
+    t = c.images;
     t.data = z.data;
-    FAILS(EQUINV_ERR_ARG, "overlaps", equinv_extract(m, &d, &t, NULL, &z));
+    FAILS(EQUINV_ERR_ARG, "overlaps", equinv_extract(c.model, &d, &t, NULL, &z));
     for (int64_t i = 0; i < equinv_tensor_count(&z); i++)
         ck_assert(tensor_get(&z, i) == 5);
 
     equinv_projection_desc pd = EQUINV_PROJECTION_DESC_INIT;
     equinv_projection *made = NULL;
     FAILS(EQUINV_ERR_ARG, "model", equinv_projection_create_for_layer(NULL, "sum", &pd, &made));
-    FAILS(EQUINV_ERR_ARG, "desc", equinv_projection_create_for_layer(m, "sum", NULL, &made));
-    FAILS(EQUINV_ERR_ARG, "projection", equinv_projection_create_for_layer(m, "sum", &pd, NULL));
-    FAILS(EQUINV_ERR_ARG, "layer is", equinv_projection_create_for_layer(m, "x", &pd, &made));
+    FAILS(EQUINV_ERR_ARG, "desc", equinv_projection_create_for_layer(c.model, "sum", NULL, &made));
+    FAILS(EQUINV_ERR_ARG, "projection",
+          equinv_projection_create_for_layer(c.model, "sum", &pd, NULL));
+    FAILS(EQUINV_ERR_ARG, "layer is", equinv_projection_create_for_layer(c.model, "x", &pd, &made));
     FAILS(EQUINV_ERR_SHAPE, "trivial fields",
-          equinv_projection_create_for_layer(m, "group", &pd, &made));
+          equinv_projection_create_for_layer(c.model, "group", &pd, &made));
     FAILS(EQUINV_ERR_SHAPE, "trivial fields",
-          equinv_projection_create_for_layer(m, "logits", &pd, &made));
+          equinv_projection_create_for_layer(c.model, "logits", &pd, &made));
     pd.struct_size = 1;
-    FAILS(EQUINV_ERR_ARG, "struct_size", equinv_projection_create_for_layer(m, "sum", &pd, &made));
+    FAILS(EQUINV_ERR_ARG, "struct_size",
+          equinv_projection_create_for_layer(c.model, "sum", &pd, &made));
     const equinv_projection_desc init = EQUINV_PROJECTION_DESC_INIT;
     pd = init;
     pd.kind = EQUINV_PROJECT_SORT;
-    FAILS(EQUINV_ERR_ARG, "", equinv_projection_create_for_layer(m, "sum", &pd, &made));
+    FAILS(EQUINV_ERR_ARG, "", equinv_projection_create_for_layer(c.model, "sum", &pd, &made));
     ck_assert_ptr_null(made);
     equinv_projection_destroy(p);
     equinv_projection_destroy(other);
-    equinv_tensor_destroy(ctx, &z);
-    equinv_tensor_destroy(ctx, &codes);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    equinv_tensor_destroy(c.ctx, &z);
+    equinv_tensor_destroy(c.ctx, &codes);
+    small_free(&c);
 }
 END_TEST
 
 START_TEST(wrong_files)
 {
-    equinv_context *const ctx = context_new();
-    rng r = {11};
-    temp_folder folder = temp_folder_new();
-    char in[160], out[160], nowhere[160];
-    snprintf(in, sizeof in, "%s", temp_path(&folder, "images.npy"));
-    snprintf(out, sizeof out, "%s", temp_path(&folder, "latents.npy"));
-    snprintf(nowhere, sizeof nowhere, "%s", temp_path(&folder, "nowhere/latents.npy"));
-    equinv_model *const m = network_small(ctx);
-    equinv_tensor images = network_images(ctx, &r, m, 5, EQUINV_F32);
+    small_case c = small_new(11, 5, EQUINV_F32);
+    extract_files f = extract_files_new();
+    char nowhere[160];
+    snprintf(nowhere, sizeof nowhere, "%s", temp_path(&f.folder, "nowhere/latents.npy"));
     equinv_extract_desc d = extract_of(NULL, 2);
-    OK(equinv_tensor_save(ctx, in, &images));
-    FAILS(EQUINV_ERR_ARG, "model", equinv_extract_file(NULL, &d, in, NULL, out));
-    FAILS(EQUINV_ERR_ARG, "images_path", equinv_extract_file(m, &d, NULL, NULL, out));
-    FAILS(EQUINV_ERR_ARG, "latents_path", equinv_extract_file(m, &d, in, NULL, NULL));
-    FAILS(EQUINV_ERR_IO, "nowhere", equinv_extract_file(m, &d, nowhere, NULL, out));
-    FAILS(EQUINV_ERR_IO, "nowhere", equinv_extract_file(m, &d, in, NULL, nowhere));
+    OK(equinv_tensor_save(c.ctx, f.in, &c.images));
+    FAILS(EQUINV_ERR_ARG, "model", equinv_extract_file(NULL, &d, f.in, NULL, f.out));
+    FAILS(EQUINV_ERR_ARG, "images_path", equinv_extract_file(c.model, &d, NULL, NULL, f.out));
+    FAILS(EQUINV_ERR_ARG, "latents_path", equinv_extract_file(c.model, &d, f.in, NULL, NULL));
+    FAILS(EQUINV_ERR_IO, "nowhere", equinv_extract_file(c.model, &d, nowhere, NULL, f.out));
+    FAILS(EQUINV_ERR_IO, "nowhere", equinv_extract_file(c.model, &d, f.in, NULL, nowhere));
     static const int64_t shapes[][5] = {{5, 64}, {5, 8, 7}, {5, 2, 4, 8}, {5, 1, 8, 8, 1}, {320}};
     static const int32_t ndims[] = {2, 3, 4, 5, 1};
     for (int i = 0; i < 5; i++) {
         equinv_tensor t;
-        OK(equinv_tensor_init(images.data, EQUINV_F32, ndims[i], shapes[i], &t));
-        OK(equinv_tensor_save(ctx, in, &t));
+        OK(equinv_tensor_init(c.images.data, EQUINV_F32, ndims[i], shapes[i], &t));
+        OK(equinv_tensor_save(c.ctx, f.in, &t));
         FAILS(EQUINV_ERR_SHAPE, "expected images [N, 1, 8, 8]",
-              equinv_extract_file(m, &d, in, NULL, out));
-        FAILS(EQUINV_ERR_SHAPE, "images.npy", equinv_extract_file(m, &d, in, NULL, out));
+              equinv_extract_file(c.model, &d, f.in, NULL, f.out));
+        FAILS(EQUINV_ERR_SHAPE, "images.npy", equinv_extract_file(c.model, &d, f.in, NULL, f.out));
     }
-    OK(equinv_tensor_save(ctx, in, &images));
+    OK(equinv_tensor_save(c.ctx, f.in, &c.images));
     struct stat information;
-    ck_assert_int_eq(stat(in, &information), 0);
-    ck_assert_int_eq(truncate(in, information.st_size - 4), 0);
-    FAILS(EQUINV_ERR_FORMAT, "images.npy", equinv_extract_file(m, &d, in, NULL, out));
-    ck_assert_int_eq(truncate(in, information.st_size + 4), 0);
-    FAILS(EQUINV_ERR_FORMAT, "images.npy", equinv_extract_file(m, &d, in, NULL, out));
-    ck_assert_int_eq(access(out, F_OK), -1);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
-    ck_assert_int_eq(temp_count(&folder), 1);
-    temp_folder_free(&folder);
+    ck_assert_int_eq(stat(f.in, &information), 0);
+    ck_assert_int_eq(truncate(f.in, information.st_size - 4), 0);
+    FAILS(EQUINV_ERR_FORMAT, "images.npy", equinv_extract_file(c.model, &d, f.in, NULL, f.out));
+    ck_assert_int_eq(truncate(f.in, information.st_size + 4), 0);
+    FAILS(EQUINV_ERR_FORMAT, "images.npy", equinv_extract_file(c.model, &d, f.in, NULL, f.out));
+    ck_assert_int_eq(access(f.out, F_OK), -1);
+    small_free(&c);
+    extract_files_free(&f, 1);
 }
 END_TEST
 

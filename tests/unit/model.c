@@ -291,62 +291,54 @@ END_TEST
 
 START_TEST(activations_of_training_are_kept)
 {
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    rng r = {5};
-    equinv_tensor images = network_images(ctx, &r, m, 3, EQUINV_F32), dst, z, y;
-    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_activation(m, "conv1", &z));
-    OK(equinv_model_forward(m, false, &images, &dst));
-    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_activation(m, "conv1", &z));
-    OK(equinv_model_forward(m, true, &images, &dst));
-    OK(equinv_model_activation(m, "input", &z));
+    small_case c = small_new(5, 3, EQUINV_F32);
+    equinv_tensor dst, z, y;
+    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_activation(c.model, "conv1", &z));
+    OK(equinv_model_forward(c.model, false, &c.images, &dst));
+    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_activation(c.model, "conv1", &z));
+    OK(equinv_model_forward(c.model, true, &c.images, &dst));
+    OK(equinv_model_activation(c.model, "input", &z));
     ck_assert_int_eq(z.ndim, 5);
-    ck_assert(memcmp(z.data, images.data, 3 * 64 * sizeof(float)) == 0);
-    OK(equinv_model_activation(m, "norm1", &z));
-    OK(equinv_model_activation(m, "relu1", &y));
-    equinv_tensor relu = tensor_like(ctx, &z);
-    OK(equinv_relu_forward(ctx, 0, &z, &relu));
+    ck_assert(memcmp(z.data, c.images.data, 3 * 64 * sizeof(float)) == 0);
+    OK(equinv_model_activation(c.model, "norm1", &z));
+    OK(equinv_model_activation(c.model, "relu1", &y));
+    equinv_tensor relu = tensor_like(c.ctx, &z);
+    OK(equinv_relu_forward(c.ctx, 0, &z, &relu));
     ASSERT_SAME(&y, &relu);
-    OK(equinv_model_activation(m, "logits", &z));
+    OK(equinv_model_activation(c.model, "logits", &z));
     ck_assert(z.ndim == 2 && z.shape[0] == 3 && z.shape[1] == 3 && z.data == dst.data);
-    model_add(m, dense_of("more", 2));
-    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_activation(m, "conv1", &z));
-    equinv_tensor_destroy(ctx, &relu);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    model_add(c.model, dense_of("more", 2));
+    FAILS(EQUINV_ERR_ARG, "train true", equinv_model_activation(c.model, "conv1", &z));
+    equinv_tensor_destroy(c.ctx, &relu);
+    small_free(&c);
 }
 END_TEST
 
 START_TEST(an_evaluation_between_forward_and_backward_changes_nothing)
 {
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    rng r = {6};
-    equinv_tensor images = network_images(ctx, &r, m, 4, EQUINV_F32), dst, other;
+    small_case c = small_new(6, 4, EQUINV_F32);
+    equinv_tensor dst, other;
     const equinv_parameter *parameters;
     size_t count;
-    OK(equinv_model_parameters(m, &parameters, &count));
-    OK(equinv_model_forward(m, true, &images, &dst));
-    equinv_tensor diff = tensor_as(ctx, &dst, EQUINV_F32);
-    OK(equinv_model_backward(m, &diff));
-    equinv_tensor before = tensor_as(ctx, &parameters[0].gradient, EQUINV_F32);
-    m->steps--; /* the same dropout masks */
-    OK(equinv_model_forward(m, true, &images, &dst));
+    OK(equinv_model_parameters(c.model, &parameters, &count));
+    OK(equinv_model_forward(c.model, true, &c.images, &dst));
+    equinv_tensor diff = tensor_as(c.ctx, &dst, EQUINV_F32);
+    OK(equinv_model_backward(c.model, &diff));
+    equinv_tensor before = tensor_as(c.ctx, &parameters[0].gradient, EQUINV_F32);
+    c.model->steps--; /* the same dropout masks */
+    OK(equinv_model_forward(c.model, true, &c.images, &dst));
     for (int64_t n = 1; n <= 4; n++) { /* more batch sizes than there are sets of plans */
         equinv_tensor some;
-        OK(equinv_tensor_rows(&images, 0, n, &some));
-        OK(equinv_model_forward(m, false, &some, &other));
-        equinv_tensor_rows(&images, 0, 0, &some);
-        OK(equinv_model_forward(m, false, &some, &other));
+        OK(equinv_tensor_rows(&c.images, 0, n, &some));
+        OK(equinv_model_forward(c.model, false, &some, &other));
+        equinv_tensor_rows(&c.images, 0, 0, &some);
+        OK(equinv_model_forward(c.model, false, &some, &other));
     }
-    OK(equinv_model_backward(m, &diff));
+    OK(equinv_model_backward(c.model, &diff));
     ASSERT_SAME(&parameters[0].gradient, &before);
-    equinv_tensor_destroy(ctx, &before);
-    equinv_tensor_destroy(ctx, &diff);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    equinv_tensor_destroy(c.ctx, &before);
+    equinv_tensor_destroy(c.ctx, &diff);
+    small_free(&c);
 }
 END_TEST
 
@@ -380,100 +372,84 @@ END_TEST
 
 START_TEST(parameters_may_change_at_any_time)
 {
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    rng r = {7};
-    equinv_tensor images = network_images(ctx, &r, m, 2, EQUINV_F32), dst;
+    small_case c = small_new(7, 2, EQUINV_F32);
+    equinv_tensor dst;
     const equinv_parameter *parameters;
     size_t count;
-    OK(equinv_model_parameters(m, &parameters, &count));
+    OK(equinv_model_parameters(c.model, &parameters, &count));
     for (size_t i = 0; i < count; i++) {
-        OK(equinv_model_forward(m, false, &images, &dst));
-        tensor_fill_random(&r, &parameters[i].value);
-        OK(equinv_model_forward(m, false, &images, &dst));
-        equinv_tensor plain = run_plainly(ctx, m, &images), flat = plain;
+        OK(equinv_model_forward(c.model, false, &c.images, &dst));
+        tensor_fill_random(&c.r, &parameters[i].value);
+        OK(equinv_model_forward(c.model, false, &c.images, &dst));
+        equinv_tensor plain = run_plainly(c.ctx, c.model, &c.images), flat = plain;
         flat.ndim = 2;
         ASSERT_SAME(&dst, &flat);
-        equinv_tensor_destroy(ctx, &plain);
+        equinv_tensor_destroy(c.ctx, &plain);
     }
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    small_free(&c);
 }
 END_TEST
 
 START_TEST(images_come_in_all_forms)
 {
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    rng r = {8};
-    equinv_tensor images = network_images(ctx, &r, m, 3, EQUINV_U8), dst, storage;
-    OK(equinv_model_forward(m, false, &images, &dst));
-    equinv_tensor expected = tensor_as(ctx, &dst, EQUINV_F32);
+    small_case c = small_new(8, 3, EQUINV_U8);
+    equinv_tensor dst, storage;
+    OK(equinv_model_forward(c.model, false, &c.images, &dst));
+    equinv_tensor expected = tensor_as(c.ctx, &dst, EQUINV_F32);
     const equinv_dtype dtypes[] = {EQUINV_U8, EQUINV_F32, EQUINV_F64};
     for (int i = 0; i < 3; i++) {
-        equinv_tensor other = tensor_as(ctx, &images, dtypes[i]);
-        equinv_tensor strided = tensor_strided_copy(ctx, &r, &other, &storage), three = strided;
-        OK(equinv_model_forward(m, false, &strided, &dst));
+        equinv_tensor other = tensor_as(c.ctx, &c.images, dtypes[i]);
+        equinv_tensor strided = tensor_strided_copy(c.ctx, &c.r, &other, &storage), three = strided;
+        OK(equinv_model_forward(c.model, false, &strided, &dst));
         ASSERT_SAME(&dst, &expected);
         three.ndim = 3;
         for (int axis = 1; axis < 3; axis++) {
             three.shape[axis] = strided.shape[axis + 1];
             three.strides[axis] = strided.strides[axis + 1];
         }
-        OK(equinv_model_forward(m, false, &three, &dst));
+        OK(equinv_model_forward(c.model, false, &three, &dst));
         ASSERT_SAME(&dst, &expected);
-        equinv_tensor_destroy(ctx, &storage);
-        equinv_tensor_destroy(ctx, &other);
+        equinv_tensor_destroy(c.ctx, &storage);
+        equinv_tensor_destroy(c.ctx, &other);
     }
-    equinv_tensor_destroy(ctx, &expected);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    equinv_tensor_destroy(c.ctx, &expected);
+    small_free(&c);
 }
 END_TEST
 
 START_TEST(an_empty_batch_is_a_batch)
 {
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    rng r = {9};
-    equinv_tensor images = network_images(ctx, &r, m, 0, EQUINV_F32), dst;
+    small_case c = small_new(9, 0, EQUINV_F32);
+    equinv_tensor dst;
     const equinv_parameter *parameters;
     size_t count;
-    OK(equinv_model_parameters(m, &parameters, &count));
+    OK(equinv_model_parameters(c.model, &parameters, &count));
     for (int train = 0; train < 2; train++) {
-        OK(equinv_model_forward(m, train, &images, &dst));
+        OK(equinv_model_forward(c.model, train, &c.images, &dst));
         ck_assert(dst.ndim == 2 && dst.shape[0] == 0 && dst.shape[1] == 3);
     }
     for (size_t i = 0; i < count; i++)
-        tensor_fill_random(&r, &parameters[i].gradient);
-    OK(equinv_model_backward(m, &dst));
+        tensor_fill_random(&c.r, &parameters[i].gradient);
+    OK(equinv_model_backward(c.model, &dst));
     for (size_t i = 0; i < count; i++)
         ck_assert(tensor_max_abs(&parameters[i].gradient) == 0);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    small_free(&c);
 }
 END_TEST
 
 START_TEST(nan_stays_in_its_sample)
 {
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    rng r = {10};
-    equinv_tensor images = network_images(ctx, &r, m, 3, EQUINV_F32), dst;
-    OK(equinv_model_forward(m, false, &images, &dst));
-    equinv_tensor expected = tensor_as(ctx, &dst, EQUINV_F32);
-    tensor_set(&images, 64 + 5, (double)NAN);
-    OK(equinv_model_forward(m, false, &images, &dst));
+    small_case c = small_new(10, 3, EQUINV_F32);
+    equinv_tensor dst;
+    OK(equinv_model_forward(c.model, false, &c.images, &dst));
+    equinv_tensor expected = tensor_as(c.ctx, &dst, EQUINV_F32);
+    tensor_set(&c.images, 64 + 5, (double)NAN);
+    OK(equinv_model_forward(c.model, false, &c.images, &dst));
     for (int64_t i = 0; i < 9; i++)
         ck_assert(i / 3 == 1 ? isnan(tensor_get(&dst, i))
                              : tensor_get(&dst, i) == tensor_get(&expected, i));
-    equinv_tensor_destroy(ctx, &expected);
-    equinv_tensor_destroy(ctx, &images);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    equinv_tensor_destroy(c.ctx, &expected);
+    small_free(&c);
 }
 END_TEST
 

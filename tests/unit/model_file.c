@@ -12,20 +12,36 @@
 static temp_folder folder;
 static char path[160], other[160];
 
+static equinv_context *ctx;
+static equinv_model *model, *loaded;
+
 static void folder_new(void)
 {
     folder = temp_folder_new();
     snprintf(path, sizeof path, "%s", temp_path(&folder, "good.safetensors"));
     snprintf(other, sizeof other, "%s", temp_path(&folder, "other.safetensors"));
+    ctx = context_new();
+    model = loaded = NULL;
 }
 
 /* Fails if anything but these two is there. */
 static void folder_free(void)
 {
+    equinv_model_destroy(loaded);
+    equinv_model_destroy(model);
+    equinv_context_destroy(ctx);
     unlink(path);
     unlink(other);
     ck_assert_int_eq(temp_count(&folder), 0);
     temp_folder_free(&folder);
+}
+
+/* The folder with a small model, which is saved as `path`. */
+static void folder_new_small(void)
+{
+    folder_new();
+    model = network_small(ctx);
+    OK(equinv_model_save(model, path));
 }
 
 #ifdef EQI_HAVE_CJSON
@@ -63,28 +79,26 @@ static void assert_same_models(const equinv_model *a, const equinv_model *b)
 START_TEST(what_is_saved_is_read_back)
 {
     folder_new();
-    equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < 200; seed++) {
         rng r = {30000 + seed};
         const equinv_dtype dtype = seed % 2 ? EQUINV_F32 : EQUINV_F64;
-        equinv_model *const m = network_random(ctx, &r, (network_options){dtype, seed % 3 == 0});
-        equinv_model *loaded = NULL;
-        network_disturb(&r, m);
-        m->desc.scale = rng_uniform(&r) / 3;
-        m->desc.shift = rng_uniform(&r) * 1e-30;
-        m->desc.seed = rng_next(&r);
-        OK(equinv_model_save(m, path));
+        model = network_random(ctx, &r, (network_options){dtype, seed % 3 == 0});
+        network_disturb(&r, model);
+        model->desc.scale = rng_uniform(&r) / 3;
+        model->desc.shift = rng_uniform(&r) * 1e-30;
+        model->desc.seed = rng_next(&r);
+        OK(equinv_model_save(model, path));
         OK(equinv_model_load(ctx, path, &loaded));
-        assert_same_models(m, loaded);
-        equinv_tensor images = network_images(ctx, &r, m, 2, EQUINV_U8), a, b;
-        OK(equinv_model_forward(m, false, &images, &a));
+        assert_same_models(model, loaded);
+        equinv_tensor images = network_images(ctx, &r, model, 2, EQUINV_U8), a, b;
+        OK(equinv_model_forward(model, false, &images, &a));
         OK(equinv_model_forward(loaded, false, &images, &b));
         ASSERT_SAME(&a, &b);
         equinv_tensor_destroy(ctx, &images);
         equinv_model_destroy(loaded);
-        equinv_model_destroy(m);
+        equinv_model_destroy(model);
     }
-    equinv_context_destroy(ctx);
+    model = loaded = NULL;
     folder_free();
 }
 END_TEST
@@ -92,15 +106,10 @@ END_TEST
 START_TEST(a_model_without_layers_is_a_model)
 {
     folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = model_new(ctx, equinv_dihedral(2), EQUINV_F64, 3, 4, 5);
-    equinv_model *loaded = NULL;
-    OK(equinv_model_save(m, path));
+    model = model_new(ctx, equinv_dihedral(2), EQUINV_F64, 3, 4, 5);
+    OK(equinv_model_save(model, path));
     OK(equinv_model_load(ctx, path, &loaded));
-    assert_same_models(m, loaded);
-    equinv_model_destroy(loaded);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    assert_same_models(model, loaded);
     folder_free();
 }
 END_TEST
@@ -110,20 +119,15 @@ START_TEST(numbers_do_not_depend_on_the_locale)
     if (!comma_begin(__func__))
         return;
     folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    equinv_model *loaded = NULL;
-    m->desc.scale = 1.0 / 255;
-    OK(equinv_model_save(m, path));
+    model = network_small(ctx);
+    model->desc.scale = 1.0 / 255;
+    OK(equinv_model_save(model, path));
     OK(equinv_model_load(ctx, path, &loaded));
-    assert_same_models(m, loaded);
+    assert_same_models(model, loaded);
     comma_end();
     equinv_model_destroy(loaded);
     OK(equinv_model_load(ctx, path, &loaded));
-    assert_same_models(m, loaded);
-    equinv_model_destroy(loaded);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    assert_same_models(model, loaded);
     folder_free();
 }
 END_TEST
@@ -264,11 +268,7 @@ enum { HOSTILE = sizeof hostile / sizeof *hostile };
 
 START_TEST(hostile_files_are_refused)
 {
-    folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    equinv_model *loaded = NULL;
-    OK(equinv_model_save(m, path));
+    folder_new_small();
     const content good = read_content(path);
     for (int i = 0; i < HOSTILE; i++) {
         content bad = replaced(&good, hostile[i].from, hostile[i].to);
@@ -285,8 +285,6 @@ START_TEST(hostile_files_are_refused)
         ck_assert_ptr_null(loaded);
     }
     free(good.bytes);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
     folder_free();
 }
 END_TEST
@@ -294,12 +292,10 @@ END_TEST
 START_TEST(tensors_beyond_the_model_are_refused)
 {
     folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = model_new(ctx, equinv_cyclic(4), EQUINV_F32, 1, 8, 8);
-    equinv_model *loaded = NULL;
-    model_add(m, conv_of("a", 2, 3));
-    model_add(m, conv_of("b", 2, 3));
-    OK(equinv_model_save(m, path));
+    model = model_new(ctx, equinv_cyclic(4), EQUINV_F32, 1, 8, 8);
+    model_add(model, conv_of("a", 2, 3));
+    model_add(model, conv_of("b", 2, 3));
+    OK(equinv_model_save(model, path));
     const content good = read_content(path);
     /* The description loses its last layer, the tensors stay. */
     char *const header = good.bytes + 8;
@@ -312,19 +308,13 @@ START_TEST(tensors_beyond_the_model_are_refused)
     file_write(other, good.bytes, good.size);
     FAILS(EQUINV_ERR_FORMAT, "b.", equinv_model_load(ctx, other, &loaded));
     free(good.bytes);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
     folder_free();
 }
 END_TEST
 
 START_TEST(every_truncation_is_refused)
 {
-    folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    equinv_model *loaded = NULL;
-    OK(equinv_model_save(m, path));
+    folder_new_small();
     content good = read_content(path);
     const size_t size = good.size;
     for (size_t length = 0; length < size; length += length < 16 ? 1 : 37) {
@@ -338,8 +328,6 @@ START_TEST(every_truncation_is_refused)
     file_write(other, good.bytes, good.size);
     FAILS(EQUINV_ERR_FORMAT, "other.safetensors", equinv_model_load(ctx, other, &loaded));
     free(good.bytes);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
     folder_free();
 }
 END_TEST
@@ -347,15 +335,11 @@ END_TEST
 /* Every byte of the header wrong once: refused or read, never worse. */
 START_TEST(damaged_headers_do_no_harm)
 {
-    folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    OK(equinv_model_save(m, path));
+    folder_new_small();
     content good = read_content(path);
     rng r = {1};
     for (size_t i = 8; i < 8 + good.header; i += 3) {
         const char before = good.bytes[i];
-        equinv_model *loaded = NULL;
         good.bytes[i] = (char)(before ^ (1 << rng_range(&r, 0, 6)));
         file_write(other, good.bytes, good.size);
         const equinv_status status = equinv_model_load(ctx, other, &loaded);
@@ -363,46 +347,40 @@ START_TEST(damaged_headers_do_no_harm)
                           status == EQUINV_ERR_UNSUPPORTED,
                       "byte %zu gave %s: %s", i, equinv_status_name(status), equinv_last_error());
         equinv_model_destroy(loaded);
+        loaded = NULL;
         good.bytes[i] = before;
     }
     free(good.bytes);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
     folder_free();
 }
 END_TEST
 
 START_TEST(loading_with_any_allocation_failing)
 {
-    folder_new();
-    equinv_context *const outside = context_new();
-    equinv_model *const m = network_small(outside);
-    OK(equinv_model_save(m, path));
+    folder_new_small();
     int failures = 0;
     bool complete = false;
     for (int64_t allowed = 0; !complete; allowed++) {
         fault_allocator f = {.until = -1};
-        equinv_context *const ctx = context_of_faults(&f);
-        equinv_model *loaded = NULL;
+        equinv_context *const poor = context_of_faults(&f);
+        equinv_model *some = NULL;
         f.until = f.count + allowed;
-        equinv_status status = equinv_model_load(ctx, path, &loaded);
-        ck_assert(!loaded == (status != EQUINV_OK));
+        equinv_status status = equinv_model_load(poor, path, &some);
+        ck_assert(!some == (status != EQUINV_OK));
         if (status == EQUINV_OK)
-            status = equinv_model_save(loaded, other);
+            status = equinv_model_save(some, other);
         if (status != EQUINV_OK) {
             failures++;
             ck_assert_msg(status == EQUINV_ERR_NOMEM, "%s", equinv_last_error());
             ck_assert_int_eq(access(other, F_OK), -1);
         }
         complete = status == EQUINV_OK;
-        equinv_model_destroy(loaded);
-        equinv_context_destroy(ctx);
+        equinv_model_destroy(some);
+        equinv_context_destroy(poor);
         ck_assert_int_eq(f.live, 0);
         ck_assert_int_eq(f.wrong_size, 0);
     }
     ck_assert(failures > 20);
-    equinv_model_destroy(m);
-    equinv_context_destroy(outside);
     folder_free();
 }
 END_TEST
@@ -411,15 +389,9 @@ END_TEST
 
 START_TEST(without_cjson_loading_is_unsupported)
 {
-    folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    equinv_model *loaded = NULL;
-    OK(equinv_model_save(m, path));
+    folder_new_small();
     FAILS(EQUINV_ERR_UNSUPPORTED, "cJSON", equinv_model_load(ctx, path, &loaded));
-    FAILS(EQUINV_ERR_UNSUPPORTED, "cJSON", equinv_model_load_escnn(m, path));
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
+    FAILS(EQUINV_ERR_UNSUPPORTED, "cJSON", equinv_model_load_escnn(model, path));
     folder_free();
 }
 END_TEST
@@ -428,27 +400,21 @@ END_TEST
 
 START_TEST(wrong_arguments)
 {
-    folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
-    equinv_model *loaded = NULL;
-    OK(equinv_model_save(m, path));
+    folder_new_small();
     FAILS(EQUINV_ERR_ARG, "model", equinv_model_save(NULL, path));
-    FAILS(EQUINV_ERR_ARG, "path", equinv_model_save(m, NULL));
-    FAILS(EQUINV_ERR_ARG, "path", equinv_model_save(m, ""));
-    FAILS(EQUINV_ERR_IO, folder.path, equinv_model_save(m, folder.path));
+    FAILS(EQUINV_ERR_ARG, "path", equinv_model_save(model, NULL));
+    FAILS(EQUINV_ERR_ARG, "path", equinv_model_save(model, ""));
+    FAILS(EQUINV_ERR_IO, folder.path, equinv_model_save(model, folder.path));
     FAILS(EQUINV_ERR_ARG, "ctx", equinv_model_load(NULL, path, &loaded));
     FAILS(EQUINV_ERR_ARG, "path", equinv_model_load(ctx, NULL, &loaded));
     FAILS(EQUINV_ERR_ARG, "model", equinv_model_load(ctx, path, NULL));
     FAILS(EQUINV_ERR_ARG, "model", equinv_model_load_escnn(NULL, path));
-    FAILS(EQUINV_ERR_ARG, "path", equinv_model_load_escnn(m, NULL));
+    FAILS(EQUINV_ERR_ARG, "path", equinv_model_load_escnn(model, NULL));
 #ifdef EQI_HAVE_CJSON
     FAILS(EQUINV_ERR_IO, "other.safetensors", equinv_model_load(ctx, other, &loaded));
-    FAILS(EQUINV_ERR_IO, "other.safetensors", equinv_model_load_escnn(m, other));
+    FAILS(EQUINV_ERR_IO, "other.safetensors", equinv_model_load_escnn(model, other));
 #endif
     ck_assert_ptr_null(loaded);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
     folder_free();
 }
 END_TEST
@@ -457,23 +423,20 @@ END_TEST
 START_TEST(a_full_disk_leaves_the_old_file)
 {
     folder_new();
-    equinv_context *const ctx = context_new();
-    equinv_model *const m = network_small(ctx);
+    model = network_small(ctx);
     struct rlimit before, low;
     file_write(path, "old", 3);
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
     low = before;
     low.rlim_cur = 1000;
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &low), 0);
-    const equinv_status status = equinv_model_save(m, path);
+    const equinv_status status = equinv_model_save(model, path);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
     ck_assert_msg(status == EQUINV_ERR_IO, "%s: %s", equinv_status_name(status),
                   equinv_last_error());
     struct stat information;
     ck_assert_int_eq(stat(path, &information), 0);
     ck_assert_int_eq(information.st_size, 3);
-    equinv_model_destroy(m);
-    equinv_context_destroy(ctx);
     folder_free();
 }
 END_TEST

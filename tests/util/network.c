@@ -297,3 +297,18 @@ equinv_model *network_small(equinv_context *ctx)
     model_add(m, dense_of("logits", 3));
     return m;
 }
+
+small_case small_new(uint64_t seed, int images, equinv_dtype dtype)
+{
+    small_case c = {.ctx = context_new(), .r = {seed}};
+    c.model = network_small(c.ctx);
+    c.images = network_images(c.ctx, &c.r, c.model, images, dtype);
+    return c;
+}
+
+void small_free(small_case *c)
+{
+    equinv_tensor_destroy(c->ctx, &c->images);
+    equinv_model_destroy(c->model);
+    equinv_context_destroy(c->ctx);
+}

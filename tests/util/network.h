@@ -41,4 +41,14 @@ equinv_model *network_copy(equinv_context *ctx, const equinv_model *model);
 /* The small network of the file tests, with every operation in it: C4, 1 x 8 x 8, F32. */
 equinv_model *network_small(equinv_context *ctx);
 
+/* That on a context of two threads, with random images for it. */
+typedef struct small_case {
+    equinv_context *ctx;
+    equinv_model *model;
+    equinv_tensor images;
+    rng r; /* what comes after the images */
+} small_case;
+small_case small_new(uint64_t seed, int images, equinv_dtype dtype);
+void small_free(small_case *c);
+
 #endif
