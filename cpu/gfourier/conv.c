@@ -37,11 +37,10 @@ static bool is_matrix_product(const eqi_conv_problem *p)
 /* Images can stand abreast: whole vectors of small ones, and enough for all threads. */
 static bool fits_abreast(const eqi_conv_problem *p, const eqi_hardware *hardware, int64_t threads)
 {
-    enum { PIXELS = 256 };
     const int64_t lanes = eqi_gf_kernels_of(hardware)->lanes;
     const equinv_conv_desc *const d = &p->desc;
     return d->batch % lanes == 0 && d->batch / lanes >= threads &&
-           d->padding_mode != EQUINV_PAD_CIRCULAR && d->height * d->width < PIXELS;
+           d->padding_mode != EQUINV_PAD_CIRCULAR && d->height * d->width < EQI_GF_ABREAST;
 }
 
 static bool supports(const void *problem, const eqi_hardware *hardware, const char **why)

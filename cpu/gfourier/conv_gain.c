@@ -6,8 +6,8 @@
  * there are beside it.
  *
  * Why     fitted on both vector levels to 252 layers, forward and both backwards together: the rows of
- *         bench/cases/conv.txt below 5 million products and random ones up to 300 million. The choice takes 2 % longer
- *         than the better of the two on average, 1.8 times at worst; always the Fourier form 7 %.
+ *         bench/cases/conv.txt below 5 million products and random ones up to 300 million. The choice takes 1.6 % longer
+ *         than the better of the two on average, 1.9 times at worst; always the Fourier form 7 %.
  */
 #include <math.h>
 
@@ -19,15 +19,16 @@
 
 /* ns for each .. */
 #define GEMM_CALL 170.0
-#define GEMM_FMA 0.26  /* vector of outputs */
-#define GEMM_TURN 19.5 /* vector of pixels of four planes turned */
+#define GEMM_FMA 0.242 /* vector of outputs */
+#define GEMM_TURN 14.3 /* vector of pixels of four planes turned */
 #define GEMM_ROW 0.18  /* row of a plane copied */
 #define GEMM_FOLD 1.1  /* vector of fields summed to psi */
 #define FOURIER_CALL 130.0
-#define FOURIER_FMA 0.23      /* vector of pixels */
-#define FOURIER_TRANSFORM 1.15 /* vector of pixels of one element at one tap */
+#define FOURIER_FMA 0.23       /* vector of pixels */
+#define FOURIER_TRANSFORM 1.07 /* vector of pixels of one element at one tap */
 #define FOURIER_PLANE 8.0      /* plane read or written, once for each class of pixels */
 #define FOURIER_CLASS 100.0
+#define FOURIER_APART 5.0 /* vector of pixels of a class, written apart from each other */
 
 /* What a pass reads and writes, in channels (field, element) of so many rows and pixels. */
 typedef struct pass_size {
@@ -87,7 +88,12 @@ bool eqi_gf_conv_gains(const void *problem, const eqi_hardware *hardware, const 
     const double folds = in_vectors((double)d->fields_out, forward.lanes) * (double)d->fields_in *
                          (double)p->filter_elements * taps * (double)eqi_order(d->group);
     const double gemm = 2 * gemm_ns(&forward) + gemm_ns(&data) + GEMM_FOLD * folds;
+    /* Small images stand abreast, and all classes of them in one stage. */
+    const double apart = d->stride > 1 && data.pixels >= EQI_GF_ABREAST
+                             ? BATCH * in_vectors(data.pixels, data.lanes) * in
+                             : 0;
     const double fourier = 2 * fourier_ns(p, &forward, kind, copies, 1) +
-                           fourier_ns(p, &data, data_kind, 1, squares) + FOURIER_CLASS * squares;
+                           fourier_ns(p, &data, data_kind, 1, squares) + FOURIER_CLASS * squares +
+                           FOURIER_APART * apart;
     return eqi_require(fourier < gemm, why, "so little to save that the plain product is faster");
 }
