@@ -34,7 +34,7 @@ static bool is_matrix_product(const eqi_conv_problem *p)
            d->fields_out >= FIELDS && p->out_height * p->out_width < PIXELS;
 }
 
-/* Images can stand abreast: whole vectors of small ones, and enough for all threads. */
+/* Images can stand abreast: whole vectors of those that are not large, and enough for all threads. */
 static bool fits_abreast(const eqi_conv_problem *p, const eqi_hardware *hardware, int64_t threads)
 {
     const int64_t lanes = eqi_gf_kernels_of(hardware)->lanes;
@@ -218,7 +218,21 @@ static gfourier_plan plan_of_order(const eqi_conv_problem *p, const eqi_hardware
     return g;
 }
 
-/* Classes with a stride stand abreast wherever they fit: else each would write pixels that are apart. */
+/*
+ * Images that are not small leave L2 abreast. They gain from it all the same where a stride makes them small, or
+ * where dst^ is. Classes with a stride gain wherever they fit: by themselves each writes pixels that are apart.
+ */
+static bool gains_abreast(const equinv_conv_desc *d, const eqi_gf_pass *abreast,
+                          const eqi_gf_pass *single)
+{
+    enum { SMALL = 256, SMALL_DST = 64 << 10, SLICE = 16 << 20 }; /* pixels, floats, bytes */
+    const int64_t dst = abreast->fields_out * abreast->form->components * abreast->out_height *
+                        abreast->out_width * abreast->pixel;
+    const bool small = d->height * d->width < SMALL || d->stride > 1 || dst <= SMALL_DST;
+    return small && eqi_gf_pass_slice(abreast) <= SLICE &&
+           (abreast->step > 1 || abreast->cost < single->cost);
+}
+
 static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     gfourier_plan g = plan_of_order(p, hardware, false);
@@ -228,13 +242,13 @@ static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hard
     const gfourier_plan a = plan_of_order(p, hardware, true);
     const eqi_gf_weights weights = eqi_gf_weights_of(&a.forward);
     /* Whatever the threads are: the order of the sum must not depend on them. */
-    if (weights.pass.cost < g.weights.pass.cost)
+    if (gains_abreast(&p->desc, &weights.pass, &g.weights.pass))
         g.weights = weights;
     if (!fits_abreast(p, hardware, hardware->threads))
         return g;
-    if (a.forward.cost < g.forward.cost)
+    if (gains_abreast(&p->desc, &a.forward, &g.forward))
         g.forward = a.forward;
-    if (g.classes > 1 || (g.classes && a.backward[0].cost < g.backward[0].cost))
+    if (g.classes && gains_abreast(&p->desc, &a.backward[0], &g.backward[0]))
         memcpy(g.backward, a.backward, sizeof g.backward);
     return g;
 }

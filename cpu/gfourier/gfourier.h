@@ -38,8 +38,8 @@ typedef enum eqi_gf_kind {
 #define EQI_GF_ORDER 8
 #define EQI_GF_COMPONENTS 8
 #define EQI_GF_TERMS 12
-#define EQI_GF_KERNEL 16   /* the largest */
-#define EQI_GF_ABREAST 256 /* pixels of an image that are too many for a lane each: conv.c */
+#define EQI_GF_KERNEL 16    /* the largest */
+#define EQI_GF_ABREAST 1024 /* pixels of an image that are too many for a lane each: conv.c */
 
 /* Component `dst` of dst^ gets component `src` of P^ times entry `filter`. */
 typedef struct eqi_gf_term {
