@@ -1,212 +1,43 @@
-/* Outer product, normalisation and pooling of nodes and pairs: values, permutations, gradients, refusals. */
+/* Outer product, normalisation and pooling of nodes and pairs: values,
+ * permutations, gradients, refusals. */
 #include <math.h>
 
-#include "tests/util/nodes.h"
+#include "tests/util/node_layers.h"
+#include "tests/util/refusal.h"
 
 enum { ROUNDS = 240, MOST = 12 };
 
-typedef enum subject { OUTER, SQUARE, LAYER, INSTANCE, MEAN, SUM, MAX, SUBJECTS } subject;
-
-/* "fast" is for f32. */
-static const char *impl_of(equinv_dtype dtype, uint64_t number)
-{
-    return dtype == EQUINV_F32 && number % 2 == 0 ? "fast" : "ref";
-}
-
-/* One layer of any of the kinds; `in` has order[0], dst order[1] (pooling: [B, order, C]). */
-typedef struct layer {
-    equinv_context *ctx;
-    subject kind;
-    int order;
-    bool masked, accumulate;
-    double slope;
-    equinv_plan *plan;
-    void *saved;
-    size_t saved_size;
-    /* norm: parameters are gamma and beta; outer: the second factor is parameter[0] */
-    equinv_tensor mask, src, dst, diff_src, diff_dst, parameter[2], diff_parameter[2];
-} layer;
-
-static bool is_outer(subject kind)
-{
-    return kind <= SQUARE;
-}
-
-static bool is_norm(subject kind)
-{
-    return kind == LAYER || kind == INSTANCE;
-}
-
-static bool is_pool(subject kind)
-{
-    return kind >= MEAN;
-}
-
-static int dst_order(const layer *l)
-{
-    return is_outer(l->kind) ? 2 : l->order;
-}
-
-enum { TENSORS = 8 };
-
-static void tensors_of(layer *l, equinv_tensor *all[TENSORS])
-{
-    equinv_tensor *const list[TENSORS] = {
-        &l->src,          &l->dst,          &l->diff_src,          &l->diff_dst,
-        &l->parameter[0], &l->parameter[1], &l->diff_parameter[0], &l->diff_parameter[1]};
-    memcpy(all, list, sizeof list);
-}
-
-static const equinv_tensor *mask_of(const layer *l)
-{
-    return l->masked ? &l->mask : NULL;
-}
-
-typedef struct sizes {
-    equinv_dtype dtype;
-    int order;
-    int64_t batch, channels, nodes;
-    bool accumulate, masked;
-    uint64_t impl;
-    double slope;
-} sizes;
-
-static equinv_status make_plan(equinv_context *ctx, subject kind, const sizes *s,
-                               equinv_plan **plan)
-{
-    if (is_norm(kind)) {
-        equinv_node_norm_desc d = EQUINV_NODE_NORM_DESC_INIT;
-        d.kind = kind == LAYER ? EQUINV_NODE_NORM_LAYER : EQUINV_NODE_NORM_INSTANCE;
-        d.dtype = s->dtype, d.order = s->order, d.epsilon = 1e-3;
-        d.batch = s->batch, d.channels = s->channels, d.nodes = s->nodes;
-        d.accumulate = s->accumulate, d.impl = impl_of(s->dtype, s->impl), d.slope = s->slope;
-        return equinv_node_norm_plan_create(ctx, &d, plan);
-    }
-    equinv_node_pool_desc d = EQUINV_NODE_POOL_DESC_INIT;
-    d.kind = (equinv_node_pool_kind)(EQUINV_NODE_POOL_MEAN + (kind - MEAN));
-    d.dtype = s->dtype, d.order = s->order;
-    d.batch = s->batch, d.channels = s->channels, d.nodes = s->nodes;
-    d.accumulate = s->accumulate, d.impl = kind == MAX ? NULL : impl_of(s->dtype, s->impl);
-    return equinv_node_pool_plan_create(ctx, &d, plan);
-}
-
-static layer layer_new(equinv_context *ctx, rng *r, subject kind, const sizes *s)
-{
-    layer l = {.ctx = ctx, .kind = kind, .order = s->order, .masked = s->masked, .slope = s->slope};
-    l.accumulate = s->accumulate;
-    if (is_outer(kind))
-        l.order = 1, l.accumulate = false;
-    else
-        OK(make_plan(ctx, kind, s, &l.plan));
-    l.src = nodes_new(ctx, r, s->dtype, l.order, s->batch, s->channels, s->nodes);
-    l.diff_src = nodes_new(ctx, r, s->dtype, l.order, s->batch, s->channels, s->nodes);
-    for (int i = 0; i < 2; i++) {
-        equinv_tensor *const to[2] = {&l.parameter[i], &l.diff_parameter[i]};
-        for (int k = 0; k < 2; k++) {
-            if (is_outer(kind))
-                *to[k] = nodes_new(ctx, r, s->dtype, 1, s->batch, s->channels, s->nodes);
-            else
-                *to[k] = tensor_random(ctx, r, s->dtype, 1, (int)s->channels);
-        }
-        equinv_tensor *const map = i ? &l.dst : &l.diff_dst;
-        if (is_pool(kind))
-            *map = tensor_random(ctx, r, s->dtype, 3, (int)s->batch, s->order, (int)s->channels);
-        else
-            *map = nodes_new(ctx, r, s->dtype, dst_order(&l), s->batch, s->channels, s->nodes);
-    }
-    l.mask = nodes_mask(ctx, r, s->batch, s->nodes);
-    if (l.plan) {
-        l.saved_size = equinv_plan_saved_size(l.plan);
-        l.saved = l.saved_size ? aligned_alloc(64, (l.saved_size + 63) / 64 * 64) : NULL;
-    }
-    return l;
-}
-
-static void layer_free(layer *l)
-{
-    equinv_tensor *all[TENSORS];
-    tensors_of(l, all);
-    for (int i = 0; i < TENSORS; i++)
-        equinv_tensor_destroy(l->ctx, all[i]);
-    equinv_tensor_destroy(l->ctx, &l->mask);
-    equinv_plan_destroy(l->plan);
-    free(l->saved);
-}
-
-static equinv_status forward(layer *l)
-{
-    if (is_outer(l->kind))
-        return equinv_node_outer_forward(
-            l->ctx, &l->src, l->kind == OUTER ? &l->parameter[0] : NULL, mask_of(l), &l->dst);
-    if (is_norm(l->kind))
-        return equinv_node_norm_forward(l->plan, &l->src, mask_of(l), &l->parameter[0],
-                                        &l->parameter[1], &l->dst, NULL, 0);
-    return equinv_node_pool_forward(l->plan, &l->src, mask_of(l), &l->dst, l->saved, l->saved_size,
-                                    NULL, 0);
-}
-
-static equinv_status backward(layer *l)
-{
-    if (is_outer(l->kind))
-        return equinv_node_outer_backward(
-            l->ctx, &l->src, l->kind == OUTER ? &l->parameter[0] : NULL, mask_of(l), &l->diff_dst,
-            &l->diff_src, l->kind == OUTER ? &l->diff_parameter[0] : NULL);
-    if (is_norm(l->kind))
-        return equinv_node_norm_backward(l->plan, &l->src, mask_of(l), &l->parameter[0],
-                                         &l->parameter[1], &l->diff_dst, &l->diff_src,
-                                         &l->diff_parameter[0], &l->diff_parameter[1], NULL, 0);
-    return equinv_node_pool_backward(l->plan, &l->diff_dst, mask_of(l), l->saved, l->saved_size,
-                                     &l->diff_src, NULL, 0);
-}
-
-static void run(layer *l)
-{
-    OK(forward(l));
-    OK(backward(l));
-}
-
-static sizes random_sizes(rng *r, equinv_dtype dtype)
-{
-    return (sizes){.dtype = dtype,
-                   .order = (int)rng_range(r, 1, 2),
-                   .batch = rng_range(r, 0, 4),
-                   .channels = rng_range(r, 1, rng_range(r, 0, 3) ? 6 : 50),
-                   .nodes = rng_range(r, 1, 9),
-                   .accumulate = rng_range(r, 0, 1),
-                   .masked = rng_range(r, 0, 2),
-                   .impl = (uint64_t)rng_range(r, 0, 1),
-                   .slope = 0.25 * (double)rng_range(r, 0, 4)};
-}
-
-/* ---- values ---------------------------------------------------------------------------------- */
+/* ---- values
+ * ----------------------------------------------------------------------------------
+ */
 
 /* The places of a sample, [i, j] with j = i where there is one index. */
 typedef struct places {
     int64_t count, i[MOST * MOST], j[MOST * MOST];
 } places;
 
-static places places_of(const layer *l, int64_t b)
+static places places_of(const node_layer *l, int64_t b)
 {
     places p = {.count = 0};
     const int64_t n = l->src.shape[2];
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
-            if ((l->order == 2 || i == j) && nodes_there(mask_of(l), b, i) &&
-                nodes_there(mask_of(l), b, j)) {
+            if ((l->order == 2 || i == j) && nodes_there(node_layer_mask(l), b, i) &&
+                nodes_there(node_layer_mask(l), b, j)) {
                 p.i[p.count] = i;
                 p.j[p.count++] = j;
             }
     return p;
 }
 
-static double get(const layer *l, const equinv_tensor *t, int64_t b, int64_t c, int64_t i,
+static double get(const node_layer *l, const equinv_tensor *t, int64_t b, int64_t c, int64_t i,
                   int64_t j)
 {
     const int64_t n = l->src.shape[2], at = (b * l->src.shape[1] + c) * n + i;
     return tensor_get(t, t->ndim == 4 ? at * n + j : at);
 }
 
-static double expected_norm(const layer *l, int64_t b, int64_t c, int64_t i, int64_t j)
+static double expected_norm(const node_layer *l, int64_t b, int64_t c, int64_t i, int64_t j)
 {
     const places p = places_of(l, b);
     double values[MOST * MOST], mean = 0, variance = 0;
@@ -224,7 +55,7 @@ static double expected_norm(const layer *l, int64_t b, int64_t c, int64_t i, int
     return y < 0 ? l->slope * y : y;
 }
 
-static double expected_pool(const layer *l, int64_t b, int64_t row, int64_t c)
+static double expected_pool(const node_layer *l, int64_t b, int64_t row, int64_t c)
 {
     const places p = places_of(l, b);
     double sum = 0, most = 0;
@@ -239,11 +70,11 @@ static double expected_pool(const layer *l, int64_t b, int64_t row, int64_t c)
     return count == 0 ? 0 : l->kind == MAX ? most : l->kind == SUM ? sum : sum / (double)count;
 }
 
-static double expected(const layer *l, int64_t b, int64_t c, int64_t i, int64_t j)
+static double expected(const node_layer *l, int64_t b, int64_t c, int64_t i, int64_t j)
 {
-    if (!nodes_there(mask_of(l), b, i) || !nodes_there(mask_of(l), b, j))
+    if (!nodes_there(node_layer_mask(l), b, i) || !nodes_there(node_layer_mask(l), b, j))
         return 0;
-    if (is_norm(l->kind))
+    if (node_is_norm(l->kind))
         return expected_norm(l, b, c, i, j);
     return get(l, &l->src, b, c, i, 0) *
            get(l, l->kind == OUTER ? &l->parameter[0] : &l->src, b, c, j, 0);
@@ -254,17 +85,17 @@ START_TEST(forward_is_the_definition)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
-        const sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
-        layer l = layer_new(ctx, &r, (subject)_i, &s);
-        OK(forward(&l));
+        const node_sizes s = node_layer_random(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        node_layer l = node_layer_new(ctx, &r, (node_subject)_i, &s);
+        OK(node_layer_forward(&l));
         const double tolerance = seed % 2 ? 1e-12 : 2e-5;
         for (int64_t k = 0; k < equinv_tensor_count(&l.dst); k++) {
             double value;
-            if (is_pool(l.kind)) {
+            if (node_is_pool(l.kind)) {
                 value = expected_pool(&l, k / (s.channels * s.order), k / s.channels % s.order,
                                       k % s.channels);
             } else {
-                const int64_t columns = dst_order(&l) == 2 ? s.nodes : 1;
+                const int64_t columns = node_layer_dst_order(&l) == 2 ? s.nodes : 1;
                 const int64_t i = k / columns % s.nodes, bc = k / (columns * s.nodes);
                 value = expected(&l, bc / s.channels, bc % s.channels, i,
                                  columns > 1 ? k % columns : i);
@@ -272,59 +103,61 @@ START_TEST(forward_is_the_definition)
             ck_assert_msg(fabs(tensor_get(&l.dst, k) - value) <= tolerance,
                           "seed %d: %g, expected %g", (int)seed, tensor_get(&l.dst, k), value);
         }
-        layer_free(&l);
+        node_layer_free(&l);
     }
     equinv_context_destroy(ctx);
 }
 END_TEST
 
-/* Fast code on every level against the reference, channels last; outer products in f64 are the reference. */
+/* Fast code on every level against the reference, channels last; outer products
+ * in f64 are the reference. */
 START_TEST(fast_equals_ref)
 {
     equinv_context *const ctx = context_at_level(_i);
     if (!ctx)
         return;
     for (uint64_t seed = 0; seed < share_of(SUBJECTS * ROUNDS); seed++) {
-        const subject kind = (subject)(seed % SUBJECTS);
+        const node_subject kind = (node_subject)(seed % SUBJECTS);
         rng r = {seed + 500}, again;
-        sizes s = random_sizes(&r, EQUINV_F32);
+        node_sizes s = node_layer_random(&r, EQUINV_F32);
         if (seed % 16 == 0)
             s.batch = rng_range(&r, 20, 60), s.nodes = 9, s.channels = 32;
-        s.impl = 0;
+        s.impl = "fast";
         again = r;
-        layer fast = layer_new(ctx, &r, kind, &s);
-        s.impl = 1, s.dtype = is_outer(kind) ? EQUINV_F64 : EQUINV_F32;
-        layer ref = layer_new(ctx, &again, kind, &s);
-        equinv_tensor *all[TENSORS], kept[TENSORS], storage[TENSORS];
-        tensors_of(&fast, all);
+        node_layer fast = node_layer_new(ctx, &r, kind, &s);
+        s.impl = "ref", s.dtype = node_is_outer(kind) ? EQUINV_F64 : EQUINV_F32;
+        node_layer ref = node_layer_new(ctx, &again, kind, &s);
+        equinv_tensor *all[NODE_LAYER_TENSORS], kept[NODE_LAYER_TENSORS],
+            storage[NODE_LAYER_TENSORS];
+        node_layer_tensors(&fast, all);
         const bool last = rng_range(&r, 0, 3);
-        for (int i = 0; i < TENSORS && last; i++) {
+        for (int i = 0; i < NODE_LAYER_TENSORS && last; i++) {
             kept[i] = *all[i];
             if (all[i]->ndim > 2 &&
-                !(is_pool(kind) && (all[i] == &fast.dst || all[i] == &fast.diff_dst)))
+                !(node_is_pool(kind) && (all[i] == &fast.dst || all[i] == &fast.diff_dst)))
                 *all[i] = nodes_channels_last(ctx, &kept[i], &storage[i]);
         }
-        run(&fast), run(&ref);
+        node_layer_run(&fast), node_layer_run(&ref);
         equinv_tensor *const got[] = {&fast.dst, &fast.diff_src, &fast.diff_parameter[0],
                                       &fast.diff_parameter[1]};
         equinv_tensor *const want[] = {&ref.dst, &ref.diff_src, &ref.diff_parameter[0],
                                        &ref.diff_parameter[1]};
-        for (int i = 0; i < (kind == OUTER ? 3 : is_norm(kind) ? 4 : 2); i++) {
+        for (int i = 0; i < (kind == OUTER ? 3 : node_is_norm(kind) ? 4 : 2); i++) {
             equinv_tensor wide = tensor_as(ctx, want[i], EQUINV_F64),
                           own = tensor_as(ctx, got[i], EQUINV_F64);
             /* relative to the terms of a sum, which may be small itself */
             const double most = tensor_max_abs(&wide);
             const double error = tensor_error(&own, &wide, NULL) * most / fmax(most, 1);
-            ck_assert_msg(error <= (is_norm(kind) ? 1e-5 : 1e-6), "%d, seed %d: %g", i, (int)seed,
-                          error);
+            ck_assert_msg(error <= (node_is_norm(kind) ? 1e-5 : 1e-6), "%d, seed %d: %g", i,
+                          (int)seed, error);
             equinv_tensor_destroy(ctx, &wide), equinv_tensor_destroy(ctx, &own);
         }
-        for (int i = 0; i < TENSORS && last; i++)
+        for (int i = 0; i < NODE_LAYER_TENSORS && last; i++)
             if (all[i]->data != kept[i].data) {
                 equinv_tensor_destroy(ctx, &storage[i]);
                 *all[i] = kept[i];
             }
-        layer_free(&fast), layer_free(&ref);
+        node_layer_free(&fast), node_layer_free(&ref);
     }
     equinv_context_destroy(ctx);
 }
@@ -333,59 +166,62 @@ END_TEST
 START_TEST(thread_count_changes_no_bit)
 {
     equinv_context *const ctx[2] = {context_of_threads(1), context_new()};
-    layer l[2];
+    node_layer l[2];
     for (int k = 0; k < 2; k++) {
         rng r = {41};
-        const sizes s = {EQUINV_F32, 2, 64, 32, 9, false, true, 0, 0.5};
-        l[k] = layer_new(ctx[k], &r, (subject)_i, &s);
-        run(&l[k]);
+        const node_sizes s = {EQUINV_F32, 2, 64, 32, 9, false, true, "fast", 0.5};
+        l[k] = node_layer_new(ctx[k], &r, (node_subject)_i, &s);
+        node_layer_run(&l[k]);
     }
     ASSERT_SAME(&l[0].dst, &l[1].dst);
     ASSERT_SAME(&l[0].diff_src, &l[1].diff_src);
     for (int i = 0; i < 2; i++)
         ASSERT_SAME(&l[0].diff_parameter[i], &l[1].diff_parameter[i]);
-    layer_free(&l[0]), layer_free(&l[1]);
+    node_layer_free(&l[0]), node_layer_free(&l[1]);
     equinv_context_destroy(ctx[0]), equinv_context_destroy(ctx[1]);
 }
 END_TEST
 
-/* ---- permutations and masks ------------------------------------------------------------------ */
+/* ---- permutations and masks
+ * ------------------------------------------------------------------ */
 
 START_TEST(commutes_with_permutations)
 {
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 1000}, again;
-        sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        node_sizes s = node_layer_random(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         s.accumulate = false;
         again = r;
-        layer l = layer_new(ctx, &r, (subject)_i, &s), moved = layer_new(ctx, &again, l.kind, &s);
+        node_layer l = node_layer_new(ctx, &r, (node_subject)_i, &s),
+                   moved = node_layer_new(ctx, &again, l.kind, &s);
         int64_t place[MOST];
         nodes_shuffle(&r, s.nodes, place);
         equinv_tensor_destroy(ctx, &moved.src), equinv_tensor_destroy(ctx, &moved.mask);
         moved.src = nodes_permuted(ctx, &l.src, l.order, place);
         moved.mask = nodes_permuted(ctx, &l.mask, 0, place);
-        if (is_outer(l.kind)) {
+        if (node_is_outer(l.kind)) {
             equinv_tensor_destroy(ctx, &moved.parameter[0]);
             moved.parameter[0] = nodes_permuted(ctx, &l.parameter[0], 1, place);
         }
-        if (!is_pool(l.kind)) {
+        if (!node_is_pool(l.kind)) {
             equinv_tensor_destroy(ctx, &moved.diff_dst);
-            moved.diff_dst = nodes_permuted(ctx, &l.diff_dst, dst_order(&l), place);
+            moved.diff_dst = nodes_permuted(ctx, &l.diff_dst, node_layer_dst_order(&l), place);
         }
-        run(&l), run(&moved);
+        node_layer_run(&l), node_layer_run(&moved);
         const double tolerance = seed % 2 ? 1e-12 : 2e-5;
-        equinv_tensor dst = is_pool(l.kind) ? tensor_copy(ctx, &l.dst)
-                                            : nodes_permuted(ctx, &l.dst, dst_order(&l), place);
+        equinv_tensor dst = node_is_pool(l.kind)
+                                ? tensor_copy(ctx, &l.dst)
+                                : nodes_permuted(ctx, &l.dst, node_layer_dst_order(&l), place);
         equinv_tensor diff_src = nodes_permuted(ctx, &l.diff_src, l.order, place);
         ASSERT_CLOSE(&moved.dst, &dst, tolerance);
         ASSERT_CLOSE(&moved.diff_src, &diff_src, tolerance);
-        if (is_norm(l.kind)) {
+        if (node_is_norm(l.kind)) {
             ASSERT_CLOSE(&moved.diff_parameter[0], &l.diff_parameter[0], tolerance);
             ASSERT_CLOSE(&moved.diff_parameter[1], &l.diff_parameter[1], tolerance);
         }
         equinv_tensor_destroy(ctx, &dst), equinv_tensor_destroy(ctx, &diff_src);
-        layer_free(&l), layer_free(&moved);
+        node_layer_free(&l), node_layer_free(&moved);
     }
     equinv_context_destroy(ctx);
 }
@@ -396,34 +232,38 @@ START_TEST(absent_nodes_do_not_leak)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 2000}, again;
-        sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        node_sizes s = node_layer_random(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         s.accumulate = false, s.masked = true;
         again = r;
-        layer l = layer_new(ctx, &r, (subject)_i, &s), bad = layer_new(ctx, &again, l.kind, &s);
+        node_layer l = node_layer_new(ctx, &r, (node_subject)_i, &s),
+                   bad = node_layer_new(ctx, &again, l.kind, &s);
         nodes_set_absent(&bad.src, l.order, &bad.mask, (double)NAN);
-        if (is_outer(l.kind))
+        if (node_is_outer(l.kind))
             nodes_set_absent(&bad.parameter[0], 1, &bad.mask, (double)NAN);
-        if (!is_pool(l.kind))
-            nodes_set_absent(&bad.diff_dst, dst_order(&l), &bad.mask, (double)NAN);
-        run(&l), run(&bad);
+        if (!node_is_pool(l.kind))
+            nodes_set_absent(&bad.diff_dst, node_layer_dst_order(&l), &bad.mask, (double)NAN);
+        node_layer_run(&l), node_layer_run(&bad);
         ASSERT_SAME(&bad.dst, &l.dst);
         ASSERT_SAME(&bad.diff_src, &l.diff_src);
         ck_assert(nodes_absent_are_zero(&l.diff_src, l.order, &l.mask));
-        ck_assert(is_pool(l.kind) || nodes_absent_are_zero(&l.dst, dst_order(&l), &l.mask));
+        ck_assert(node_is_pool(l.kind) ||
+                  nodes_absent_are_zero(&l.dst, node_layer_dst_order(&l), &l.mask));
         for (int i = 0; i < 2; i++)
             ASSERT_SAME(&bad.diff_parameter[i], &l.diff_parameter[i]);
-        layer_free(&l), layer_free(&bad);
+        node_layer_free(&l), node_layer_free(&bad);
     }
     equinv_context_destroy(ctx);
 }
 END_TEST
 
-/* ---- gradients ------------------------------------------------------------------------------- */
+/* ---- gradients
+ * -------------------------------------------------------------------------------
+ */
 
 static double loss(void *arg)
 {
-    layer *const l = arg;
-    OK(forward(l));
+    node_layer *const l = arg;
+    OK(node_layer_forward(l));
     return tensor_dot(&l->dst, &l->diff_dst);
 }
 
@@ -432,20 +272,20 @@ START_TEST(gradient_by_differences)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(80); seed++) {
         rng r = {seed + 3000};
-        sizes s = random_sizes(&r, EQUINV_F64);
+        node_sizes s = node_layer_random(&r, EQUINV_F64);
         s.accumulate = false, s.channels = (s.channels - 1) % 6 + 1;
-        layer l = layer_new(ctx, &r, (subject)_i, &s);
-        run(&l);
-        const double step = is_norm(l.kind) ? 1e-5 : 1e-4;
-        const double tolerance = is_norm(l.kind) ? 1e-6 : 1e-8;
+        node_layer l = node_layer_new(ctx, &r, (node_subject)_i, &s);
+        node_layer_run(&l);
+        const double step = node_is_norm(l.kind) ? 1e-5 : 1e-4;
+        const double tolerance = node_is_norm(l.kind) ? 1e-6 : 1e-8;
         ck_assert_msg(gradient_mismatch(&l.src, &l.diff_src, loss, &l, step, tolerance, 30) < 0,
                       "src, seed %d", (int)seed);
-        const int parameters = is_norm(l.kind) ? 2 : l.kind == OUTER;
+        const int parameters = node_is_norm(l.kind) ? 2 : l.kind == OUTER;
         for (int i = 0; i < parameters; i++)
             ck_assert_msg(gradient_mismatch(&l.parameter[i], &l.diff_parameter[i], loss, &l, step,
                                             tolerance, 30) < 0,
                           "parameter %d, seed %d", i, (int)seed);
-        layer_free(&l);
+        node_layer_free(&l);
     }
     equinv_context_destroy(ctx);
 }
@@ -454,46 +294,47 @@ END_TEST
 START_TEST(accumulate_adds_to_gradients)
 {
     equinv_context *const ctx = context_new();
-    for (int order = 1; order <= 2 && !is_outer((subject)_i); order++) {
+    for (int order = 1; order <= 2 && !node_is_outer((node_subject)_i); order++) {
         rng r = {31}, again = r;
-        sizes s = {EQUINV_F64, order, 3, 4, 5, false, true, 0, 0.5};
-        layer once = layer_new(ctx, &r, (subject)_i, &s);
+        node_sizes s = {EQUINV_F64, order, 3, 4, 5, false, true, "ref", 0.5};
+        node_layer once = node_layer_new(ctx, &r, (node_subject)_i, &s);
         s.accumulate = true;
-        layer sum = layer_new(ctx, &again, once.kind, &s);
-        run(&once);
+        node_layer sum = node_layer_new(ctx, &again, once.kind, &s);
+        node_layer_run(&once);
         equinv_tensor *const results[] = {&once.diff_src, &once.diff_parameter[0],
                                           &once.diff_parameter[1]};
         equinv_tensor *const sums[] = {&sum.diff_src, &sum.diff_parameter[0],
                                        &sum.diff_parameter[1]};
         for (int i = 0; i < 3; i++)
             OK(equinv_tensor_convert(ctx, results[i], 1.0, 0.0, sums[i]));
-        run(&sum), run(&sum);
-        for (int i = is_norm(once.kind); i < (is_norm(once.kind) ? 3 : 1); i++) {
+        node_layer_run(&sum), node_layer_run(&sum);
+        for (int i = node_is_norm(once.kind); i < (node_is_norm(once.kind) ? 3 : 1); i++) {
             OK(equinv_tensor_convert(ctx, results[i], 3.0, 0.0, results[i]));
             ASSERT_CLOSE(sums[i], results[i], 1e-14);
         }
-        layer_free(&once), layer_free(&sum);
+        node_layer_free(&once), node_layer_free(&sum);
     }
     equinv_context_destroy(ctx);
 }
 END_TEST
 
-/* ---- layouts, samples ------------------------------------------------------------------------ */
+/* ---- layouts, samples
+ * ------------------------------------------------------------------------ */
 
 START_TEST(any_layout)
 {
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 4000}, again;
-        const sizes s = random_sizes(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        const node_sizes s = node_layer_random(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         again = r;
-        layer plain = layer_new(ctx, &r, (subject)_i, &s);
-        layer l = layer_new(ctx, &again, plain.kind, &s);
-        equinv_tensor *all[TENSORS];
-        tensors_of(&l, all);
-        relaid other[TENSORS];
-        relaid_begin(ctx, &r, all, TENSORS, other);
-        run(&plain), run(&l);
+        node_layer plain = node_layer_new(ctx, &r, (node_subject)_i, &s);
+        node_layer l = node_layer_new(ctx, &again, plain.kind, &s);
+        equinv_tensor *all[NODE_LAYER_TENSORS];
+        node_layer_tensors(&l, all);
+        relaid other[NODE_LAYER_TENSORS];
+        relaid_begin(ctx, &r, all, NODE_LAYER_TENSORS, other);
+        node_layer_run(&plain), node_layer_run(&l);
         const double tolerance = seed % 2 ? 1e-12 : 2e-5;
         ck_assert_msg(tensor_error(&l.dst, &plain.dst, NULL) <= tolerance, "dst, seed %d",
                       (int)seed);
@@ -503,8 +344,8 @@ START_TEST(any_layout)
             ck_assert_msg(tensor_error(&l.diff_parameter[i], &plain.diff_parameter[i], NULL) <=
                               tolerance,
                           "parameter %d, seed %d", i, (int)seed);
-        relaid_end(ctx, other, TENSORS);
-        layer_free(&plain), layer_free(&l);
+        relaid_end(ctx, other, NODE_LAYER_TENSORS);
+        node_layer_free(&plain), node_layer_free(&l);
     }
     equinv_context_destroy(ctx);
 }
@@ -515,13 +356,14 @@ START_TEST(nan_stays_in_its_sample)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(60); seed++) {
         rng r = {seed + 5000}, again;
-        sizes s = random_sizes(&r, EQUINV_F32);
+        node_sizes s = node_layer_random(&r, EQUINV_F32);
         s.batch = 4, s.masked = false, s.accumulate = false;
         again = r;
-        layer l = layer_new(ctx, &r, (subject)_i, &s), good = layer_new(ctx, &again, l.kind, &s);
+        node_layer l = node_layer_new(ctx, &r, (node_subject)_i, &s),
+                   good = node_layer_new(ctx, &again, l.kind, &s);
         const int64_t size = equinv_tensor_count(&l.src) / 4;
         tensor_set(&l.src, size + rng_range(&r, 0, size - 1), (double)NAN);
-        run(&l), run(&good);
+        node_layer_run(&l), node_layer_run(&good);
         const equinv_tensor *const pairs[2][2] = {{&l.dst, &good.dst},
                                                   {&l.diff_src, &good.diff_src}};
         for (int k = 0; k < 2; k++)
@@ -536,7 +378,7 @@ START_TEST(nan_stays_in_its_sample)
         for (int64_t i = 0; i < equinv_tensor_count(&l.dst); i++)
             seen |= isnan(tensor_get(&l.dst, i));
         ck_assert_msg(seen, "seed %d", (int)seed);
-        layer_free(&l), layer_free(&good);
+        node_layer_free(&l), node_layer_free(&good);
     }
     equinv_context_destroy(ctx);
 }
@@ -546,25 +388,27 @@ START_TEST(ties_and_nothing_to_pool)
 {
     equinv_context *const ctx = context_new();
     rng r = {9};
-    const sizes s = {EQUINV_F32, 2, 2, 3, 3, false, true, 0, 0.5};
-    layer l = layer_new(ctx, &r, MAX, &s);
+    const node_sizes s = {EQUINV_F32, 2, 2, 3, 3, false, true, "fast", 0.5};
+    node_layer l = node_layer_new(ctx, &r, MAX, &s);
     for (int64_t i = 0; i < equinv_tensor_count(&l.src); i++)
         tensor_set(&l.src, i, -1);
     for (int64_t i = 0; i < 6; i++)
         tensor_set(&l.mask, i, i > 0 && i < 4); /* nodes 1 2 of sample 0, node 0 of sample 1 */
-    run(&l);
+    node_layer_run(&l);
     const int32_t *const winner = l.saved;
     static const int32_t expected_winner[] = {4, 5, 0, -1};
     for (int i = 0; i < 12; i++) {
         ck_assert_int_eq(winner[i], expected_winner[i / 3]);
         ck_assert(tensor_get(&l.dst, i) == (i / 3 == 3 ? 0 : -1));
     }
-    layer_free(&l);
+    node_layer_free(&l);
     equinv_context_destroy(ctx);
 }
 END_TEST
 
-/* ---- refusals -------------------------------------------------------------------------------- */
+/* ---- refusals
+ * --------------------------------------------------------------------------------
+ */
 
 START_TEST(wrong_descriptions)
 {
@@ -615,66 +459,74 @@ START_TEST(wrong_descriptions)
 }
 END_TEST
 
-/* Each tensor of a call in turn with another device, type, shape, memory; and NULL. */
-static void spoil(layer *l, equinv_tensor *t, const char *name, equinv_status (*call)(layer *))
+enum { SRC, MASK, P0, P1, DST, DIFF_DST, DIFF_SRC, DP0, DP1, ARGUMENTS };
+
+static equinv_status call_forward(void *subject, const equinv_tensor *const *t)
 {
-    const equinv_tensor good = *t;
-#define WITH(status, word, ...)                                                                    \
-    do {                                                                                           \
-        __VA_ARGS__;                                                                               \
-        FAILS(status, name, call(l));                                                              \
-        FAILS(status, word, call(l));                                                              \
-        *t = good;                                                                                 \
-    } while (0)
-    WITH(EQUINV_ERR_DEVICE, "device", t->device.kind = EQUINV_DEVICE_CUDA);
-    WITH(EQUINV_ERR_DTYPE, "expected",
-         t->dtype = t == &l->mask            ? EQUINV_F32
-                    : t->dtype == EQUINV_F32 ? EQUINV_U8
-                                             : EQUINV_F32);
-    WITH(EQUINV_ERR_SHAPE, "expected [", t->ndim--);
-    if (t != &l->src || l->plan)
-        WITH(EQUINV_ERR_SHAPE, "expected [", t->shape[t->ndim - 1]--);
-    WITH(EQUINV_ERR_SHAPE, "extent -1", t->shape[0] = -1);
-    WITH(EQUINV_ERR_ARG, "data NULL", t->data = NULL);
-#undef WITH
+    const node_layer *const l = subject;
+    if (node_is_outer(l->kind))
+        return equinv_node_outer_forward(l->ctx, t[SRC], l->kind == OUTER ? t[P0] : NULL, t[MASK],
+                                         t[DST]);
+    if (node_is_norm(l->kind))
+        return equinv_node_norm_forward(l->plan, t[SRC], t[MASK], t[P0], t[P1], t[DST], NULL, 0);
+    return equinv_node_pool_forward(l->plan, t[SRC], t[MASK], t[DST], l->saved, l->saved_size, NULL,
+                                    0);
+}
+
+static equinv_status call_backward(void *subject, const equinv_tensor *const *t)
+{
+    const node_layer *const l = subject;
+    if (node_is_outer(l->kind))
+        return equinv_node_outer_backward(l->ctx, t[SRC], l->kind == OUTER ? t[P0] : NULL, t[MASK],
+                                          t[DIFF_DST], t[DIFF_SRC],
+                                          l->kind == OUTER ? t[DP0] : NULL);
+    if (node_is_norm(l->kind))
+        return equinv_node_norm_backward(l->plan, t[SRC], t[MASK], t[P0], t[P1], t[DIFF_DST],
+                                         t[DIFF_SRC], t[DP0], t[DP1], NULL, 0);
+    return equinv_node_pool_backward(l->plan, t[DIFF_DST], t[MASK], l->saved, l->saved_size,
+                                     t[DIFF_SRC], NULL, 0);
+}
+
+static void assert_layer_refusals(node_layer *l)
+{
+    static const char *const own[ARGUMENTS] = {
+        "src", "mask", "gamma", "beta", "dst", "diff_dst", "diff_src", "diff_gamma", "diff_beta"};
+    static const char *const outer[ARGUMENTS] = {"a",        "mask",   "b",      "", "dst",
+                                                 "diff_dst", "diff_a", "diff_b", ""};
+    const equinv_tensor *const good[ARGUMENTS] = {
+        &l->src,      &l->mask,     &l->parameter[0],      &l->parameter[1],     &l->dst,
+        &l->diff_dst, &l->diff_src, &l->diff_parameter[0], &l->diff_parameter[1]};
+    const bool norm = node_is_norm(l->kind), product = node_is_outer(l->kind);
+    const unsigned in = (l->kind == OUTER || norm ? BIT(P0) : 0) | (norm ? BIT(P1) : 0);
+    const unsigned out = (l->kind == OUTER || norm ? BIT(DP0) : 0) | (norm ? BIT(DP1) : 0);
+    const call calls[] = {
+        {call_forward, BIT(SRC) | BIT(MASK) | in | BIT(DST), BIT(DST),
+         BIT(MASK) | (product ? in : 0), 0},
+        {call_backward,
+         (node_is_pool(l->kind) ? 0 : BIT(SRC)) | BIT(MASK) | in | BIT(DIFF_DST) | BIT(DIFF_SRC) |
+             out,
+         BIT(DIFF_SRC) | out, BIT(MASK) | (product ? in : out), 0},
+    };
+    assert_refusals(
+        calls, 2,
+        &(arguments){ARGUMENTS, product ? outer : own, good, BIT(MASK), product ? BIT(SRC) : 0}, l);
 }
 
 START_TEST(wrong_arguments)
 {
     equinv_context *const ctx = context_new();
     rng r = {71};
-    const sizes s = {EQUINV_F32, 2, 2, 3, 4, false, true, 0, 0.5};
-    layer l = layer_new(ctx, &r, (subject)_i, &s);
-    run(&l);
-    spoil(&l, &l.src, is_outer(l.kind) ? "a" : "src", forward);
-    spoil(&l, &l.mask, "mask", forward);
-    spoil(&l, &l.dst, "dst", forward);
-    spoil(&l, &l.mask, "mask", backward);
-    spoil(&l, &l.diff_dst, "diff_dst", backward);
-    spoil(&l, &l.diff_src, is_outer(l.kind) ? "diff_a" : "diff_src", backward);
-    const equinv_tensor dst = l.dst, diff_src = l.diff_src;
-    l.dst.data = l.src.data, l.diff_src.data = l.diff_dst.data;
-    FAILS(EQUINV_ERR_ARG, "overlaps", forward(&l));
-    FAILS(EQUINV_ERR_ARG, "overlaps", backward(&l));
-    l.dst.data = l.mask.data, l.diff_src.data = l.mask.data;
-    FAILS(EQUINV_ERR_ARG, "overlaps", forward(&l));
-    FAILS(EQUINV_ERR_ARG, "overlaps", backward(&l));
-    l.dst = dst, l.diff_src = diff_src;
-    if (is_norm(l.kind)) {
-        spoil(&l, &l.parameter[0], "gamma", forward);
-        spoil(&l, &l.parameter[1], "beta", forward);
-        spoil(&l, &l.parameter[0], "gamma", backward);
-        spoil(&l, &l.parameter[1], "beta", backward);
-        spoil(&l, &l.diff_parameter[0], "diff_gamma", backward);
-        spoil(&l, &l.diff_parameter[1], "diff_beta", backward);
+    const node_sizes s = {EQUINV_F32, 2, 2, 3, 4, false, true, "fast", 0.5};
+    node_layer l = node_layer_new(ctx, &r, (node_subject)_i, &s);
+    node_layer_run(&l);
+    assert_layer_refusals(&l);
+    if (node_is_norm(l.kind)) {
         OK(equinv_node_norm_backward(l.plan, &l.src, NULL, &l.parameter[0], &l.parameter[1],
                                      &l.diff_dst, &l.diff_src, NULL, NULL, NULL, 0));
         FAILS(EQUINV_ERR_ARG, "plan is of another",
               equinv_node_pool_backward(l.plan, &l.diff_dst, NULL, NULL, 0, &l.diff_src, NULL, 0));
     }
     if (l.kind == OUTER) {
-        spoil(&l, &l.parameter[0], "b", forward);
-        spoil(&l, &l.diff_parameter[0], "diff_b", backward);
         FAILS(EQUINV_ERR_ARG, "diff_b is given",
               equinv_node_outer_backward(ctx, &l.src, NULL, NULL, &l.diff_dst, &l.diff_src,
                                          &l.diff_parameter[0]));
@@ -683,22 +535,26 @@ START_TEST(wrong_arguments)
                                          &l.diff_src, NULL));
         FAILS(EQUINV_ERR_ARG, "ctx is NULL",
               equinv_node_outer_forward(NULL, &l.src, NULL, NULL, &l.dst));
-        FAILS(EQUINV_ERR_ARG, "a is NULL",
-              equinv_node_outer_forward(ctx, NULL, NULL, NULL, &l.dst));
+    }
+    if (node_is_outer(l.kind)) {
+        l.src.ndim = 2; /* what the others' shapes follow from */
+        FAILS(EQUINV_ERR_SHAPE, "a has shape", node_layer_forward(&l));
+        FAILS(EQUINV_ERR_SHAPE, "a has shape", node_layer_backward(&l));
+        l.src.ndim = 3;
     }
     if (l.kind == MAX)
         FAILS(EQUINV_ERR_ARG, "saved is NULL",
               equinv_node_pool_backward(l.plan, &l.diff_dst, NULL, NULL, 0, &l.diff_src, NULL, 0));
-    layer_free(&l);
+    node_layer_free(&l);
     equinv_context_destroy(ctx);
 }
 END_TEST
 
 static equinv_status try_plan(equinv_context *ctx, void *arg)
 {
-    static const sizes s = {EQUINV_F32, 2, 4, 3, 5, false, true, 0, 0.5};
+    static const node_sizes s = {EQUINV_F32, 2, 4, 3, 5, false, true, "fast", 0.5};
     equinv_plan *plan = NULL;
-    const equinv_status status = make_plan(ctx, *(const subject *)arg, &s, &plan);
+    const equinv_status status = node_layer_plan(ctx, *(const node_subject *)arg, &s, &plan);
     ck_assert(!plan == (status != EQUINV_OK));
     equinv_plan_destroy(plan);
     return status;
@@ -706,7 +562,7 @@ static equinv_status try_plan(equinv_context *ctx, void *arg)
 
 START_TEST(allocation_failures)
 {
-    for (subject kind = LAYER; kind < SUBJECTS; kind++)
+    for (node_subject kind = LAYER; kind < SUBJECTS; kind++)
         ck_assert_int_ge(fail_in_turn(try_plan, &kind), 1);
 }
 END_TEST

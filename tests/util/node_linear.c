@@ -53,16 +53,18 @@ void linear_free(linear *l)
 void linear_forward(linear *l)
 {
     OK(equinv_node_linear_forward(l->plan, &l->src, linear_mask(l), &l->weights,
-                                  l->desc.bias ? &l->bias : NULL, &l->dst, NULL, 0));
+                                  l->desc.bias ? &l->bias : NULL, &l->dst, l->scratch,
+                                  l->scratch_size));
 }
 
 void linear_run(linear *l)
 {
     linear_forward(l);
     OK(equinv_node_linear_backward_data(l->plan, &l->diff_dst, linear_mask(l), &l->weights,
-                                        &l->diff_src, NULL, 0));
+                                        &l->diff_src, l->scratch, l->scratch_size));
     OK(equinv_node_linear_backward_weights(l->plan, &l->src, linear_mask(l), &l->diff_dst,
-                                           &l->diff_weights, &l->diff_bias, NULL, 0));
+                                           &l->diff_weights, &l->diff_bias, l->scratch,
+                                           l->scratch_size));
 }
 
 equinv_node_linear_desc linear_random_desc(rng *r, equinv_dtype dtype)

@@ -10,6 +10,8 @@ typedef struct linear {
     equinv_node_linear_desc desc;
     equinv_plan *plan;
     bool masked;
+    void *scratch; /* NULL: the arena */
+    size_t scratch_size;
     equinv_tensor mask, src, weights, bias, diff_dst, dst, diff_src, diff_weights, diff_bias;
 } linear;
 
