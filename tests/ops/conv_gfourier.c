@@ -172,23 +172,13 @@ END_TEST
 
 START_TEST(backward_passes_are_adjoints)
 {
-    equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < share_of(SHAPES); seed++) {
-        rng r = {seed};
-        conv_assert_adjoints(ctx, &r, random_problem(&r));
-    }
-    equinv_context_destroy(ctx);
+    conv_check(SHAPES, random_problem, conv_assert_adjoints);
 }
 END_TEST
 
 START_TEST(packing_and_strides_do_not_change_a_bit)
 {
-    equinv_context *const ctx = context_new();
-    for (uint64_t seed = 0; seed < share_of(SHAPES); seed++) {
-        rng r = {seed};
-        conv_assert_same_bits(ctx, &r, random_problem(&r));
-    }
-    equinv_context_destroy(ctx);
+    conv_check(SHAPES, random_problem, conv_assert_same_bits);
 }
 END_TEST
 
@@ -199,13 +189,7 @@ START_TEST(says_why_it_declines)
     good.batch = 1, good.fields_in = good.fields_out = 2, good.height = good.width = 5;
     good.impl = "gfourier";
     ck_assert(conv_takes(ctx, &good));
-#define DECLINED(word, ...)                                                                        \
-    do {                                                                                           \
-        equinv_conv_desc d = good;                                                                 \
-        equinv_plan *plan = NULL;                                                                  \
-        __VA_ARGS__;                                                                               \
-        FAILS(EQUINV_ERR_UNSUPPORTED, word, equinv_conv_plan_create(ctx, &d, &plan));              \
-    } while (0)
+#define DECLINED(...) CONV_DECLINES(ctx, good, __VA_ARGS__)
     DECLINED("f32", d.dtype = EQUINV_F64);
     DECLINED("no gain", d.group = equinv_cyclic(1), d.fields_in = d.fields_out = 32);
     DECLINED("channel group", d.channel_groups = 2);

@@ -11,16 +11,14 @@ START_TEST(wrong_descriptions)
     good.batch = 2, good.fields = 3, good.elements = 4, good.height = 6, good.width = 7;
     equinv_plan *plan = NULL;
     int64_t shape[5] = {-7, -7, -7, -7, -7};
-    FAILS(EQUINV_ERR_ARG, "ctx is NULL", equinv_pool_plan_create(NULL, &good, &plan));
-    FAILS(EQUINV_ERR_ARG, "desc is NULL", equinv_pool_plan_create(ctx, NULL, &plan));
-    FAILS(EQUINV_ERR_ARG, "plan is NULL", equinv_pool_plan_create(ctx, &good, NULL));
+    PLAN_NEEDS_POINTERS(pool, ctx, good);
     FAILS(EQUINV_ERR_ARG, "desc is NULL", equinv_pool_output_shape(NULL, shape));
     FAILS(EQUINV_ERR_ARG, "shape is NULL", equinv_pool_output_shape(&good, NULL));
 #define REFUSED(status, word, ...)                                                                 \
     do {                                                                                           \
+        PLAN_REFUSES(pool, ctx, good, status, word, __VA_ARGS__);                                  \
         equinv_pool_desc d = good;                                                                 \
         __VA_ARGS__;                                                                               \
-        FAILS(status, word, equinv_pool_plan_create(ctx, &d, &plan));                              \
         FAILS(status, word, equinv_pool_output_shape(&d, shape));                                  \
     } while (0)
     REFUSED(EQUINV_ERR_ARG, "struct_size", d.struct_size = 8);

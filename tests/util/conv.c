@@ -66,6 +66,17 @@ equinv_plan *conv_plan(equinv_context *ctx, const equinv_conv_desc *desc, const 
     return plan;
 }
 
+void conv_check(uint64_t count, equinv_conv_desc (*problem)(rng *r),
+                void (*check)(equinv_context *ctx, rng *r, equinv_conv_desc desc))
+{
+    equinv_context *const ctx = context_new();
+    for (uint64_t seed = 0; seed < share_of(count); seed++) {
+        rng r = {seed};
+        check(ctx, &r, problem(&r));
+    }
+    equinv_context_destroy(ctx);
+}
+
 bool conv_takes(equinv_context *ctx, const equinv_conv_desc *desc)
 {
     equinv_plan *plan = NULL;

@@ -53,8 +53,21 @@ void conv_strided_free(equinv_context *ctx, conv_strided *s);
 /* Packed weights and other strides do not change a bit. */
 void conv_assert_same_bits(equinv_context *ctx, rng *r, equinv_conv_desc desc);
 
+/* Any of these checks on that many random problems. */
+void conv_check(uint64_t count, equinv_conv_desc (*problem)(rng *r),
+                void (*check)(equinv_context *ctx, rng *r, equinv_conv_desc desc));
+
 /* Whether the implementation that the description names accepts it. */
 bool conv_takes(equinv_context *ctx, const equinv_conv_desc *desc);
+
+/* It declines a changed one, with a word of why. */
+#define CONV_DECLINES(ctx, good, word, ...)                                                        \
+    do {                                                                                           \
+        equinv_conv_desc d = good;                                                                 \
+        equinv_plan *plan_ = NULL;                                                                 \
+        __VA_ARGS__;                                                                               \
+        FAILS(EQUINV_ERR_UNSUPPORTED, word, equinv_conv_plan_create(ctx, &d, &plan_));             \
+    } while (0)
 
 /* The next row of bench/cases/conv.txt and the pass that it is about; false: there is none. */
 enum { CONV_FORWARD = 1, CONV_BACKWARD_DATA = 2, CONV_BACKWARD_WEIGHTS = 4 };

@@ -30,4 +30,27 @@ typedef struct arguments {
  */
 void assert_refusals(const call *calls, int count, const arguments *a, void *subject);
 
+/* An operation's plan_create says which of its pointers is NULL, and makes no plan. */
+#define PLAN_NEEDS_POINTERS(operation, ctx, good)                                                  \
+    do {                                                                                           \
+        equinv_plan *plan_ = NULL;                                                                 \
+        FAILS(EQUINV_ERR_ARG, "ctx is NULL",                                                       \
+              equinv_##operation##_plan_create(NULL, &(good), &plan_));                            \
+        FAILS(EQUINV_ERR_ARG, "desc is NULL",                                                      \
+              equinv_##operation##_plan_create(ctx, NULL, &plan_));                                \
+        FAILS(EQUINV_ERR_ARG, "plan is NULL",                                                      \
+              equinv_##operation##_plan_create(ctx, &(good), NULL));                               \
+        ck_assert_ptr_null(plan_);                                                                 \
+    } while (0)
+
+/* Nor from the description d, which is `good` after some statements on d. */
+#define PLAN_REFUSES(operation, ctx, good, status, word, ...)                                      \
+    do {                                                                                           \
+        equinv_##operation##_desc d = good;                                                        \
+        equinv_plan *plan_ = NULL;                                                                 \
+        __VA_ARGS__;                                                                               \
+        FAILS(status, word, equinv_##operation##_plan_create(ctx, &d, &plan_));                    \
+        ck_assert_ptr_null(plan_);                                                                 \
+    } while (0)
+
 #endif
