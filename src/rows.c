@@ -3,9 +3,6 @@
 #include <stdatomic.h>
 
 /* Operations that take about as long as waking a thread and waiting for it, a few times over. */
-#ifndef EQI_WORTH_A_THREAD
-#define EQI_WORTH_A_THREAD (1 << 18) /* the thread sanitizer's build shares everything out */
-#endif
 static const double worth_a_thread = EQI_WORTH_A_THREAD;
 
 typedef struct job {

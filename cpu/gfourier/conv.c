@@ -34,12 +34,11 @@ static bool is_matrix_product(const eqi_conv_problem *p)
            d->fields_out >= FIELDS && p->out_height * p->out_width < PIXELS;
 }
 
-/* Images can stand abreast: whole vectors of those that are not large, and enough for all threads. */
-static bool fits_abreast(const eqi_conv_problem *p, const eqi_hardware *hardware, int64_t threads)
+/* Images can stand abreast: whole vectors of those that are not large. */
+static bool fits_abreast(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
-    const int64_t lanes = eqi_gf_kernels_of(hardware)->lanes;
     const equinv_conv_desc *const d = &p->desc;
-    return d->batch % lanes == 0 && d->batch / lanes >= threads &&
+    return d->batch % eqi_gf_kernels_of(hardware)->lanes == 0 &&
            d->padding_mode != EQUINV_PAD_CIRCULAR && d->height * d->width < EQI_GF_ABREAST;
 }
 
@@ -218,37 +217,51 @@ static gfourier_plan plan_of_order(const eqi_conv_problem *p, const eqi_hardware
     return g;
 }
 
+/* Threads that find work in a pass. */
+static int64_t threads_of(const eqi_gf_pass *p, int64_t threads)
+{
+    const double work = (double)p->fields_in * (double)p->fields_out *
+                        (double)(p->taps * p->form->inputs * p->batch) *
+                        (double)(p->out_height * p->out_width);
+    return work < EQI_WORTH_A_THREAD * (double)threads
+               ? eqi_smaller(threads, 1 + (int64_t)(work / EQI_WORTH_A_THREAD))
+               : threads;
+}
+
 /*
  * Images that are not small leave L2 abreast. They gain from it all the same where a stride makes them small, or
- * where dst^ is. Classes with a stride gain wherever they fit: by themselves each writes pixels that are apart.
+ * where dst^ is. Classes with a stride take half of the time, as by themselves each writes pixels that are apart.
+ * Abreast a thread needs a whole vector of images.
  */
 static bool gains_abreast(const equinv_conv_desc *d, const eqi_gf_pass *abreast,
-                          const eqi_gf_pass *single)
+                          const eqi_gf_pass *single, int64_t most)
 {
     enum { SMALL = 256, SMALL_DST = 64 << 10, SLICE = 16 << 20 }; /* pixels, floats, bytes */
     const int64_t dst = abreast->fields_out * abreast->form->components * abreast->out_height *
                         abreast->out_width * abreast->pixel;
     const bool small = d->height * d->width < SMALL || d->stride > 1 || dst <= SMALL_DST;
+    const int64_t threads = threads_of(single, most);
+    const int64_t tasks = eqi_larger(1, eqi_smaller(threads, d->batch / abreast->pixel));
+    const double other = single->cost * (abreast->step > 1 ? 2 : 1);
     return small && eqi_gf_pass_slice(abreast) <= SLICE &&
-           (abreast->step > 1 || abreast->cost < single->cost);
+           abreast->cost * (double)threads < other * (double)tasks;
 }
 
 static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
+    const int64_t threads = hardware->threads;
     gfourier_plan g = plan_of_order(p, hardware, false);
     g.weights = eqi_gf_weights_of(&g.forward);
-    if (!fits_abreast(p, hardware, 1))
+    if (!fits_abreast(p, hardware))
         return g;
     const gfourier_plan a = plan_of_order(p, hardware, true);
     const eqi_gf_weights weights = eqi_gf_weights_of(&a.forward);
     /* Whatever the threads are: the order of the sum must not depend on them. */
-    if (gains_abreast(&p->desc, &weights.pass, &g.weights.pass))
+    if (gains_abreast(&p->desc, &weights.pass, &g.weights.pass, 1))
         g.weights = weights;
-    if (!fits_abreast(p, hardware, hardware->threads))
-        return g;
-    if (gains_abreast(&p->desc, &a.forward, &g.forward))
+    if (gains_abreast(&p->desc, &a.forward, &g.forward, threads))
         g.forward = a.forward;
-    if (g.classes && gains_abreast(&p->desc, &a.backward[0], &g.backward[0]))
+    if (g.classes && gains_abreast(&p->desc, &a.backward[0], &g.backward[0], threads))
         memcpy(g.backward, a.backward, sizeof g.backward);
     return g;
 }

@@ -4,6 +4,11 @@
 
 #include "context.h"
 
+/* Simple operations that are worth another thread; the thread sanitizer's build shares everything out. */
+#ifndef EQI_WORTH_A_THREAD
+#define EQI_WORTH_A_THREAD (1 << 18)
+#endif
+
 /* Handles rows first .. first+count-1 with `slice` to itself. */
 typedef void eqi_rows_body(const void *arg, int64_t first, int64_t count, void *slice);
 
