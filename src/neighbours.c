@@ -20,9 +20,7 @@
 #include "internal/sort.h"
 
 enum {
-    BOUNDS_BYTES = 8 << 20, /* and elements, that are kept at a time */
-    BEST_BYTES = 64 << 20,  /* of the best so far, of several queries */
-    QUERIES = 1024          /* at a time, so that transforming the gallery is little beside */
+    BEST_BYTES = 64 << 20 /* of the best so far, of several queries */
 };
 
 typedef struct job {
@@ -37,10 +35,9 @@ typedef struct job {
     size_t room_size;
     /* Others */
     int64_t order, field;
-    const int32_t *places;         /* [G, G H W]: where g takes a number inside its field */
-    equinv_tensor bounds, element; /* [queries, gallery], of a block of both */
+    const int32_t *places; /* [G, G H W]: where g takes a number inside its field */
     const eqi_nearest_kernels *kernels;
-    int64_t first_query, first_row;
+    int64_t first_query;
     eqi_item *best; /* [query of the block, k] */
     int64_t *filled;
 } job;
@@ -234,53 +231,65 @@ static float float_below(double limit)
     return (double)near > limit ? nextafterf(near, -INFINITY) : near;
 }
 
-/* The first row of the block from b on whose bound is not above the farthest that counts; NaN is. */
-static int64_t next_row(const job *j, int64_t q, int64_t b, const eqi_item *best, int64_t filled)
+/* Bounds of one query and some rows of the gallery. */
+typedef struct row_bounds {
+    const eqi_orbit_bounds *of;
+    equinv_tensor least;
+    const int32_t *element;
+} row_bounds;
+
+/* The first row from b on whose bound is not above the farthest that counts; NaN is. */
+static int64_t next_row(const job *j, const row_bounds *r, int64_t b, const eqi_item *best,
+                        int64_t filled)
 {
-    const int64_t rows = j->bounds.shape[1], of_query = q * rows;
+    const int64_t rows = r->of->count_y;
     const bool any = filled < j->k || isnan(best[0].value);
     const double limit = any ? (double)INFINITY : best[0].value;
-    if (j->bounds.dtype == EQUINV_F32)
-        return j->kernels->next((const float *)j->bounds.data + of_query, b, rows,
-                                float_below(limit));
-    const double *const bounds = (const double *)j->bounds.data + of_query;
+    if (r->least.dtype == EQUINV_F32)
+        return j->kernels->next(r->least.data, b, rows, float_below(limit));
+    const double *const bounds = r->least.data;
     while (b < rows && !(bounds[b] <= limit))
         b++;
     return b;
 }
 
-/* Measures row b of the block, unless that was done: NaN replaces its bound then. */
-static void measure_row(const job *j, int64_t q, int64_t b, const turned_query *t)
+/* Measures row b, unless that was done: NaN replaces its bound then. */
+static void measure_row(const job *j, int64_t q, const row_bounds *r, int64_t b,
+                        const turned_query *t)
 {
-    const int64_t at = q * j->bounds.shape[1] + b, row = j->first_row + b;
-    const int32_t decided = ((const int32_t *)j->element.data)[at];
+    const int64_t row = r->of->first_y + b;
     offer(j->best + q * j->k, &j->filled[q], j->k,
-          (eqi_item){squared_distance(j, t, row, decided), (int32_t)row});
-    eqi_store(&j->bounds, at, (double)NAN);
+          (eqi_item){squared_distance(j, t, row, r->element[b]), (int32_t)row});
+    eqi_store(&r->least, b, (double)NAN);
 }
 
-/* A slice: the least bounds, the turned query and what there is of it. */
-static void find_orbits(const void *arg, int64_t first, int64_t count, void *slice)
+/* Room: the least bounds, what there is of the turned query, the turned query. */
+static void find_orbits(const void *arg, const eqi_orbit_bounds *bounds, void *room)
 {
     const job *const j = arg;
-    const int64_t rows = j->bounds.shape[1];
-    char *rest = slice;
+    const size_t number = equinv_dtype_size(bounds->dtype);
+    char *rest = room;
     eqi_item *const least = eqi_take(&rest, (size_t)j->k * sizeof *least);
     bool *const there = eqi_take(&rest, (size_t)j->order * sizeof *there);
-    for (int64_t q = first; q < first + count; q++) {
+    for (int64_t i = 0; i < bounds->count_x; i++) {
+        const int64_t q = bounds->first_x + i, rows = bounds->count_y;
+        const row_bounds r = {bounds,
+                              {.data = (char *)bounds->least + (size_t)(i * bounds->step) * number,
+                               .dtype = bounds->dtype},
+                              bounds->element + i * bounds->step};
         const turned_query turned = {j->first_query + q, rest, there};
         const eqi_item *const best = j->best + q * j->k;
         int64_t few = 0, b = 0;
-        if (next_row(j, q, 0, best, j->filled[q]) == rows)
+        if (next_row(j, &r, 0, best, j->filled[q]) == rows)
             continue;
         memset(there, 0, (size_t)j->order * sizeof *there);
-        /* The first block begins with the k least bounds, so that hardly any others are measured. */
-        for (; j->filled[q] < j->k && (b = next_row(j, q, b, least, few)) < rows; b++)
-            offer(least, &few, j->k, (eqi_item){eqi_load(&j->bounds, q * rows + b), (int32_t)b});
-        for (int64_t i = 0; i < few; i++)
-            measure_row(j, q, least[i].index, &turned);
-        for (b = 0; (b = next_row(j, q, b, best, j->filled[q])) < rows; b++)
-            measure_row(j, q, b, &turned);
+        /* The first rows begin with the k least bounds, so that hardly any others are measured. */
+        for (; j->filled[q] < j->k && (b = next_row(j, &r, b, least, few)) < rows; b++)
+            offer(least, &few, j->k, (eqi_item){eqi_load(&r.least, b), (int32_t)b});
+        for (int64_t l = 0; l < few; l++)
+            measure_row(j, q, &r, least[l].index, &turned);
+        for (b = 0; (b = next_row(j, &r, b, best, j->filled[q])) < rows; b++)
+            measure_row(j, q, &r, b, &turned);
     }
 }
 
@@ -327,27 +336,17 @@ done:
     return status;
 }
 
-/* Queries `first` .. first + count - 1, in blocks of the gallery. */
+/* Queries `first` .. first + count - 1. */
 static equinv_status find_block(equinv_context *ctx, job *j, int64_t first, int64_t count,
-                                int64_t block, void *room, size_t slice)
+                                size_t room)
 {
-    const int64_t rows = j->gallery.shape[0];
-    equinv_tensor queries, gallery;
+    equinv_tensor queries;
     j->first_query = first;
     for (int64_t q = 0; q < count; q++)
         j->filled[q] = 0;
     EQI_TRY(equinv_tensor_rows(&j->queries, first, count, &queries));
-    for (j->first_row = 0; j->first_row < rows; j->first_row += block) {
-        const int64_t now = eqi_smaller(block, rows - j->first_row);
-        EQI_TRY(equinv_tensor_rows(&j->gallery, j->first_row, now, &gallery));
-        EQI_TRY(equinv_tensor_init(j->bounds.data, j->queries.dtype, 2, (int64_t[]){count, now},
-                                   &j->bounds));
-        EQI_TRY(equinv_tensor_init(j->element.data, EQUINV_I32, 2, (int64_t[]){count, now},
-                                   &j->element));
-        EQI_TRY(
-            eqi_gfourier_orbit_bounds(ctx, j->group, &queries, &gallery, &j->bounds, &j->element));
-        eqi_parallel_rows(ctx, count, 2 * (double)now, 1, find_orbits, j, room, slice);
-    }
+    EQI_TRY(eqi_gfourier_orbit_bounds(ctx, j->group, &queries, &j->gallery,
+                                      &(eqi_orbit_visitor){find_orbits, j, room}));
     eqi_parallel_rows(ctx, count, 8 * (double)j->k, 16, put_orbits, j, NULL, 0);
     return EQUINV_OK;
 }
@@ -355,8 +354,7 @@ static equinv_status find_block(equinv_context *ctx, job *j, int64_t first, int6
 static equinv_status run_orbits(equinv_context *ctx, job *j)
 {
     const equinv_tensor *const t = &j->gallery;
-    const int64_t rows = t->shape[0], batch = j->queries.shape[0];
-    const int64_t height = t->shape[3], width = t->shape[4], threads = ctx->hardware.threads;
+    const int64_t batch = j->queries.shape[0], height = t->shape[3], width = t->shape[4];
     const size_t number = equinv_dtype_size(t->dtype);
     int64_t places = 0, turned = 0;
     void *table = NULL, *memory = NULL;
@@ -370,17 +368,12 @@ static equinv_status run_orbits(equinv_context *ctx, job *j)
     EQI_TRY(eqi_product_of("a turned query", 3,
                            (int64_t[]){j->order, j->dimension, (int64_t)number}, &turned));
     const int64_t item = (int64_t)sizeof(eqi_item);
-    const int64_t count =
-        eqi_smaller(batch, eqi_larger(1, eqi_smaller(QUERIES, BEST_BYTES / item / j->k)));
-    const int64_t pair = (int64_t)(number + sizeof(int32_t));
-    const int64_t block = eqi_smaller(rows, eqi_larger(1, BOUNDS_BYTES / pair / count));
-    const size_t slice = eqi_aligned((size_t)(j->k * item)) + eqi_aligned((size_t)turned) +
-                         eqi_aligned((size_t)j->order * sizeof(bool));
-    const size_t bounds = eqi_aligned((size_t)(count * block) * number);
-    const size_t element = eqi_aligned((size_t)(count * block) * sizeof(int32_t));
+    const int64_t count = eqi_smaller(batch, eqi_larger(1, BEST_BYTES / item / j->k));
+    const size_t room = eqi_aligned((size_t)(j->k * item)) + eqi_aligned((size_t)turned) +
+                        eqi_aligned((size_t)j->order * sizeof(bool));
     const size_t best = eqi_aligned((size_t)(count * j->k * item));
     const size_t filled = eqi_aligned((size_t)count * sizeof(int64_t));
-    const size_t all = bounds + element + best + filled + (size_t)threads * slice;
+    const size_t all = best + filled;
     EQI_TRY_GOTO(status, done,
                  eqi_alloc_zeroed(ctx, places, sizeof(int32_t), "neighbours", &table));
     EQI_TRY_GOTO(status, done, eqi_alloc_zeroed(ctx, 1, all, "neighbours", &memory));
@@ -391,12 +384,10 @@ static equinv_status run_orbits(equinv_context *ctx, job *j)
                 *to++ = (int32_t)eqi_place(j->group, g, a, q / width, q % width, height, width);
     char *rest = memory;
     j->places = table;
-    j->bounds.data = eqi_take(&rest, bounds);
-    j->element.data = eqi_take(&rest, element);
     j->best = eqi_take(&rest, best);
     j->filled = eqi_take(&rest, filled);
     for (int64_t first = 0; first < batch && status == EQUINV_OK; first += count)
-        status = find_block(ctx, j, first, eqi_smaller(count, batch - first), block, rest, slice);
+        status = find_block(ctx, j, first, eqi_smaller(count, batch - first), room);
 done:
     eqi_free(ctx, memory, all);
     eqi_free(ctx, table, (size_t)places * sizeof(int32_t));

@@ -51,8 +51,9 @@ equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group gr
                                       const equinv_tensor *x, const equinv_tensor *y,
                                       const equinv_tensor *distance, const equinv_tensor *element);
 /* eqi_gfourier_orbit_bounds for any group and dtype. */
+struct eqi_orbit_visitor;
 equinv_status eqi_gemm_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                     const equinv_tensor *x, const equinv_tensor *y,
-                                    const equinv_tensor *least, const equinv_tensor *element);
+                                    const struct eqi_orbit_visitor *visitor);
 
 #endif

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "cpu/gemm/distance.h"
+#include "cpu/gfourier/products.h"
 #include "cpu/ref/ref.h"
 #include "internal/arithmetic.h"
 #include "internal/rows.h"
@@ -24,9 +25,10 @@ typedef struct job {
     equinv_group group;
     equinv_tensor x, y; /* row-major */
     const equinv_tensor *distance, *element;
-    bool bounds; /* squares that are not too large, instead of distances */
+    const eqi_orbit_visitor *visitor; /* bounds instead of distances; NULL: distances */
     int64_t order, dimension, field;
     size_t size;           /* of a number */
+    size_t products_size;  /* of a slice: what is before bounds */
     const int32_t *places; /* [G, G H W]: where g takes a number inside its field */
     double *x_length, *y_length;
     char *turned;         /* [block of y, G, D] */
@@ -115,12 +117,29 @@ static double squared_distance(const job *j, int64_t row, int64_t turned)
                                                (const double *)(void *)j->turned + y, j->dimension);
 }
 
-/* The bound, and the element whose product is largest beyond doubt; `largest` is NaN if one is not finite. */
-static void put_bound(const job *j, int64_t row, int64_t b, const equinv_tensor *products,
-                      int64_t at, double largest, double error)
+/* What products may be off by, and the largest of them; NaN if one is not finite. */
+static double error_of(const job *j, int64_t row, int64_t y)
+{
+    return j->relative * j->x_length[row] * j->y_length[y] + j->at_least;
+}
+
+static double largest_of(const job *j, const equinv_tensor *products, int64_t at)
+{
+    double largest = -(double)INFINITY, sum = 0;
+    for (int64_t g = 0; g < j->order; g++) {
+        const double p = eqi_load(products, at + g);
+        largest = p > largest ? p : largest;
+        sum += p * 0;
+    }
+    return sum == 0 ? largest : (double)NAN;
+}
+
+/* The bound of x_row and y number b of the block, and the element whose product is largest beyond doubt. */
+static double bound_of(const job *j, int64_t row, int64_t b, const equinv_tensor *products,
+                       int64_t at, int32_t *element)
 {
     const int64_t y = j->first + b;
-    const int64_t *const s = j->distance->strides, *const e = j->element->strides;
+    const double largest = largest_of(j, products, at), error = error_of(j, row, y);
     /* Squares, what is measured and what is stored are rounded, too. */
     const double squares = j->x_length[row] * j->x_length[row] + j->y_length[y] * j->y_length[y];
     const double bound = squares - 2 * (largest + error) - j->rounding * squares;
@@ -132,26 +151,16 @@ static void put_bound(const job *j, int64_t row, int64_t b, const equinv_tensor 
             several++;
         }
     const bool known = isfinite(bound) && several == 1;
-    eqi_store(j->distance, row * s[0] + y * s[1], isfinite(bound) ? bound : -(double)INFINITY);
-    ((int32_t *)j->element->data)[row * e[0] + y * e[1]] =
-        known ? eqi_inverse(j->group, nearest) : -1;
+    *element = known ? eqi_inverse(j->group, nearest) : -1;
+    return isfinite(bound) ? bound : -(double)INFINITY;
 }
 
 /* x_row and y number b of the block, whose products start at `products`. */
 static void decide(const job *j, int64_t row, int64_t b, const equinv_tensor *products, int64_t at)
 {
-    double largest = -(double)INFINITY, sum = 0;
-    for (int64_t g = 0; g < j->order; g++) {
-        const double p = eqi_load(products, at + g);
-        largest = p > largest ? p : largest;
-        sum += p * 0; /* NaN if one of them is not finite */
-    }
-    const double error = j->relative * j->x_length[row] * j->y_length[j->first + b] + j->at_least;
-    if (j->bounds) {
-        put_bound(j, row, b, products, at, sum == 0 ? largest : (double)NAN, error);
-        return;
-    }
-    const double enough = sum == 0 ? largest - 2 * error : -(double)INFINITY;
+    const double largest = largest_of(j, products, at);
+    const double enough =
+        isnan(largest) ? -(double)INFINITY : largest - 2 * error_of(j, row, j->first + b);
     const int64_t *const s = j->distance->strides;
     double least = 0;
     int32_t nearest = -1;
@@ -171,13 +180,41 @@ static void decide(const job *j, int64_t row, int64_t b, const equinv_tensor *pr
             nearest;
 }
 
-/* A slice: workspace of a product, products. */
+/* Bounds of some x and the block, in a slice behind the products, and the visitor's room. */
+static size_t bounds_size(const job *j, int64_t block)
+{
+    return eqi_aligned((size_t)(ROWS * block) * j->size) +
+           eqi_aligned((size_t)(ROWS * block) * sizeof(int32_t)) + j->visitor->room_size;
+}
+
+static eqi_orbit_bounds bounds_in(const job *j, int64_t first, int64_t count, void *slice,
+                                  void **room)
+{
+    char *rest = (char *)slice + j->products_size;
+    eqi_orbit_bounds bounds = {.dtype = j->x.dtype,
+                               .first_x = first,
+                               .count_x = count,
+                               .first_y = j->first,
+                               .count_y = j->block,
+                               .step = j->block};
+    bounds.least = eqi_take(&rest, (size_t)(ROWS * j->block) * j->size);
+    bounds.element = eqi_take(&rest, (size_t)(ROWS * j->block) * sizeof(int32_t));
+    *room = rest;
+    return bounds;
+}
+
+/* A slice: workspace of a product, products; bounds. */
 static void compare_rows(const void *arg, int64_t first, int64_t count, void *slice)
 {
     const job *const j = arg;
     const int64_t at_once = eqi_larger(1, COLUMNS / j->order);
     const equinv_tensor products = {.data = (char *)slice + EQI_GEMM_WORKSPACE,
                                     .dtype = j->x.dtype};
+    eqi_orbit_bounds bounds = {0};
+    void *room = NULL;
+    if (j->visitor)
+        bounds = bounds_in(j, first, count, slice, &room);
+    const equinv_tensor least = {.data = bounds.least, .dtype = bounds.dtype};
     for (int64_t b = 0; b < j->block; b += at_once) {
         const int64_t some = eqi_smaller(at_once, j->block - b), columns = some * j->order;
         eqi_gemm(&j->ctx->hardware, j->x.dtype,
@@ -194,9 +231,17 @@ static void compare_rows(const void *arg, int64_t first, int64_t count, void *sl
                                   .ldc = columns},
                  slice);
         for (int64_t i = 0; i < count; i++)
-            for (int64_t k = 0; k < some; k++)
-                decide(j, first + i, b + k, &products, i * columns + k * j->order);
+            for (int64_t k = 0; k < some; k++) {
+                const int64_t at = i * columns + k * j->order, to = i * bounds.step + b + k;
+                if (j->visitor)
+                    eqi_store(&least, to,
+                              bound_of(j, first + i, b + k, &products, at, bounds.element + to));
+                else
+                    decide(j, first + i, b + k, &products, at);
+            }
     }
+    if (j->visitor)
+        j->visitor->found(j->visitor->arg, &bounds, room);
 }
 
 /* In blocks of y whose turned rows are few enough to keep. */
@@ -232,11 +277,13 @@ static equinv_status compare_all(const equinv_context *ctx, equinv_group group,
     EQI_TRY(eqi_product_of("the places of x", 2, (int64_t[]){order, j.field}, &places));
     EQI_TRY(eqi_product_of("a turned row of y", 3, (int64_t[]){order, j.dimension, (int64_t)j.size},
                            &turned));
-    const int64_t block = eqi_smaller(b, eqi_larger(1, TURNED_BYTES / turned));
+    const int64_t fit = eqi_larger(1, TURNED_BYTES / eqi_larger(1, turned));
+    const int64_t block = eqi_smaller(b, j.visitor ? eqi_smaller(fit, EQI_ORBIT_BOUNDS) : fit);
     const size_t lengths = eqi_aligned((size_t)(a + b) * sizeof(double));
     const size_t kept = eqi_aligned((size_t)(block * turned));
-    const size_t slice =
+    j.products_size =
         eqi_aligned(EQI_GEMM_WORKSPACE + (size_t)(ROWS * eqi_larger(COLUMNS, order)) * j.size);
+    const size_t slice = j.products_size + (j.visitor ? bounds_size(&j, block) : 0);
     const size_t all = lengths + kept + (size_t)ctx->hardware.threads * slice;
     const double u = (x->dtype == EQUINV_F32 ? (double)FLT_EPSILON : DBL_EPSILON) / 2;
     const double least = x->dtype == EQUINV_F32 ? (double)FLT_MIN : DBL_MIN;
@@ -281,14 +328,10 @@ equinv_status eqi_gemm_orbit_distance(const equinv_context *ctx, equinv_group gr
 
 equinv_status eqi_gemm_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                     const equinv_tensor *x, const equinv_tensor *y,
-                                    const equinv_tensor *least, const equinv_tensor *element)
+                                    const eqi_orbit_visitor *visitor)
 {
-    job j = {.distance = least, .element = element, .bounds = true};
+    job j = {.visitor = visitor};
     EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j.field));
     EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j.dimension));
-    for (int64_t i = 0; j.dimension == 0 && i < x->shape[0] * y->shape[0]; i++) {
-        eqi_store(least, eqi_offset_of(least, i), 0);
-        ((int32_t *)element->data)[eqi_offset_of(element, i)] = -1;
-    }
-    return j.dimension == 0 ? EQUINV_OK : compare_all(ctx, group, x, y, j);
+    return compare_all(ctx, group, x, y, j);
 }

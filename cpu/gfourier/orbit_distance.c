@@ -36,7 +36,7 @@ typedef struct job {
     const equinv_context *ctx;
     equinv_tensor x, y; /* row-major */
     const equinv_tensor *distance, *element;
-    bool bounds; /* squares that are not too large, instead of distances */
+    const eqi_orbit_visitor *visitor; /* bounds instead of distances; NULL: distances */
     int64_t order, dimension, field;
     const int32_t *places;  /* [G, G H W]: where g takes a number inside its field */
     const int32_t *inverse; /* of g */
@@ -107,13 +107,22 @@ typedef struct parts {
     float *distance; /* [y of the block] */
     int32_t *member;
     float *turned; /* g y */
+    float *bounds; /* [x][y of the weights], as the next one: EQI_ORBIT_BOUNDS of them at most */
+    int32_t *elements;
+    void *room; /* the visitor's */
 } parts;
+
+/* From one x to the next: whole vectors. */
+static int64_t bounds_step(const job *j)
+{
+    return j->weights.s.width;
+}
 
 static parts parts_of(const job *j, void *slice)
 {
     const size_t rows = (size_t)j->weights.s.rows;
     char *rest = slice;
-    parts t;
+    parts t = {0};
     t.of = eqi_orbit_tile_take(&j->weights.s, &rest);
     t.undecided = eqi_take(&rest, rows * sizeof *t.undecided);
     t.who = eqi_take(&rest, rows * sizeof *t.who);
@@ -122,19 +131,27 @@ static parts parts_of(const job *j, void *slice)
     t.nearest = eqi_take(&rest, rows * sizeof *t.nearest);
     t.distance = eqi_take(&rest, EQI_ORBIT_BLOCK * sizeof *t.distance);
     t.member = eqi_take(&rest, EQI_ORBIT_BLOCK * sizeof *t.member);
-    t.turned = (float *)rest;
+    t.turned = eqi_take(&rest, (size_t)j->dimension * sizeof *t.turned);
+    if (j->visitor) {
+        t.bounds = eqi_take(&rest, rows * (size_t)bounds_step(j) * sizeof *t.bounds);
+        t.elements = eqi_take(&rest, rows * (size_t)bounds_step(j) * sizeof *t.elements);
+        t.room = rest;
+    }
     return t;
 }
 
-static size_t slice_size(const eqi_orbit_shape *s, int64_t dimension)
+static size_t slice_size(const job *j, const eqi_orbit_shape *s)
 {
     const size_t rows = (size_t)s->rows;
     const size_t compare =
         eqi_orbit_tile_size(s) +
         rows * (sizeof(eqi_undecided) + 2 * sizeof(int64_t) + 2 * sizeof(float)) +
-        2 * EQI_ORBIT_BLOCK * sizeof(float) + (size_t)dimension * sizeof(float) + 8 * EQI_ALIGNMENT;
+        2 * EQI_ORBIT_BLOCK * sizeof(float) + (size_t)j->dimension * sizeof(float) +
+        8 * EQI_ALIGNMENT;
     const size_t fill = eqi_orbit_fill_size(s);
-    return eqi_aligned(compare > fill ? compare : fill);
+    const size_t bounds = 2 * eqi_aligned(rows * (size_t)s->width * sizeof(float));
+    return eqi_aligned(compare > fill ? compare : fill) +
+           (j->visitor ? bounds + j->visitor->room_size : 0);
 }
 
 static float *distance_at(const job *j, int64_t row, int64_t y)
@@ -149,49 +166,50 @@ static int32_t *element_at(const job *j, int64_t row, int64_t y)
     return (int32_t *)j->element->data + row * s[0] + y * s[1];
 }
 
-static void put_row(const job *j, const parts *t, float *to, int32_t *elements, int64_t count)
+static eqi_orbit_nearest nearest_of(const job *j, int64_t row, int64_t y, int64_t width,
+                                    const float *products)
 {
-    if (j->distance->strides[1] == 1)
-        memcpy(to, t->distance, (size_t)count * sizeof *to);
-    else
-        for (int64_t k = 0; k < count; k++)
-            to[k * j->distance->strides[1]] = t->distance[k];
-    for (int64_t k = 0; k < count && elements; k++)
-        elements[k * j->element->strides[1]] = j->bounds ? t->member[k] : j->inverse[t->member[k]];
+    return (eqi_orbit_nearest){.order = (int32_t)j->order,
+                               .vectors = width / j->weights.s.lanes,
+                               .step = width,
+                               .values = products,
+                               .x_square = j->of_x.square[row],
+                               .x_length = j->of_x.length[row],
+                               .y_square = j->of_y.square + y,
+                               .y_length = j->of_y.length + y,
+                               .relative = (float)j->relative,
+                               .at_least = (float)j->at_least};
 }
 
 /* x_row and `count` y from number y on, whose products are [member][y]. */
 static eqi_undecided compare_row(const job *j, const parts *t, int64_t row, int64_t y,
                                  int64_t count, int64_t width, const float *products)
 {
-    float *const to = distance_at(j, row, y);
-    int32_t *const elements = j->element ? element_at(j, row, y) : NULL;
-    /* Whole vectors of bounds go where they stay: that is fresh memory, and copies would wait for it. */
-    const bool stays =
-        j->bounds && count == width && j->distance->strides[1] == 1 && j->element->strides[1] == 1;
-    const eqi_orbit_nearest nearest = {.order = (int32_t)j->order,
-                                       .vectors = width / j->weights.s.lanes,
-                                       .step = width,
-                                       .values = products,
-                                       .x_square = j->of_x.square[row],
-                                       .x_length = j->of_x.length[row],
-                                       .y_square = j->of_y.square + y,
-                                       .y_length = j->of_y.length + y,
-                                       .relative = (float)j->relative,
-                                       .at_least = (float)j->at_least,
-                                       .distance = stays ? to : t->distance,
-                                       .member = stays        ? elements
-                                                 : j->element ? t->member
-                                                              : NULL};
     const uint64_t all = UINT64_MAX >> (EQI_ORBIT_BLOCK - count);
-    eqi_undecided undecided = {0, 0};
-    if (j->bounds)
-        j->kernels->bounds(&nearest);
+    eqi_orbit_nearest nearest = nearest_of(j, row, y, width, products);
+    nearest.distance = t->distance;
+    nearest.member = j->element ? t->member : NULL;
+    const eqi_undecided undecided = j->kernels->distances(&nearest);
+    float *const to = distance_at(j, row, y);
+    if (j->distance->strides[1] == 1)
+        memcpy(to, t->distance, (size_t)count * sizeof *to);
     else
-        undecided = j->kernels->distances(&nearest);
-    if (!stays)
-        put_row(j, t, to, elements, count);
+        for (int64_t k = 0; k < count; k++)
+            to[k * j->distance->strides[1]] = t->distance[k];
+    for (int64_t k = 0; k < count && j->element; k++)
+        *element_at(j, row, y + k) = j->inverse[t->member[k]];
     return (eqi_undecided){undecided.distance & all, undecided.member & all};
+}
+
+/* The same, `first` y from the weights' first: bounds of number b of the tile. */
+static void bound_row(const job *j, const parts *t, int64_t first_row, int64_t b, int64_t first,
+                      int64_t width, const float *products)
+{
+    const int64_t at = b * bounds_step(j) + first;
+    eqi_orbit_nearest nearest = nearest_of(j, first_row + b, j->first + first, width, products);
+    nearest.distance = t->bounds + at;
+    nearest.member = t->elements + at;
+    j->kernels->bounds(&nearest);
 }
 
 /* The least product with which a member may be the nearest; products that are not finite decide nothing. */
@@ -265,12 +283,27 @@ static void compare_tile(const void *arg, int64_t first_row, int64_t rows, void 
             const eqi_orbit_transform back =
                 eqi_orbit_transform_of_row(&j->weights, &t.of, width, row);
             j->weights.kernels->synthesise(&back);
+            if (j->visitor) {
+                bound_row(j, &t, first_row, b, first, width, row);
+                continue;
+            }
             t.undecided[b] = compare_row(j, &t, first_row + b, y, count, width, row);
             undecided |= t.undecided[b].distance | t.undecided[b].member;
         }
         for (int64_t k = 0; k < count; k++)
             if (undecided >> k & 1)
                 measure_column(j, &t, first_row, rows, y + k, k, width);
+    }
+    if (j->visitor) {
+        const eqi_orbit_bounds bounds = {.dtype = EQUINV_F32,
+                                         .first_x = first_row,
+                                         .count_x = rows,
+                                         .first_y = j->first,
+                                         .count_y = s->templates,
+                                         .step = bounds_step(j),
+                                         .least = t.bounds,
+                                         .element = t.elements};
+        j->visitor->found(j->visitor->arg, &bounds, t.room);
     }
 }
 
@@ -292,7 +325,7 @@ static bool sizes_of(const job *j, const eqi_orbit_shape *s, int32_t threads, si
         .x = eqi_aligned((size_t)j->x.shape[0] * sizeof(float)),
         .y = eqi_aligned(((size_t)j->y.shape[0] + vectors) * sizeof(float)),
         .offsets = eqi_orbit_offsets_size(s),
-        .slice = slice_size(s, j->dimension),
+        .slice = slice_size(j, s),
     };
     return eqi_orbit_weights_size(s, &z->weights) &&
            !__builtin_mul_overflow(z->slice, (size_t)threads, &z->all) &&
@@ -358,7 +391,8 @@ static equinv_status compare_all(const equinv_context *ctx, equinv_group group,
     const int64_t fields = x->shape[1], pixels = x->shape[3] * x->shape[4];
     const eqi_orbit_shape one = eqi_orbit_shape_of(&ctx->hardware, group, fields, pixels, 1, false);
     const int64_t bytes = one.products * one.rank * (int64_t)sizeof(float);
-    const int64_t most = eqi_larger(1, WEIGHTS_BYTES / bytes / EQI_ORBIT_BLOCK) * EQI_ORBIT_BLOCK;
+    int64_t most = eqi_larger(1, WEIGHTS_BYTES / bytes / EQI_ORBIT_BLOCK) * EQI_ORBIT_BLOCK;
+    most = j->visitor ? eqi_smaller(most, EQI_ORBIT_BOUNDS) : most;
     const eqi_orbit_shape s =
         eqi_orbit_shape_of(&ctx->hardware, group, fields, pixels, eqi_smaller(batch, most), false);
     const double u = (double)FLT_EPSILON / 2;
@@ -388,7 +422,7 @@ static equinv_status begin(equinv_group group, const equinv_tensor *x, job *j, b
     EQI_TRY(eqi_product_of("a field of x", 3, x->shape + 2, &j->field));
     EQI_TRY(eqi_product_of("a row of x", 4, x->shape + 1, &j->dimension));
     j->order = eqi_order(group);
-    *decides = x->dtype == EQUINV_F32 && j->distance->dtype == EQUINV_F32 &&
+    *decides = x->dtype == EQUINV_F32 && (j->visitor || j->distance->dtype == EQUINV_F32) &&
                group.kind != EQUINV_GROUP_TABLE && j->dimension > 0 &&
                j->dimension <= DIMENSION_MOST;
     return EQUINV_OK;
@@ -410,13 +444,13 @@ equinv_status eqi_gfourier_orbit_distance(const equinv_context *ctx, equinv_grou
 
 equinv_status eqi_gfourier_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                         const equinv_tensor *x, const equinv_tensor *y,
-                                        const equinv_tensor *least, const equinv_tensor *element)
+                                        const eqi_orbit_visitor *visitor)
 {
-    job j = {.distance = least, .element = element, .bounds = true};
+    job j = {.visitor = visitor};
     bool decides;
     if (x->shape[0] == 0 || y->shape[0] == 0)
         return EQUINV_OK;
     EQI_TRY(begin(group, x, &j, &decides));
     return decides ? compare_all(ctx, group, x, y, &j)
-                   : eqi_gemm_orbit_bounds(ctx, group, x, y, least, element);
+                   : eqi_gemm_orbit_bounds(ctx, group, x, y, visitor);
 }

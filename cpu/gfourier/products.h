@@ -152,13 +152,31 @@ equinv_status eqi_gfourier_orbit_distance(const equinv_context *ctx, equinv_grou
                                           const equinv_tensor *x, const equinv_tensor *y,
                                           const equinv_tensor *distance,
                                           const equinv_tensor *element);
+/* Of some x and some y: at [x][y], `step` from one x to the next. Whoever is told may change them. */
+typedef struct eqi_orbit_bounds {
+    equinv_dtype dtype; /* of x and of least */
+    int64_t first_x, count_x, first_y, count_y, step;
+    /* At most |x - g y|^2 for every g, less than the smallest by no more than products may be rounded; -inf: unknown. */
+    void *least;
+    int32_t
+        *element; /* h of the least |h x - y|^2, as internal/distance.h has it too; -1: unknown */
+} eqi_orbit_bounds;
+
 /*
- * least [A, B], dtype of x: at most |x_i - g y_j|^2 for every g, and less than the smallest by no more
- * than products may be rounded; -inf where they say nothing. element [A, B], I32: the h for which |h x_i - y_j|
- * is the least, also as internal/distance.h has it; -1 where products do not tell.
+ * Called for all pairs in blocks, from several threads, but for one x after the other and by ascending y; room is
+ * the thread's own, room_size bytes, a multiple of EQI_ALIGNMENT.
  */
+typedef struct eqi_orbit_visitor {
+    void (*found)(const void *arg, const eqi_orbit_bounds *bounds, void *room);
+    const void *arg;
+    size_t room_size;
+} eqi_orbit_visitor;
+
+enum { EQI_ORBIT_BOUNDS = 2048 }; /* y of a call, at most */
+
+/* x and y on the CPU. */
 equinv_status eqi_gfourier_orbit_bounds(const equinv_context *ctx, equinv_group group,
                                         const equinv_tensor *x, const equinv_tensor *y,
-                                        const equinv_tensor *least, const equinv_tensor *element);
+                                        const eqi_orbit_visitor *visitor);
 
 #endif

@@ -236,6 +236,27 @@ START_TEST(own_orbits_ties_and_nan)
 }
 END_TEST
 
+START_TEST(points_without_numbers)
+{
+    equinv_context *ctx = context_new();
+    for (int wide = 0; wide < 2; wide++) {
+        const equinv_dtype dtype = wide ? EQUINV_F64 : EQUINV_F32;
+        equinv_tensor x = tensor_new(ctx, dtype, 3, 3, 0, 4),
+                      q = tensor_new(ctx, dtype, 3, 2, 0, 4);
+        equinv_tensor d = tensor_new(ctx, dtype, 2, 2, 2), i = tensor_new(ctx, EQUINV_I32, 2, 2, 2);
+        OK(equinv_neighbours(ctx, equinv_cyclic(4), &x, &q, 2, &d, &i));
+        for (int at = 0; at < 4; at++) {
+            ck_assert(tensor_get(&d, at) == 0);
+            ck_assert_int_eq(((const int32_t *)i.data)[at], at % 2);
+        }
+        equinv_tensor *const all[] = {&x, &q, &d, &i};
+        for (int t = 0; t < 4; t++)
+            equinv_tensor_destroy(ctx, all[t]);
+    }
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(wrong_arguments)
 {
     const equinv_group c4 = equinv_cyclic(4);
@@ -293,6 +314,7 @@ int main(void)
         {exactly_what_is_measured, TEST_LEVELS},
         {blocks_of_queries_and_gallery, 1},
         {own_orbits_ties_and_nan, 1},
+        {points_without_numbers, 1},
         {wrong_arguments, 1},
         {allocation_failures, 1},
     };
