@@ -53,8 +53,10 @@ static double fourier_ns(const eqi_conv_problem *p, const pass_size *s, eqi_gf_k
                          double copies, double classes)
 {
     const double fields = (double)p->desc.fields_in * (double)p->desc.fields_out;
+    /* Without a group the planes are read where they are. */
+    const bool plain = eqi_order(p->desc.group) == 1 && p->desc.stride == 1;
     return FOURIER_CALL + FOURIER_FMA * s->products * fields * eqi_gf_forms[kind].terms / s->lanes +
-           FOURIER_TRANSFORM * s->products * s->read / s->lanes +
+           (plain ? 0 : FOURIER_TRANSFORM * s->products * s->read / s->lanes) +
            FOURIER_PLANE * BATCH * (s->read * copies + s->written * classes);
 }
 
