@@ -289,8 +289,7 @@ START_TEST(memory_of_the_wrong_device)
     FAILS(EQUINV_ERR_DEVICE, "images is on device cuda:0, expected cpu:0",
           equinv_model_forward(p.here, true, &p.images_there, &dst));
     OK(equinv_model_forward(p.there, true, &p.images_there, &dst));
-    FAILS(EQUINV_ERR_DEVICE, "diff_dst is on device cpu:0",
-          equinv_model_backward(p.there, &here));
+    FAILS(EQUINV_ERR_DEVICE, "diff_dst is on device cpu:0", equinv_model_backward(p.there, &here));
     OK(equinv_model_backward(p.there, &dst));
     FAILS(EQUINV_ERR_ARG, "images overlaps the model's memory",
           equinv_model_forward(
