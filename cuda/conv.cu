@@ -302,8 +302,16 @@ static equinv_status transposed_bias(const eqi_conv_plan *plan, const equinv_ten
 }
 
 const eqi_conv_implementation eqi_cuda_conv_gemm = {
-    {"conv/gemm", supports, NULL}, table_size,       prepare,         pack,    forward,
-    backward_data,           backward_weights, transposed_bias, nullptr, nullptr,
+    {"conv/gemm", supports, NULL},
+    table_size,
+    prepare,
+    pack,
+    forward,
+    backward_data,
+    backward_weights,
+    transposed_bias,
+    nullptr,
+    nullptr,
 };
 
 const eqi_implementation *const eqi_cuda_conv_list[] = {

@@ -9,7 +9,7 @@ static bool is_f32(const void *problem, const eqi_hardware *hardware, const char
 }
 
 static const eqi_batch_norm_implementation fast = {
-    {"batch_norm/fast", is_f32, NULL},       EQI_FAST_BATCH_NORM_NUMBERS,
+    {"batch_norm/fast", is_f32, NULL}, EQI_FAST_BATCH_NORM_NUMBERS,
     EQI_FAST_BATCH_NORM_FIELD_NUMBERS, eqi_fast_batch_norm_forward_train,
     eqi_fast_batch_norm_forward_eval,  eqi_fast_batch_norm_backward_train,
     eqi_fast_batch_norm_backward_eval,

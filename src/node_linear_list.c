@@ -1,8 +1,10 @@
 #include "cpu/ref/ref.h"
 
 static const eqi_node_linear_implementation ref = {
-    {"node_linear/ref", eqi_supports_all, NULL}, eqi_ref_node_linear_scratch_size,
-    eqi_ref_node_linear_forward,           eqi_ref_node_linear_backward_data,
+    {"node_linear/ref", eqi_supports_all, NULL},
+    eqi_ref_node_linear_scratch_size,
+    eqi_ref_node_linear_forward,
+    eqi_ref_node_linear_backward_data,
     eqi_ref_node_linear_backward_weights,
 };
 

@@ -71,8 +71,10 @@ INLINE void exchange(vf32 *a, vf32 *b)
 /* Written out for the usual n, where everything stays in registers. */
 #define EACH_N(DO_THIS)                                                                            \
     DO_THIS(1)                                                                                     \
-    DO_THIS(2) DO_THIS(3) DO_THIS(4) DO_THIS(5) DO_THIS(6) DO_THIS(7) DO_THIS(8) DO_THIS(9)        \
-        DO_THIS(10) DO_THIS(12) DO_THIS(16)
+    DO_THIS(2)                                                                                     \
+    DO_THIS(3)                                                                                     \
+    DO_THIS(4)                                                                                     \
+    DO_THIS(5) DO_THIS(6) DO_THIS(7) DO_THIS(8) DO_THIS(9) DO_THIS(10) DO_THIS(12) DO_THIS(16)
 #define FUNCTIONS(n)                                                                               \
     static void analyse_c##n(const eqi_orbit_transform *t)                                         \
     {                                                                                              \

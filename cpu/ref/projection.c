@@ -513,6 +513,11 @@ static equinv_status backward(const equinv_projection *p, const eqi_projection_c
 }
 
 const eqi_projection_implementation eqi_ref_projection = {
-    {"projection/ref", eqi_supports_all, NULL}, NULL, NULL, scratch, forward, backward,
+    {"projection/ref", eqi_supports_all, NULL},
+    NULL,
+    NULL,
+    scratch,
+    forward,
+    backward,
     eqi_ref_templates_backward,
 };

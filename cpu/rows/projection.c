@@ -323,6 +323,11 @@ static bool supports(const void *problem, const eqi_hardware *hardware, const ch
 }
 
 const eqi_projection_implementation eqi_network_projection = {
-    {"projection/network", supports, NULL}, prepare, release, scratch, forward, backward,
+    {"projection/network", supports, NULL},
+    prepare,
+    release,
+    scratch,
+    forward,
+    backward,
     eqi_ref_templates_backward,
 };
