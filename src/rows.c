@@ -3,6 +3,9 @@
 #include <stdatomic.h>
 
 /* Operations that take about as long as waking a thread and waiting for it, a few times over. */
+#ifndef EQI_WORTH_A_THREAD
+#define EQI_WORTH_A_THREAD (1 << 18) /* the thread sanitizer's build shares everything out */
+#endif
 static const double worth_a_thread = EQI_WORTH_A_THREAD;
 
 typedef struct job {
@@ -27,6 +30,12 @@ static void run(void *arg, int64_t runner)
     }
 }
 
+int64_t eqi_threads_worth(double work, int64_t most)
+{
+    const double worth = 1 + work / worth_a_thread;
+    return worth < (double)most ? (int64_t)worth : most;
+}
+
 void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, double row_work, int64_t chunk,
                        eqi_rows_body *body, const void *arg, void *scratch, size_t slice_size)
 {
@@ -37,11 +46,8 @@ void eqi_parallel_rows(const equinv_context *ctx, int64_t rows, double row_work,
              .scratch = scratch,
              .slice_size = slice_size};
     const int64_t chunks = rows / chunk + (rows % chunk != 0);
-    int64_t runners = chunks < ctx->hardware.threads ? chunks : ctx->hardware.threads;
-    const double worth = 1 + (double)rows * row_work / worth_a_thread;
-    if (worth < (double)runners)
-        runners = (int64_t)worth;
-    eqi_parallel_for(ctx, runners, run, &j);
+    const int64_t most = chunks < ctx->hardware.threads ? chunks : ctx->hardware.threads;
+    eqi_parallel_for(ctx, eqi_threads_worth((double)rows * row_work, most), run, &j);
 }
 
 void eqi_parallel_if_worth(const equinv_context *ctx, int64_t count, double work, equinv_task task,

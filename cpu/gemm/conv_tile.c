@@ -80,30 +80,18 @@ static void turn_rows(eqi_conv_turn t, const equinv_tensor *map, const eqi_conv_
 static void shift_planes(const equinv_tensor *map, const eqi_conv_border *b,
                          const eqi_gf_kernels *copies, float *buffer)
 {
-    const int64_t pitch = map->strides[3], planes = map->shape[1] * map->shape[2];
-    const int64_t above = clamp(-b->top, 0, b->rows);
-    const int64_t end = clamp(map->shape[3] - b->top, above, b->rows);
-    eqi_gf_shift s = {.fields = map->shape[1],
-                      .elements = map->shape[2],
-                      .from = (const float *)map->data + b->image * map->strides[0] +
-                              (b->top + above) * pitch + b->left,
-                      .from_field = map->strides[1],
-                      .from_element = map->strides[2],
-                      .from_pitch = pitch,
-                      .step = 1,
-                      .to = buffer,
-                      .to_field = map->shape[2] * b->channel_step,
-                      .to_element = b->channel_step,
-                      .rows = end - above,
-                      .columns = b->columns,
-                      .first = clamp(-b->left, 0, b->columns),
-                      .above = above * b->columns,
-                      .behind = (b->rows - end) * b->columns};
-    s.last = clamp(map->shape[4] - b->left, s.first, b->columns);
+    const eqi_gf_part part = {b->top, b->left, b->rows, b->columns, 1};
+    eqi_gf_shift s =
+        eqi_gf_shift_of(map, (const float *)map->data + b->image * map->strides[0], &part);
+    s.fields = map->shape[1];
+    s.elements = map->shape[2];
+    s.to = buffer;
+    s.to_field = s.elements * b->channel_step;
+    s.to_element = b->channel_step;
     for (int64_t n = 0; n < b->images; n++) {
         copies->shift(&s);
         s.from += map->strides[0];
-        s.to += planes * b->channel_step;
+        s.to += s.fields * s.to_field;
     }
 }
 

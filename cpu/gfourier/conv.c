@@ -223,9 +223,7 @@ static int64_t threads_of(const eqi_gf_pass *p, int64_t threads)
     const double work = (double)p->fields_in * (double)p->fields_out *
                         (double)(p->taps * p->form->inputs * p->batch) *
                         (double)(p->out_height * p->out_width);
-    return work < EQI_WORTH_A_THREAD * (double)threads
-               ? eqi_smaller(threads, 1 + (int64_t)(work / EQI_WORTH_A_THREAD))
-               : threads;
+    return eqi_threads_worth(work, threads);
 }
 
 /*

@@ -170,6 +170,17 @@ typedef struct eqi_gf_turn {
     bool accumulate; /* to the map */
 } eqi_gf_turn;
 
+/* A part of planes, every step-th row and column from `top` and `left` on, wherever that is. */
+typedef struct eqi_gf_part {
+    int64_t top, left, rows, columns, step;
+} eqi_gf_part;
+
+/*
+ * The copies of such parts, with zeros for what lies outside, of planes of a map whose pixels are neighbours;
+ * `from` is the first of them. Which planes they are, and where they go, is the caller's to fill in.
+ */
+eqi_gf_shift eqi_gf_shift_of(const equinv_tensor *map, const float *from, const eqi_gf_part *part);
+
 typedef struct eqi_gf_kernels {
     int lanes, rows, vectors; /* of the product's tile */
     /* All steps that are left; and of the adjoint of the inverse: diff_dst -> diff_dst^. */

@@ -23,33 +23,41 @@ typedef struct plane_set {
     int64_t to_field, to_element; /* floats */
 } plane_set;
 
+eqi_gf_shift eqi_gf_shift_of(const equinv_tensor *map, const float *from, const eqi_gf_part *part)
+{
+    const int64_t step = part->step, pitch = map->strides[3];
+    const int64_t above = steps_to(-part->top, step, part->rows);
+    const int64_t end = eqi_larger(above, steps_to(map->shape[3] - part->top, step, part->rows));
+    return (eqi_gf_shift){.from = from + (part->top + above * step) * pitch + part->left,
+                          .from_field = map->strides[1],
+                          .from_element = map->strides[2],
+                          .from_pitch = step * pitch,
+                          .step = step,
+                          .rows = end - above,
+                          .columns = part->columns,
+                          .first = steps_to(-part->left, step, part->columns),
+                          .last = steps_to(map->shape[4] - part->left, step, part->columns),
+                          .above = above * part->columns,
+                          .behind = (part->rows - end) * part->columns};
+}
+
 /* A copy of each, straight from src, where its pixels are neighbours. */
 static void shift_planes(const eqi_gf_band *b, const plane_set *of, const eqi_gf_copy *c,
                          int64_t rows)
 {
     const eqi_gf_pass *const p = b->pass;
-    const int64_t *const strides = b->src->strides;
-    const int64_t step = p->stride, pitch = strides[3];
-    const int64_t top = b->row * step + c->row - p->rows.padding;
-    const int64_t left = c->column - p->columns.padding;
-    const int64_t above = steps_to(-top, step, rows);
-    const int64_t end = eqi_larger(above, steps_to(p->height - top, step, rows));
-    const eqi_gf_shift s = {.fields = of->fields,
-                            .elements = of->elements,
-                            .from = of->from + (top + above * step) * pitch + left,
-                            .from_field = strides[1],
-                            .from_element = strides[2],
-                            .from_pitch = step * pitch,
-                            .step = step,
-                            .to = of->to + c->start,
-                            .to_field = of->to_field,
-                            .to_element = of->to_element,
-                            .rows = end - above,
-                            .columns = p->row,
-                            .first = steps_to(-left, step, p->row),
-                            .last = steps_to(p->width - left, step, p->row),
-                            .above = above * p->row,
-                            .behind = (rows - end) * p->row + p->tail};
+    const eqi_gf_part part = {.top = b->row * p->stride + c->row - p->rows.padding,
+                              .left = c->column - p->columns.padding,
+                              .rows = rows,
+                              .columns = p->row,
+                              .step = p->stride};
+    eqi_gf_shift s = eqi_gf_shift_of(b->src, of->from, &part);
+    s.fields = of->fields;
+    s.elements = of->elements;
+    s.to = of->to + c->start;
+    s.to_field = of->to_field;
+    s.to_element = of->to_element;
+    s.behind += p->tail;
     p->kernels->shift(&s);
 }
 

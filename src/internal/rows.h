@@ -4,10 +4,8 @@
 
 #include "context.h"
 
-/* Simple operations that are worth another thread; the thread sanitizer's build shares everything out. */
-#ifndef EQI_WORTH_A_THREAD
-#define EQI_WORTH_A_THREAD (1 << 18)
-#endif
+/* Threads, of `most`, that so many simple operations are worth waking: at least 1. */
+int64_t eqi_threads_worth(double work, int64_t most);
 
 /* Handles rows first .. first+count-1 with `slice` to itself. */
 typedef void eqi_rows_body(const void *arg, int64_t first, int64_t count, void *slice);

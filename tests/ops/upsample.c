@@ -387,12 +387,7 @@ START_TEST(wrong_descriptions)
     FAILS(EQUINV_ERR_ARG, "desc is NULL", equinv_upsample_output_shape(NULL, shape));
     FAILS(EQUINV_ERR_ARG, "shape is NULL", equinv_upsample_output_shape(&good, NULL));
 #define REFUSED(status, word, ...)                                                                 \
-    do {                                                                                           \
-        PLAN_REFUSES(upsample, ctx, good, status, word, __VA_ARGS__);                              \
-        equinv_upsample_desc d = good;                                                             \
-        __VA_ARGS__;                                                                               \
-        FAILS(status, word, equinv_upsample_output_shape(&d, shape));                              \
-    } while (0)
+    SHAPED_PLAN_REFUSES(upsample, ctx, good, shape, status, word, __VA_ARGS__)
     REFUSED(EQUINV_ERR_ARG, "struct_size", d.struct_size = 8);
     REFUSED(EQUINV_ERR_ARG, "kind is 0", d.kind = 0);
     REFUSED(EQUINV_ERR_ARG, "kind is 4", d.kind = 4);

@@ -53,4 +53,13 @@ void assert_refusals(const call *calls, int count, const arguments *a, void *sub
         ck_assert_ptr_null(plan_);                                                                 \
     } while (0)
 
+/* For operations that say the shape of what they write as well, which then stays as it was. */
+#define SHAPED_PLAN_REFUSES(operation, ctx, good, shape, status, word, ...)                        \
+    do {                                                                                           \
+        PLAN_REFUSES(operation, ctx, good, status, word, __VA_ARGS__);                             \
+        equinv_##operation##_desc d = good;                                                        \
+        __VA_ARGS__;                                                                               \
+        FAILS(status, word, equinv_##operation##_output_shape(&d, shape));                         \
+    } while (0)
+
 #endif
