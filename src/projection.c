@@ -42,7 +42,7 @@ eqi_saved_kind eqi_projection_saved_kind(equinv_projection_kind kind)
     return kinds[kind].saved;
 }
 
-static bool has_templates(const equinv_projection *p)
+bool eqi_has_templates(const equinv_projection *p)
 {
     return p->desc.kind != EQUINV_PROJECT_SORT && !p->spectral;
 }
@@ -165,7 +165,7 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
                                 p->symmetric ? d->channels : p->order};
     EQI_TRY(eqi_product_of("a latent", 2, factors, &p->dimension));
     p->scale = 1;
-    if (!has_templates(p))
+    if (!eqi_has_templates(p))
         return EQUINV_OK;
     EQI_TRY(eqi_check_extent(d->k, "k", 1));
     p->k = d->k;
@@ -175,58 +175,6 @@ static equinv_status check_desc(const equinv_context *ctx, const equinv_projecti
     int64_t bytes;
     EQI_TRY(eqi_product_of("the templates", 3, numbers, &bytes));
     return check_templates(ctx, p, d);
-}
-
-static equinv_status make_here(const equinv_projection *p, const equinv_tensor *templates)
-{
-    if (p->desc.templates == EQUINV_TEMPLATE_ORTHONORMAL)
-        return eqi_make_orthonormal(p->ctx, p->desc.group, p->desc.kind == EQUINV_PROJECT_LINEAR,
-                                    templates);
-    eqi_make_structured(p->ctx, &p->desc, templates);
-    return EQUINV_OK;
-}
-
-/* On the CPU, whatever the device: it is done once. */
-static equinv_status make_on_cpu(equinv_projection *p)
-{
-    const equinv_tensor *const t = &p->templates;
-    if (!p->ctx->backend->device)
-        return make_here(p, t);
-    equinv_tensor here;
-    equinv_status status;
-    EQI_TRY(equinv_tensor_create_pinned(p->ctx, t->dtype, t->ndim, t->shape, &here));
-    EQI_TRY_GOTO(status, done, equinv_tensor_copy(p->ctx, t, &here));
-    EQI_TRY_GOTO(status, done, equinv_context_synchronize(p->ctx));
-    EQI_TRY_GOTO(status, done, make_here(p, &here));
-    EQI_TRY_GOTO(status, done, equinv_tensor_copy(p->ctx, &here, t));
-    status = equinv_context_synchronize(p->ctx);
-done:
-    equinv_tensor_destroy(p->ctx, &here);
-    return status;
-}
-
-static equinv_status make_templates(equinv_projection *p, const equinv_tensor *user)
-{
-    const equinv_projection_desc *const d = &p->desc;
-    if (!has_templates(p))
-        return EQUINV_OK;
-    const int64_t finite[5] = {d->k, d->fields, p->order, d->height, d->width};
-    const int64_t symmetric[2] = {d->k, d->channels};
-    EQI_TRY(equinv_tensor_create(p->ctx, d->dtype, p->symmetric ? 2 : 5,
-                                 p->symmetric ? symmetric : finite, &p->templates));
-    if (user) {
-        equinv_tensor view = *user;
-        if (!p->symmetric)
-            EQI_TRY(equinv_tensor_as_fields(user, p->order, &view));
-        return equinv_tensor_convert(p->ctx, &view, 1, 0, &p->templates);
-    }
-    if (d->templates == EQUINV_TEMPLATE_SPARSE || d->templates == EQUINV_TEMPLATE_HADAMARD)
-        return make_on_cpu(p);
-    const equinv_template_kind kind = d->templates == EQUINV_TEMPLATE_RADEMACHER
-                                          ? EQUINV_TEMPLATE_RADEMACHER
-                                          : EQUINV_TEMPLATE_GAUSSIAN;
-    EQI_TRY(p->ctx->backend->templates(p->ctx, kind, d->seed, 0, &p->templates));
-    return d->templates == EQUINV_TEMPLATE_ORTHONORMAL ? make_on_cpu(p) : EQUINV_OK;
 }
 
 static equinv_status copy_lists(equinv_projection *p, const equinv_projection_desc *from)
@@ -259,6 +207,13 @@ static equinv_status size_scratch(equinv_projection *p)
 equinv_status equinv_projection_create(equinv_context *ctx, const equinv_projection_desc *desc,
                                        equinv_projection **projection)
 {
+    return eqi_projection_create(ctx, desc, desc ? desc->templates : EQUINV_TEMPLATE_USER,
+                                 projection);
+}
+
+equinv_status eqi_projection_create(equinv_context *ctx, const equinv_projection_desc *desc,
+                                    equinv_template_kind made_by, equinv_projection **projection)
+{
     EQI_CHECK(ctx, ARG, "ctx is NULL, expected a context");
     EQI_CHECK(desc, ARG, "desc is NULL, expected a description");
     EQI_CHECK(projection, ARG, "projection is NULL, expected where to put it");
@@ -272,11 +227,12 @@ equinv_status equinv_projection_create(equinv_context *ctx, const equinv_project
     EQI_TRY(eqi_alloc_zeroed(ctx, 1, sizeof checked, "a projection", &memory));
     equinv_projection *const p = memory;
     *p = checked;
+    p->desc.templates = made_by;
     p->desc.thresholds = NULL;
     p->desc.ranks = NULL;
     equinv_status status;
     EQI_TRY_GOTO(status, fail, copy_lists(p, desc));
-    EQI_TRY_GOTO(status, fail, make_templates(p, desc->user_templates));
+    EQI_TRY_GOTO(status, fail, eqi_make_templates(p, desc->user_templates));
     if (p->implementation->prepare)
         EQI_TRY_GOTO(status, fail, p->implementation->prepare(p));
     EQI_TRY_GOTO(status, fail, size_scratch(p));
@@ -338,7 +294,7 @@ equinv_status equinv_projection_templates(const equinv_projection *projection,
 {
     EQI_CHECK(projection, ARG, "projection is NULL, expected a projection");
     EQI_CHECK(templates, ARG, "templates is NULL, expected where to put the view");
-    EQI_CHECK(has_templates(projection), UNSUPPORTED,
+    EQI_CHECK(eqi_has_templates(projection), UNSUPPORTED,
               "projection is of kind %s, which has no templates",
               kinds[projection->desc.kind].name);
     *templates = projection->templates;
@@ -478,7 +434,7 @@ equinv_status equinv_project_backward_templates(const equinv_projection *project
                                                 size_t scratch_size)
 {
     EQI_CHECK(projection, ARG, "projection is NULL, expected a projection");
-    EQI_CHECK(has_templates(projection), UNSUPPORTED,
+    EQI_CHECK(eqi_has_templates(projection), UNSUPPORTED,
               "projection is of kind %s, which has no templates",
               kinds[projection->desc.kind].name);
     EQI_CHECK(projection->implementation->backward_templates, UNSUPPORTED,

@@ -273,9 +273,7 @@ static equinv_status read_projection(reading *r, equinv_projection **projection)
     EQI_CHECK(r->templates.data || r->desc.kind == EQUINV_PROJECT_SORT ||
                   eqi_is_spectral(r->desc.kind),
               FORMAT, "%s: tensor \"templates\" is missing", r->path);
-    EQI_TRY(equinv_projection_create(r->ctx, &r->desc, projection));
-    (*projection)->desc.templates = r->made_of;
-    return EQUINV_OK;
+    return eqi_projection_create(r->ctx, &r->desc, r->made_of, projection);
 }
 
 equinv_status equinv_projection_load(equinv_context *ctx, const char *path, const char *impl,

@@ -1318,6 +1318,8 @@ EQUINV_API void equinv_philox(const uint32_t counter[4], const uint32_t key[2], 
  * Where templates come from. ORTHONORMAL rows are made so after the orbit mean for LINEAR, hence
  * k <= rank there; for the other kinds k <= D. All but ORTHONORMAL and USER have numbers of mean 0 and
  * variance 1. GAUSSIAN and RADEMACHER: see equinv_templates, whose words and lanes the next two share.
+ * One of USER that is 0 throughout or not finite is refused (ARG); SPARSE leaves no number in a share of
+ * (1 - density)^D of templates.
  *
  * SPARSE    the top bit of a coordinate's word is its sign (0: -1), as for RADEMACHER; the number is
  *           there if the word's other 31 bits are below density 2^31 (rounded down), else 0; its size

@@ -88,6 +88,19 @@ EQI_INLINE double eqi_orbit_slope(equinv_projection_kind kind, double x, double 
     }
 }
 
+/* SORT and the kinds of signals have none. */
+bool eqi_has_templates(const equinv_projection *p);
+
+/*
+ * As equinv_projection_create, where a recipe may have made what `desc` has as the user's templates: those
+ * of a file.
+ */
+equinv_status eqi_projection_create(equinv_context *ctx, const equinv_projection_desc *desc,
+                                    equinv_template_kind made_by, equinv_projection **projection);
+
+/* Sets the templates by the description: a recipe's, or a copy of the caller's, which are checked. */
+equinv_status eqi_make_templates(equinv_projection *p, const equinv_tensor *user);
+
 /* Extents of dst, at most 3; returns how many. */
 int32_t eqi_projection_shape(const equinv_projection *p, int64_t batch, int64_t shape[3]);
 

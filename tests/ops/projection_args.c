@@ -136,6 +136,43 @@ START_TEST(create_refuses)
 }
 END_TEST
 
+START_TEST(templates_of_zeros_or_no_numbers_are_refused)
+{
+    static const struct {
+        int64_t at;
+        double value;
+        const char *sentence;
+    } spoiled[] = {
+        {1 * 72 + 5, (double)NAN, "template 1 has nan at coordinate 5"},
+        {2 * 72 + 71, -(double)INFINITY, "template 2 has -inf at coordinate 71"},
+    };
+    equinv_context *ctx = context_new();
+    rng r = {77};
+    equinv_projection *p = NULL;
+    equinv_projection_desc d = good();
+    equinv_tensor w =
+        tensor_random(ctx, &r, EQUINV_F32, 5, 4, (int)d.fields, 4, (int)d.height, (int)d.width);
+    d.k = 4, d.templates = EQUINV_TEMPLATE_USER, d.user_templates = &w;
+    OK(equinv_projection_create(ctx, &d, &p));
+    equinv_projection_destroy(p);
+    for (int i = 0; i < 2; i++) {
+        const double was = tensor_get(&w, spoiled[i].at);
+        tensor_set(&w, spoiled[i].at, spoiled[i].value);
+        FAILS(EQUINV_ERR_ARG, spoiled[i].sentence, equinv_projection_create(ctx, &d, &p));
+        tensor_set(&w, spoiled[i].at, was);
+    }
+    for (int64_t i = 0; i < 72; i++)
+        tensor_set(&w, 3 * 72 + i, i % 2 ? 0.0 : -0.0);
+    FAILS(EQUINV_ERR_ARG, "template 3 is zero in all of its 72 numbers",
+          equinv_projection_create(ctx, &d, &p));
+    tensor_set(&w, 3 * 72 + 71, 1e-30);
+    OK(equinv_projection_create(ctx, &d, &p));
+    equinv_projection_destroy(p);
+    equinv_tensor_destroy(ctx, &w);
+    equinv_context_destroy(ctx);
+}
+END_TEST
+
 START_TEST(kinds_without_templates_ignore_what_they_have_no_use_for)
 {
     equinv_context *ctx = context_new();
@@ -309,14 +346,21 @@ START_TEST(forward_and_backward_refuse)
 }
 END_TEST
 
+#define ones(ctx, ...) filled_with_one(tensor_new(ctx, EQUINV_F32, __VA_ARGS__))
+static equinv_tensor filled_with_one(equinv_tensor t)
+{
+    for (int64_t i = 0; i < equinv_tensor_count(&t); i++)
+        tensor_set(&t, i, 1);
+    return t;
+}
+
 START_TEST(out_of_memory_leaves_nothing_behind)
 {
     static const equinv_template_kind templates[] = {
         EQUINV_TEMPLATE_GAUSSIAN, EQUINV_TEMPLATE_ORTHONORMAL, EQUINV_TEMPLATE_USER};
     fault_allocator f = {.until = -1};
     equinv_context *ctx = context_of_faults(&f);
-    equinv_tensor user = tensor_new(ctx, EQUINV_F32, 5, 5, 2, 4, 3, 3);
-    equinv_tensor user_rows = tensor_new(ctx, EQUINV_F32, 2, 3, 3);
+    equinv_tensor user = ones(ctx, 5, 5, 2, 4, 3, 3), user_rows = ones(ctx, 2, 3, 3);
     const int64_t live = f.live;
     for (int kind = EQUINV_PROJECT_LINEAR; kind <= EQUINV_PROJECT_FOURIER; kind++)
         for (int t = 0; t < 3; t++)
@@ -367,8 +411,8 @@ START_TEST(out_of_memory_leaves_nothing_behind)
                 equinv_context_destroy(ctx);
                 ck_assert(f.live == 0 && f.wrong_size == 0);
                 ctx = context_of_faults(&f);
-                user = tensor_new(ctx, EQUINV_F32, 5, 5, 2, 4, 3, 3);
-                user_rows = tensor_new(ctx, EQUINV_F32, 2, 3, 3);
+                user = ones(ctx, 5, 5, 2, 4, 3, 3);
+                user_rows = ones(ctx, 2, 3, 3);
             }
     equinv_tensor_destroy(ctx, &user);
     equinv_tensor_destroy(ctx, &user_rows);
@@ -380,6 +424,7 @@ int main(void)
 {
     const test_entry tests[] = {
         {create_refuses, 1},
+        {templates_of_zeros_or_no_numbers_are_refused, 1},
         {kinds_without_templates_ignore_what_they_have_no_use_for, 1},
         {questions, 1},
         {forward_and_backward_refuse, 1},
