@@ -46,7 +46,7 @@ ISA_LEVELS := scalar $(if $(filter x86_64,$(ARCH)),avx2 avx512)
 LIB_SOURCES += $(foreach level,$(ISA_LEVELS),$(sort $(wildcard cpu/isa/$(level)/*.c)))
 LIB_OBJECTS := $(LIB_SOURCES:%.c=$(BUILD)/obj/%.o)
 TOOL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tools/*.c)))
-BENCH_SOURCES := $(filter-out $(BENCH_ABSENT),$(sort $(wildcard bench/*.c))) tools/complain.c tools/options.c tools/json.c
+BENCH_SOURCES := $(filter-out $(BENCH_ABSENT),$(sort $(wildcard bench/*.c))) tools/complain.c tools/options.c tools/group.c tools/json.c
 BENCH_OBJECTS := $(BENCH_SOURCES:%.c=$(BUILD)/obj/%.o) $(if $(HAVE_CXX),$(BUILD)/obj/bench/peer_std_cxx.o)
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/*.c)))
 # The demo and the paper's experiments: a folder each, and what they share.

@@ -7,7 +7,8 @@
 typedef struct options {
     const char *data, *queries, *output, *distances;
     int64_t k;
-    bool as_json, group_given;
+    const char *group;
+    bool as_json;
     equinv_projection_desc shape; /* what projection_shape fills in: the group's latents */
     equinv_context_desc device;
 } options;
@@ -25,10 +26,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case KEY_JSON: o->as_json = true; break;
     case KEY_K: good = option_integer("--k", argument, 1, INT32_MAX, &o->k); break;
     case KEY_GROUP:
-        good = equinv_group_parse(argument, &o->shape.group) == EQUINV_OK;
-        if (!good)
-            tool_misused("--group: %s", equinv_last_error());
-        o->group_given = true;
+        good = option_group(argument, &o->shape.group);
+        o->group = argument;
         break;
     case ARGP_KEY_ARG:
         good = !o->queries;
@@ -47,7 +46,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
     .options =
         (const struct argp_option[]){
-            {"group", KEY_GROUP, "GROUP", 0, "C1, C2, .., D1, D2, .. or S", 0},
+            {"group", KEY_GROUP, "GROUP", 0, GROUP_HELP, 0},
             {"k", KEY_K, "K", 0, "neighbours of a query; default 5", 0},
             {"output", 'o', "INDEX.npy", 0, "rows of DATA, integers [queries, k], NPY", 0},
             {"distances", KEY_DISTANCES, "FILE.npy", 0, "the orbit distances, [queries, k], NPY",
@@ -170,11 +169,9 @@ static int find(work *w, const options *o)
 
 static void print_json(const work *w, const options *o)
 {
-    char group[16] = "";
     json j = {.file = stdout};
-    equinv_group_name(o->shape.group, group, sizeof group);
     json_open(&j, NULL, '{');
-    json_text(&j, "group", group);
+    json_text(&j, "group", o->group);
     json_integer(&j, "data", w->data.shape[0]);
     json_integer(&j, "queries", w->queries.shape[0]);
     json_integer(&j, "k", o->k);
@@ -199,7 +196,7 @@ static int run(int argc, char **argv)
         return tool_misused("two files were expected, data and queries");
     if (!o.output)
         return tool_misused("-o is missing, expected the file to write");
-    if (!o.group_given)
+    if (!o.group)
         return tool_misused("--group is missing, expected the group that acts, e.g. C4, D4 or S");
     if (o.device.device == EQUINV_DEVICE_CUDA)
         return tool_fail(

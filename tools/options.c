@@ -276,9 +276,8 @@ static error_t parse_projection(int key, char *argument, struct argp_state *stat
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = options; break;
     case KEY_GROUP:
-        good = equinv_group_parse(argument, &desc->group) == EQUINV_OK;
-        if (!good)
-            tool_misused("--group: %s", equinv_last_error());
+        good = option_group(argument, &desc->group);
+        options->group = argument;
         options->group_given = true;
         break;
     case KEY_KIND:
@@ -295,8 +294,7 @@ static error_t parse_projection(int key, char *argument, struct argp_state *stat
 const struct argp projection_argp = {
     .options =
         (const struct argp_option[]){
-            {"group", KEY_GROUP, "GROUP", 0,
-             "C1, C2, .. (turns), D1, D2, .. (turns and mirrors), S (permutations of rows)", 1},
+            {"group", KEY_GROUP, "GROUP", 0, GROUP_HELP, 1},
             {"kind", KEY_KIND, "KIND", 0,
              "linear (the default), max, min, mean, mean-relu, mean-abs, mean-square, moment3, "
              "cdf, sorted, orbit (not invariant); without templates: power, bispectrum, "

@@ -167,6 +167,19 @@ static uint64_t hash_of(uint64_t hash, const void *bytes, size_t size)
     return hash;
 }
 
+/* A group given by a table has a name in this process alone, and its file may have changed: its products. */
+static uint64_t hash_of_group(uint64_t hash, equinv_group group)
+{
+    int32_t order, product;
+    if (group.kind != EQUINV_GROUP_TABLE || equinv_group_order(group, &order))
+        return hash;
+    for (int32_t a = 0; a < order; a++)
+        for (int32_t b = 0; b < order; b++)
+            if (equinv_group_product(group, a, b, &product) == EQUINV_OK)
+                hash = hash_of(hash, &product, sizeof product);
+    return hash;
+}
+
 /* A line on a file: size and when it was changed. -1, or the exit code. */
 static int add_file(char *text, size_t size, const char *what, const char *path)
 {
@@ -184,8 +197,7 @@ static int add_file(char *text, size_t size, const char *what, const char *path)
 static int make_identity(const work *w, const options *o, char *text, size_t size)
 {
     const equinv_projection_desc *const d = &o->projection.desc;
-    char shape[200], group[16] = "";
-    equinv_group_name(d->group, group, sizeof group);
+    char shape[200], group[16];
     text[0] = '\0';
     int code = add_file(text, size, "latents", o->latents);
     if (code < 0)
@@ -197,14 +209,16 @@ static int make_identity(const work *w, const options *o, char *text, size_t siz
     uint64_t hash = hash_of(UINT64_C(14695981039346656037), d->thresholds,
                             (size_t)d->threshold_count * sizeof *d->thresholds);
     hash = hash_of(hash, d->ranks, (size_t)d->rank_count * sizeof *d->ranks);
+    hash = hash_of_group(hash, d->group);
     const size_t used = strlen(text);
     snprintf(text + used, size - used,
              "shape: %s\nkind: %s, group %s, k %" PRId64 ", %s templates, seed %" PRIu64
              ", density %.17g, scaled %d, fill %.17g, lists "
              "%016" PRIx64 "\nby: %s, equinv %s, %s\n",
              shape_text(w->array.ndim, w->array.shape, shape, sizeof shape), kind_name(d->kind),
-             group, d->k, templates_name(d->templates), d->seed, d->density, d->scaled, d->fill,
-             hash, equinv_projection_impl_name(w->projection), equinv_version(),
+             group_text(o->projection.group, d->group, group, sizeof group), d->k,
+             templates_name(d->templates), d->seed, d->density, d->scaled, d->fill, hash,
+             equinv_projection_impl_name(w->projection), equinv_version(),
              equinv_context_description(w->ctx));
     return -1;
 }

@@ -375,11 +375,11 @@ static void print_table(const work *w, const options *o)
     enum { SHOWN = 16 };
     const equinv_report *const r = &w->report;
     const equinv_projection_desc *const desc = &o->projection.desc;
-    char group[16] = "", text[24], name[64];
-    equinv_group_name(desc->group, group, sizeof group);
+    char group[16], text[24], name[64];
     printf("latents        %" PRId64 " of %" PRId64 " numbers; %" PRId64 " in pairwise figures\n",
            r->latents, r->dimension, r->sampled);
-    printf("group          %s, %" PRId32 " elements\n", group, r->order);
+    printf("group          %s, %" PRId32 " elements\n",
+           group_text(o->projection.group, desc->group, group, sizeof group), r->order);
     printf("projection     %s, %" PRId64 " templates (%s, seed %" PRIu64 "), codes of %" PRId64
            " numbers\n",
            kind_name(desc->kind), desc->k, templates_name(desc->templates), desc->seed,
@@ -439,14 +439,13 @@ static void print_json(const work *w, const options *o)
 {
     const equinv_report *const r = &w->report;
     const equinv_projection_desc *const desc = &o->projection.desc;
-    char group[16] = "";
+    char group[16];
     json j = {.file = stdout};
-    equinv_group_name(desc->group, group, sizeof group);
     json_open(&j, NULL, '{');
     json_integer(&j, "latents", r->latents);
     json_integer(&j, "sampled", r->sampled);
     json_integer(&j, "dimension", r->dimension);
-    json_text(&j, "group", group);
+    json_text(&j, "group", group_text(o->projection.group, desc->group, group, sizeof group));
     json_integer(&j, "order", r->order);
     json_text(&j, "kind", kind_name(desc->kind));
     json_integer(&j, "k", desc->k);

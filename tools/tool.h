@@ -64,6 +64,17 @@ bool option_word(const char *option, const char *text, const word *words, int *v
 const char *word_name(const word *words, int value);
 extern const word kind_words[]; /* kinds of projections */
 
+/*
+ * A group by its name, "C4" or "C4xC2", or "table:FILE" and "generators:FILE" (group.c); false after a
+ * message. group_text: as it was given, else (NULL) its name.
+ */
+bool option_group(const char *text, equinv_group *group);
+const char *group_text(const char *given, equinv_group group, char *text, size_t size);
+#define GROUP_HELP                                                                                 \
+    "C1, C2, .. (turns), D1, D2, .. (turns and mirrors), products as C4xC2, S (permutations of "   \
+    "rows); table:FILE, a group of your own by its products, integers [order, order], or "         \
+    "generators:FILE, permutations that generate it, integers [count, degree]"
+
 /* --device, --threads into an equinv_context_desc. */
 extern const struct argp device_argp;
 
@@ -72,13 +83,14 @@ enum { LIST_MOST = 256 }; /* numbers in a list */
 /* A projection as options describe it. */
 typedef struct projection_options {
     equinv_projection_desc desc;
+    const char *group; /* as it was given, or NULL */
     bool group_given, kind_given, templates_given;
     double thresholds[LIST_MOST]; /* what the lists of desc point at */
     int32_t ranks[LIST_MOST];
 } projection_options;
 #define PROJECTION_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        EQUINV_PROJECTION_DESC_INIT, false, false, false, {0},                                     \
+        EQUINV_PROJECTION_DESC_INIT, NULL, false, false, false, {0},                               \
         {                                                                                          \
             0                                                                                      \
         }                                                                                          \

@@ -253,6 +253,16 @@ START_TEST(project_resumes_its_own_files_alone)
         finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume", "--ranks", "0")),
                folder),
         REFUSED, "c.npy.part was made from something else");
+    ck_assert(unlink(at(folder, "c.npy.part")) == 0 && unlink(at(folder, "c.npy.part.txt")) == 0);
+    /* Groups given by tables: all of them are the first one of their process. */
+    GIVES(*finish(start(folder, &full, SLOW("c.npy", "--resume", "--group", "C4xC2")), folder),
+          REFUSED);
+    FAILS_WITH(
+        finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume", "--group", "D2xC2")),
+               folder),
+        REFUSED, "c.npy.part was made from something else: \"kind: sorted, group C4xC2, k 4");
+    ck_assert(unlink(at(folder, "c.npy.part")) == 0 && unlink(at(folder, "c.npy.part.txt")) == 0);
+    GIVES(*finish(start(folder, &full, SLOW("c.npy", "--resume")), folder), REFUSED);
     ck_assert(utimensat(AT_FDCWD, at(folder, "z.npy"), (struct timespec[2]){{9, 0}, {9, 0}}, 0) ==
               0);
     FAILS_WITH(finish(start(folder, &(setup){.in = NULL}, SLOW("c.npy", "--resume")), folder),

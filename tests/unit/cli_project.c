@@ -485,6 +485,53 @@ START_TEST(project_into_a_pipe_that_nobody_reads)
 }
 END_TEST
 
+/* Integers [rows, columns] as a file. */
+static void save_integers(equinv_context *ctx, const char *path, int64_t rows, int64_t columns,
+                          const int32_t *numbers)
+{
+    equinv_tensor t;
+    OK(equinv_tensor_init((void *)numbers, EQUINV_I32, 2, (int64_t[]){rows, columns}, &t));
+    OK(equinv_tensor_save(ctx, path, &t));
+}
+
+START_TEST(groups_come_from_files_too)
+{
+    static const int32_t products[] = {0, 1, 2, 3, 1, 0, 3, 2, 2, 3, 0, 1, 3, 2, 1, 0};
+    static const int32_t transpositions[] = {1, 0, 2, 3, 0, 1, 3, 2};
+    static const int32_t open[] = {0, 1, 1, 4};
+    const char *const folder = folder_new();
+    equinv_context *const ctx = context_new();
+    rng r = {57};
+    equinv_tensor z = tensor_random(ctx, &r, EQUINV_F32, 3, 30, 5, 4), codes;
+    OK(equinv_tensor_save(ctx, at(folder, "z.npy"), &z));
+    save_integers(ctx, at(folder, "products.npy"), 4, 4, products);
+    save_integers(ctx, at(folder, "long.npy"), 2, 8, products);
+    save_integers(ctx, at(folder, "open.npy"), 2, 2, open);
+    save_integers(ctx, at(folder, "swaps.npy"), 2, 4, transpositions);
+#define PROJECT(output, group)                                                                     \
+    RUN(folder, "project", "z.npy", "-o", output, "--group", group, "--kind", "sorted", "-k", "9")
+    SUCCEEDS(PROJECT("c.npy", "C2xC2"));
+    OK(equinv_tensor_load(ctx, at(folder, "c.npy"), &codes));
+    SUCCEEDS(PROJECT("d.npy", "table:products.npy"));
+    assert_file_is(ctx, at(folder, "d.npy"), &codes);
+    SUCCEEDS(PROJECT("d.npy", "generators:swaps.npy"));
+    assert_file_is(ctx, at(folder, "d.npy"), &codes);
+    FAILS_WITH(PROJECT("e.npy", "table:open.npy"), USAGE,
+               "table is not closed: the product 1 1 is 4");
+    FAILS_WITH(PROJECT("e.npy", "table:long.npy"), USAGE,
+               "long.npy holds i32 [2, 8], expected integers [order, order]");
+    FAILS_WITH(PROJECT("e.npy", "generators:z.npy"), USAGE,
+               "z.npy holds f32 [30, 5, 4], expected integers [count, degree]");
+    FAILS_WITH(PROJECT("e.npy", "table:nothing.npy"), USAGE, "nothing.npy could not be opened");
+#undef PROJECT
+    ck_assert_int_eq(files_in(folder), 7);
+    equinv_tensor_destroy(ctx, &codes);
+    equinv_tensor_destroy(ctx, &z);
+    equinv_context_destroy(ctx);
+    folder_remove(folder);
+}
+END_TEST
+
 START_TEST(project_saves_and_uses_projections)
 {
     const char *const folder = folder_new();
@@ -526,6 +573,7 @@ int main(void)
         {project_kinds_of_finite_groups_equal_the_library, 2 * FINITE_KINDS},
         {project_accepts_every_shape_of_latents, 1},
         {project_takes_lists, 1},
+        {groups_come_from_files_too, 1},
         {project_saves_and_uses_projections, 1},
         {project_rows_under_permutations, 1},
         {project_of_an_empty_batch, 1},
