@@ -1,10 +1,10 @@
-"""Single operations: convolutions and projections through PyTorch, R2Conv through escnn."""
+"""Single convolutions: through PyTorch, and R2Conv through escnn."""
 import copy
 
 import torch
 from escnn import gspaces, nn
 
-from peer import Peer, difference, order, uniform
+from peer import Peer, difference, no_grad, order, uniform
 
 # Which gradients a pass asks for.
 PASSES = {"forward": None, "backward-data": (True, False, False),
@@ -40,13 +40,6 @@ def dense_conv(case, memory_format):
             mask) if t is not None)
 
     return Peer(lambda *a: no_grad(make_step(*a)), (x, w, diff))
-
-
-def no_grad(step):
-    def run():
-        with torch.no_grad():
-            return step()
-    return run
 
 
 def torch_conv(memory_format):
@@ -88,68 +81,8 @@ def escnn_conv(case):
     return EscnnConv(case) if case.op.startswith("conv") else None
 
 
-def turned(group):
-    """[h, g]: where the orbit's member h of a template finds its number g."""
-    n, mirrored = int(group[1:]), group[0] == "D"
-    def product(a, b):
-        turn = a % n - b % n if a >= n else a % n + b % n
-        return turn % n + n * ((a >= n) != (b >= n))
-    elements = range(2 * n if mirrored else n)
-    return torch.tensor([[product(h, g) for g in elements] for h in elements])
-
-
-REDUCTIONS = {
-    "max": lambda y: y.amax(2),
-    "mean-relu": lambda y: y.relu().mean(2),
-    "sorted": lambda y: y.sort(2).values,
-}
-
-
-def project(fold):
-    """linear, mean: a matrix; others: all turned templates, then the reduction. Backward from a graph made before."""
-    def find(case):
-        kind = case.kind or "linear"
-        linear = kind in ("linear", "mean")
-        if case.op != "project" or not (linear or kind in REDUCTIONS) or (fold and not linear):
-            return None
-        g, pixels = order(case.group), case.height * case.width
-        if not linear and pixels > 1 and case.direction != "forward":
-            return None
-        z = uniform(case.batch, case.fields_in, g, pixels)
-        w = uniform(case.k, case.fields_in, g, pixels)
-        table = turned(case.group)
-
-        def matrix(w):
-            if fold:
-                return w.mean(2).reshape(case.k, -1).T
-            if linear:
-                return w.mean(2, keepdim=True).expand_as(w).reshape(case.k, -1).T
-            return w[:, :, table].permute(0, 2, 1, 3, 4).reshape(case.k * g, -1).T
-
-        def code(z, m):
-            y = (z.sum(2) if fold else z).reshape(case.batch, -1) @ m
-            return y if linear else REDUCTIONS[kind](y.reshape(case.batch, case.k, g))
-
-        def make_step(z, w, diff=None):
-            if case.direction == "forward":
-                m = matrix(w).contiguous()
-                return no_grad(lambda: code(z, m))
-            what_is_z = case.direction == "backward-data"
-            what = (z if what_is_z else w).detach().requires_grad_()
-            y = code(what, matrix(w).contiguous()) if what_is_z else code(z, matrix(what))
-            return lambda: torch.autograd.grad(y, what, diff, retain_graph=True)[0]
-
-        inputs = [z, w]
-        if case.direction != "forward":
-            inputs.append(torch.rand_like(code(z, matrix(w))))
-        return Peer(make_step, inputs)
-    return find
-
-
 PEERS = {
     "torch-nchw": torch_conv(torch.contiguous_format),
     "torch-nhwc": torch_conv(torch.channels_last),
     "escnn": escnn_conv,
-    "torch": project(False),
-    "torch-fold": project(True),
 }

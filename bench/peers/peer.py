@@ -14,6 +14,13 @@ def difference(value, exact):
     return float((value.double() - exact).abs().max() / exact.abs().max())
 
 
+def no_grad(step):
+    def run():
+        with torch.no_grad():
+            return step()
+    return run
+
+
 class Peer:
     """A step that is timed, and its error against the same step in f64."""
 

@@ -25,6 +25,7 @@ def case_parser():
     p.add_argument("--dilation", type=int, default=1)
     p.add_argument("--padding", type=int)
     p.add_argument("--batch", type=int, default=32)
+    p.add_argument("--batches", type=lambda text: list(map(int, text.split(","))))
     p.add_argument("--pass", dest="direction", default="forward")
     p.add_argument("--k", type=int, default=64)
     p.add_argument("--rows", type=int, default=1)
@@ -48,7 +49,7 @@ def named_cases(bench):
         case.height, case.width = map(int, size.split("x"))
         if case.padding is None:
             case.padding = (case.kernel - 1) // 2
-        cases[name] = case
+        cases[name] = [argparse.Namespace(**{**vars(case), "batch": n}) for n in case.batches or [case.batch]]
     return cases
 
 
@@ -64,7 +65,8 @@ def time_peer(step, seconds):
 
 
 def time_own(options, case):
-    command = [options.bench, "perf", case.name, "--threads", "1", "--clock", "cpu", "--json", "-",
+    command = [options.bench, "perf", case.name, "--batches", str(case.batch), "--threads", "1", "--clock", "cpu",
+               "--json", "-",
                "--seconds", str(options.seconds), "--check-seconds", str(options.check_seconds)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -78,7 +80,11 @@ def finders_of(op):
         import spectrum as module
     elif op == "rowsort":
         import rows as module
-    elif op.startswith("conv") or op == "project":
+    elif op == "project":
+        import projections as module
+    elif op == "orbit-distance":
+        import assignment as module
+    elif op.startswith("conv"):
         import layers as module
     else:
         import networks as module
@@ -127,6 +133,7 @@ def main():
     p.add_argument("--all", action="store_true", help="every network, and the convolutions of goals.txt")
     p.add_argument("--bench", default="build/bin/equinv-bench")
     p.add_argument("--peer", action="append", help="only this peer; may be repeated")
+    p.add_argument("--batch", action="append", type=int, help="only this batch size of a case; may be repeated")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=0.5, help="of each side in a round")
     p.add_argument("--check-seconds", type=float, default=1, help="as equinv-bench takes it")
@@ -140,7 +147,9 @@ def main():
     for name in names:
         if name not in cases:
             sys.exit(f'"{name}" is no case of {options.bench} list that a peer here can read')
-        run_case(options, cases[name], options.json)
+        for case in cases[name]:
+            if not options.batch or case.batch in options.batch:
+                run_case(options, case, options.json)
 
 
 if __name__ == "__main__":
