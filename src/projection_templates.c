@@ -13,7 +13,8 @@ static equinv_status check_numbers(const equinv_tensor *templates)
         for (int64_t i = t * length; i < (t + 1) * length; i++) {
             const double x = eqi_load(templates, i);
             EQI_CHECK(isfinite(x), ARG,
-                      "template %" PRId64 " has %g at coordinate %" PRId64 ", expected finite numbers",
+                      "template %" PRId64 " has %g at coordinate %" PRId64
+                      ", expected finite numbers",
                       t, x, i - t * length);
             zero = zero && x == 0;
         }
