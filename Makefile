@@ -1,5 +1,8 @@
 # equinv: `make help` says what there is.
 
+# Parts that are included below name targets before `all`.
+.DEFAULT_GOAL := all
+
 BUILD ?= build
 prefix ?= /usr/local
 includedir ?= $(prefix)/include

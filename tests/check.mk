@@ -1,5 +1,5 @@
 # Tests. `make check` is everything that runs in minutes; the other targets say what they add.
-.PHONY: check check-run check-golden golden-run check-symbols check-isa-leak check-header check-standin check-asan check-ubsan \
+.PHONY: check check-run check-golden golden-run check-symbols check-isa-leak check-header check-standin check-goal check-asan check-ubsan \
         check-compilers check-elsewhere check-minimal check-tsan tsan-run check-valgrind tidy fuzz
 
 check: ## run the whole test suite (installs what is missing first)
@@ -7,7 +7,7 @@ check: ## run the whole test suite (installs what is missing first)
 	@$(MAKE) --no-print-directory -j$(JOBS) check-run
 
 check-run: all $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS) $(CUDA_HOST_PLUGIN) $(FUZZ_REPLAY) $(GOLDEN_PROGRAM) check-symbols \
-           check-isa-leak check-header check-standin check-curand
+           check-isa-leak check-header check-standin check-goal check-curand
 	$(if $(CUDA_HOST_SKIP),@echo "$(CUDA_HOST_SKIP)")
 	@tests/run.sh $(BUILD) $(GOLDEN) $(TEST_PROGRAMS) $(CUDA_HOST_PROGRAMS)
 
@@ -37,6 +37,10 @@ check-header: ## the public header as C11 and as C++17, pedantic; every declarat
 	@$(CC) -std=c11 -Wall -Wextra -Wpedantic -Werror -Iinclude -c $(BUILD)/header.c -o $(BUILD)/header.o
 	@if command -v g++ >/dev/null; then g++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -Iinclude -c $(BUILD)/header.cpp -o $(BUILD)/header.o; fi
 	@echo "header: C11 and C++17"
+
+check-goal: ## make alone builds everything
+	@if [ "$(.DEFAULT_GOAL)" != all ]; then echo "make alone builds $(.DEFAULT_GOAL), not all"; exit 1; fi
+	@echo "make alone: all"
 
 # What a build without Check lacks would else show in check-minimal alone.
 check-standin: ## the stand-in for Check has what the tests use
