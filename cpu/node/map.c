@@ -113,7 +113,7 @@ typedef struct pool_job {
     eqi_node_source map;
 } pool_job;
 
-/* 1 or 1 / the number of places of each row; 0 where there are none. */
+/* 1, or of means 1 / the number of places of each row; where there are none, nothing is multiplied. */
 static void factors_of(const eqi_node_pool_problem *p, int64_t there, float factor[2])
 {
     const int64_t others = there * (there - 1);
