@@ -55,7 +55,7 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/bin/%,$(sort $(wildcard examples/*.
 # The demo and the paper's experiments: a folder each, and what they share.
 EXPERIMENTS := demo digits augmentation molecules $(if $(findstring EQI_HAVE_CJSON,$(LIB_DEFINES)),paper)
 EXPERIMENT_COMMON := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard examples/common/*.c)) \
-                     $(addprefix tools/,complain.c digits.c gnuplot.c json.c mirror.c options.c))
+                     $(addprefix tools/,complain.c digits.c gnuplot.c group.c json.c mirror.c options.c))
 EXPERIMENT_PROGRAMS := $(EXPERIMENTS:%=$(BUILD)/bin/equinv-%)
 TEST_UTIL_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(sort $(wildcard tests/util/*.c)))
 TEST_SOURCES := $(sort $(wildcard tests/unit/*.c tests/ops/*.c tests/capi/*.c tests/cuda/*.c))
