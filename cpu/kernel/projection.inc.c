@@ -134,7 +134,7 @@ static void synthesise(const eqi_orbit_transform *t)
  */
 INLINE void fetch_ahead(const float *at, int64_t field, int32_t order)
 {
-    enum { AHEAD = 4, LINE = 16 };
+    enum { AHEAD = 8, LINE = 16 };
     for (int64_t i = 0; i < LANES * field && field == order; i += LINE)
         __builtin_prefetch(at + AHEAD * LANES * field + i);
 }
