@@ -184,8 +184,10 @@ bool draw_lines(const graph *raw, const graph *sorted, int steps, const char *fo
         const double top = HEAD + r * (HEAD + lines * CELL);
         fprintf(o.file, "<text x='8' y='%.1f' font-size='24' font-family='sans-serif'>%s</text>\n",
                 top - 12, titles[r]);
-        for (int s = 0; s < steps; s++)
-            draw_molecule(o.file, &rows[r][s], 4 + s % ROW * CELL, top + s / ROW * CELL);
+        for (int s = 0; s < steps; s++) {
+            const int line = s / ROW, column = s % ROW;
+            draw_molecule(o.file, &rows[r][s], 4 + column * CELL, top + line * CELL);
+        }
     }
     fprintf(o.file, "</svg>\n");
     return output_close(&o, true);
