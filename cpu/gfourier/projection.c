@@ -365,7 +365,6 @@ static void put_gradient(const job *j, const eqi_orbit_tile *t, const float *hat
                          int64_t field, const int64_t *members)
 {
     const eqi_orbit_shape *const s = &j->own->s;
-    const bool accumulate = j->p->desc.accumulate;
     if (!s->folded)
         j->own->kernels->synthesise(
             &(eqi_orbit_transform){.group = &j->own->group,
@@ -377,13 +376,9 @@ static void put_gradient(const job *j, const eqi_orbit_tile *t, const float *hat
                                    .out_step = s->pitch,
                                    .room = t->room});
     for (int64_t pixel = 0; pixel < s->pixels; pixel++)
-        for (int64_t f = 0; f < s->fields; f++)
-            for (int64_t a = 0; a < s->order; a++) {
-                float *const at = to + f * field + members[pixel * s->order + a];
-                const int64_t orbit = pixel * s->fields + f;
-                const float value = s->folded ? hat[orbit] : t->staged[a * s->pitch + orbit];
-                *at = accumulate ? *at + value : value;
-            }
+        j->own->kernels->unstage((s->folded ? hat : t->staged) + pixel * s->fields,
+                                 s->folded ? 0 : s->pitch, members + pixel * s->order,
+                                 (int32_t)s->order, s->fields, j->p->desc.accumulate, to, field);
 }
 
 /* LINEAR, MEAN: gradients of codes of a tile as they are, with 0 where a block has no template. */
@@ -396,8 +391,11 @@ static void take_codes(const job *j, const parts *t, int64_t first_row, int64_t 
         const float *const from = (const float *)diff_dst->data +
                                   (first_row + b) * diff_dst->strides[0] +
                                   first * diff_dst->strides[1];
-        for (int64_t k = 0; k < width; k++)
-            t->of.tile[b * width + k] = k < count ? from[k * diff_dst->strides[1]] : 0;
+        float *const to = t->of.tile + b * width;
+        if (diff_dst->strides[1] == 1)
+            memcpy(to, from, (size_t)count * sizeof *to);
+        for (int64_t k = diff_dst->strides[1] == 1 ? count : 0; k < width; k++)
+            to[k] = k < count ? from[k * diff_dst->strides[1]] : 0;
     }
 }
 

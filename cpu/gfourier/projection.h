@@ -57,6 +57,9 @@ typedef struct eqi_orbit_kernels {
     /* to[a step + i] = from[member[a] + i field], i < count, and 0 up to a whole vector */
     void (*stage)(const float *from, int64_t field, const int64_t *member, int32_t order,
                   int64_t count, float *to, int64_t step);
+    /* Its adjoint: to[member[a] + i field] = from[a step + i], i < count, or with `adds` added to it */
+    void (*unstage)(const float *from, int64_t step, const int64_t *member, int32_t order,
+                    int64_t count, bool adds, float *to, int64_t field);
     /* to[i] = sum over a of from[member[a] + i field], i < count, and 0 up to a whole vector */
     void (*sum)(const float *from, int64_t field, const int64_t *member, int32_t order,
                 int64_t count, float *to);

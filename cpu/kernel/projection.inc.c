@@ -176,6 +176,32 @@ static void stage(const float *from, int64_t field, const int64_t *member, int32
     }
 }
 
+static void unstage(const float *from, int64_t step, const int64_t *member, int32_t order,
+                    int64_t count, bool adds, float *to, int64_t field)
+{
+    int64_t done = 0;
+    if (field != 1 && order % 4 == 0 && eqi_is_run(member, order))
+        for (; done + LANES <= count; done += LANES)
+            for (int32_t a = 0; a < order; a += 4) {
+                float *const at = to + done * field + member[a];
+                vf32 quad[4], sum[4];
+                if (adds)
+                    vf32_load_turned(at, field, sum);
+                EQI_UNROLL for (int r = 0; r < 4; r++)
+                {
+                    quad[r] = vf32_load(from + (a + r) * step + done);
+                    quad[r] = adds ? vf32_add(sum[r], quad[r]) : quad[r];
+                }
+                vf32_store_turned(at, field, quad);
+            }
+    for (int32_t a = 0; a < order; a++)
+        for (int64_t i = done; i < count; i++) {
+            float *const at = to + member[a] + i * field;
+            const float value = from[a * step + i];
+            *at = adds ? *at + value : value;
+        }
+}
+
 /* By fours, in this order on every way: a sum's bits do not depend on strides. */
 static void sum(const float *from, int64_t field, const int64_t *member, int32_t order,
                 int64_t count, float *to)
@@ -606,5 +632,5 @@ static void reduce(const eqi_orbit_codes *c)
 }
 
 const eqi_orbit_kernels PASTE(eqi_orbits_, EQI_LEVEL) = {
-    LANES, stage, sum, analyse, synthesise, reduce,
+    LANES, stage, unstage, sum, analyse, synthesise, reduce,
 };
