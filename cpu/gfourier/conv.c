@@ -84,7 +84,7 @@ static void set_form(eqi_gf_pass *pass, eqi_gf_kind kind)
         choose_tiles(pass, 2 * pass->kernels->vectors);
 }
 
-static eqi_gf_pass forward_pass(const eqi_conv_problem *p, const eqi_hardware *hardware,
+static eqi_gf_pass fourier_pass(const eqi_conv_problem *p, const eqi_hardware *hardware,
                                 bool abreast)
 {
     const equinv_conv_desc *const d = &p->desc;
@@ -152,21 +152,30 @@ static eqi_gf_axis class_axis(const equinv_conv_desc *d, int64_t every, int64_t 
     return (eqi_gf_axis){0, 0, 0};
 }
 
-/* Work for each field that is read and pixel: additions to make P^, then multiplications. */
+/*
+ * Work for each pixel: additions to make P^, multiplications, and dst^ put down and taken up again; what has one
+ * component goes straight to dst.
+ */
 static double work_of(const eqi_gf_pass *p)
 {
-    const double outputs = (double)(p->fields_out * p->form->terms);
+    enum { SUM = 5, INVERSE = 7, STORE = 4 };
+    const double outputs = (double)p->fields_out;
     const double transform = p->form->inputs > 1 ? 2.0 * p->form->inputs : 1.0;
-    return (double)(p->taps * p->split_in) * (outputs + transform);
+    return (double)(p->taps * p->fields_in) * (outputs * p->form->terms + transform) +
+           outputs * (p->form->components > 1 ? SUM * p->form->terms + INVERSE * p->form->outputs
+                                              : STORE);
 }
 
-/* Where most elements miss a tap's pixels there is little to transform: the fields' elements are then apart. */
-static void split_elements(const eqi_conv_problem *p, eqi_gf_pass *pass)
+/*
+ * Where most elements miss a tap's pixels, or there are few taps and no elements on one side, there is little that
+ * the transform saves: the fields' elements are then apart.
+ */
+static void split_elements(int64_t elements_in, int64_t elements_out, eqi_gf_pass *pass)
 {
     eqi_gf_pass split = *pass;
     split.group = equinv_cyclic(1);
-    split.split_in = p->elements_out;
-    split.split_out = p->elements_in;
+    split.split_in = elements_in;
+    split.split_out = elements_out;
     split.fields_in *= split.split_in;
     split.fields_out *= split.split_out;
     split.elements = 1;
@@ -181,7 +190,7 @@ static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *
     const equinv_conv_desc *const d = &p->desc;
     const int64_t across = eqi_smaller(d->stride, d->width);
     const int64_t y = number / across, x = number % across;
-    eqi_gf_pass pass = forward_pass(p, hardware, abreast);
+    eqi_gf_pass pass = fourier_pass(p, hardware, abreast);
     pass.fields_in = d->fields_out;
     pass.fields_out = d->fields_in;
     pass.elements = p->elements_out;
@@ -203,15 +212,18 @@ static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *
     eqi_gf_kind kind;
     eqi_gf_kind_of(d->group, d->kind == EQUINV_CONV_LIFTING, &kind);
     set_form(&pass, kind);
-    if (pass.misses && pass.taps > 0)
-        split_elements(p, &pass);
+    if (pass.taps > 0 && (pass.misses || d->kind == EQUINV_CONV_TO_PLANE))
+        split_elements(p->elements_out, p->elements_in, &pass);
     return pass;
 }
 
 static gfourier_plan plan_of_order(const eqi_conv_problem *p, const eqi_hardware *hardware,
                                    bool abreast)
 {
-    gfourier_plan g = {.forward = forward_pass(p, hardware, abreast), .classes = classes_of(p)};
+    gfourier_plan g = {.forward = fourier_pass(p, hardware, abreast), .classes = classes_of(p)};
+    g.weights = eqi_gf_weights_of(&g.forward);
+    if (p->desc.kind == EQUINV_CONV_LIFTING)
+        split_elements(1, p->elements_out, &g.forward);
     for (int64_t i = 0; i < g.classes; i++)
         g.backward[i] = backward_pass(p, hardware, abreast, i);
     return g;
@@ -249,14 +261,12 @@ static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hard
 {
     const int64_t threads = hardware->threads;
     gfourier_plan g = plan_of_order(p, hardware, false);
-    g.weights = eqi_gf_weights_of(&g.forward);
     if (!fits_abreast(p, hardware))
         return g;
     const gfourier_plan a = plan_of_order(p, hardware, true);
-    const eqi_gf_weights weights = eqi_gf_weights_of(&a.forward);
     /* Whatever the threads are: the order of the sum must not depend on them. */
-    if (gains_abreast(&p->desc, &weights.pass, &g.weights.pass, 1))
-        g.weights = weights;
+    if (gains_abreast(&p->desc, &a.weights.pass, &g.weights.pass, 1))
+        g.weights = a.weights;
     if (gains_abreast(&p->desc, &a.forward, &g.forward, threads))
         g.forward = a.forward;
     if (g.classes && gains_abreast(&p->desc, &a.backward[0], &g.backward[0], threads))
@@ -320,7 +330,8 @@ static void prepare(eqi_conv_plan *plan)
     /* Of both ways' filters one is wanted at a time. */
     g->filter_room = larger(eqi_aligned(g->forward.filter_size),
                             g->gemm_packed - eqi_aligned(g->forward.filter_size));
-    const int64_t outputs = eqi_larger(p->desc.fields_in * p->elements_in, p->desc.fields_out);
+    const int64_t outputs =
+        eqi_larger(p->desc.fields_in * p->elements_in, p->desc.fields_out * p->elements_out);
     g->bias_room = eqi_aligned((size_t)outputs * sizeof(float));
     plan->head.packed_size = g->gemm_packed + (g->gemm ? g->gemm->head.packed_size : 0);
     const size_t biases = (size_t)eqi_larger(1, g->classes) * g->bias_room;
@@ -355,7 +366,8 @@ static int64_t place_of(const eqi_gf_pass *pass, const equinv_tensor *psi, bool 
     return eqi_offset5(psi, 0, 0, regular ? row : 0, t.y, t.x);
 }
 
-static void pack_pass(const eqi_gf_pass *pass, const equinv_tensor *psi, bool adjoint, void *filter)
+static void pack_whole(const eqi_gf_pass *pass, const equinv_tensor *psi, bool adjoint,
+                       void *filter)
 {
     int64_t place[EQI_GF_KERNEL * EQI_GF_KERNEL * EQI_GF_ORDER], *to = place;
     for (int64_t v = 0; v < pass->taps; v++)
@@ -368,27 +380,38 @@ static void pack_pass(const eqi_gf_pass *pass, const equinv_tensor *psi, bool ad
     eqi_gf_pass_pack(pass, &from, filter);
 }
 
-/* The adjoint's whose elements are apart: entry [(o, g), (i, h)] of the dense filter, taps turned over. */
+/* Where elements are apart: entry [(o, g), (i, h)] of the dense filter; the adjoint's taps are turned over. */
 static void pack_split(const eqi_conv_problem *p, const eqi_gf_pass *pass, const equinv_tensor *psi,
-                       void *filter)
+                       bool adjoint, void *filter)
 {
     int64_t place[EQI_GF_KERNEL * EQI_GF_KERNEL];
     const int64_t last = pass->kernel - 1;
     for (int32_t g = 0; g < p->elements_out; g++)
         for (int32_t h = 0; h < p->elements_in; h++) {
             for (int64_t v = 0; v < pass->taps; v++) {
-                const eqi_pixel t = pass->tap[v].at;
-                const eqi_conv_place at = eqi_conv_place_of(p, g, h, last - t.y, last - t.x);
+                const eqi_pixel at_tap = pass->tap[v].at;
+                const eqi_pixel t =
+                    adjoint ? (eqi_pixel){last - at_tap.y, last - at_tap.x} : at_tap;
+                const eqi_conv_place at = eqi_conv_place_of(p, g, h, t.y, t.x);
                 place[v] = eqi_offset5(psi, 0, 0, at.a, at.v.y, at.v.x);
             }
             const eqi_gf_psi from = {.data = psi->data,
-                                     .out = psi->strides[1],
-                                     .in = psi->strides[0],
-                                     .element_out = h,
-                                     .element_in = g,
+                                     .out = psi->strides[adjoint ? 1 : 0],
+                                     .in = psi->strides[adjoint ? 0 : 1],
+                                     .element_out = adjoint ? h : g,
+                                     .element_in = adjoint ? g : h,
                                      .place = place};
             eqi_gf_pass_pack(pass, &from, filter);
         }
+}
+
+static void pack_pass(const eqi_conv_plan *plan, const eqi_gf_pass *pass, const equinv_tensor *psi,
+                      bool adjoint, void *filter)
+{
+    if (pass->split_in * pass->split_out > 1)
+        pack_split(&plan->problem, pass, psi, adjoint, filter);
+    else
+        pack_whole(pass, psi, adjoint, filter);
 }
 
 /* All classes' filters, `filter` being the first one's. */
@@ -398,17 +421,14 @@ static void pack_backward(const eqi_conv_plan *plan, const equinv_tensor *psi, c
     for (int64_t i = 0; i < g->classes; i++) {
         const eqi_gf_pass *const pass = &g->backward[i];
         char *const to = filter + g->backward_filter[i] - g->backward_filter[0];
-        if (pass->split_in * pass->split_out > 1)
-            pack_split(&plan->problem, pass, psi, to);
-        else
-            pack_pass(pass, psi, true, to);
+        pack_pass(plan, pass, psi, true, to);
     }
 }
 
 static equinv_status pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
 {
     const gfourier_plan *const g = of(plan);
-    pack_pass(&g->forward, psi, false, packed);
+    pack_pass(plan, &g->forward, psi, false, packed);
     if (!g->classes)
         return eqi_conv_gemm.pack(g->gemm, psi, (char *)packed + g->gemm_packed);
     pack_backward(plan, psi, (char *)packed + g->backward_filter[0]);
@@ -435,7 +455,7 @@ static equinv_status forward_finished(const eqi_conv_plan *plan, const equinv_te
     float *const room = eqi_take(&memory, g->filter_room);
     float *const biases = eqi_take(&memory, g->bias_room);
     if (!weights->packed)
-        pack_pass(&g->forward, &weights->psi, false, room);
+        pack_pass(plan, &g->forward, &weights->psi, false, room);
     const eqi_gf_run run = {&g->forward, weights->packed ? weights->packed : room,
                             bias_in(bias, &g->forward, biases)};
     eqi_gf_pass_run(plan->head.ctx, &run, 1, src, finish, dst, memory);

@@ -83,11 +83,31 @@ typedef struct eqi_gf_transform {
 } eqi_gf_transform;
 
 /*
+ * Component c of output o stands at src + c component + o pitch; element h of it goes to dst[h]. The pixels
+ * are those of rows that are `length` long, from `column` on; only the first `columns` of each are wanted.
+ * They go to every step-th float, 1 or 2; those between keep what they have.
+ */
+typedef struct eqi_gf_inverse {
+    const float *src;
+    int64_t component, pitch;
+    float *dst;
+    int64_t field, element, row, step; /* floats from output to output, element, row, pixel */
+    int64_t outputs;
+    const float *bias; /* NULL: none */
+    eqi_conv_finish finish;
+    int64_t alike; /* so many outputs in a row have one normaliser */
+    int64_t pixels, column, columns, length;
+    bool accumulate;
+} eqi_gf_inverse;
+
+/*
  * For each term dst [rows x pitch] = or += filter[.., first .. first + k - 1] . src [k x pitch], rows `pitch`
  * floats apart, components without gaps; but where `at` is given (one component) row i of src stands at
- * at[i]. The filter is in panels [all_k][the kernel's rows, the
- * last panel what is left]. On its way the product takes some steps of `ahead`, the transform of another
- * tile: beside the multiplications these additions cost next to nothing.
+ * at[i]; then, where `to` is given, the sums go to the map at once as that inverse would take them there from dst,
+ * its pixels being one row.
+ * The filter is in panels [all_k][the kernel's rows, the last panel what is left]. On its way the product takes
+ * some steps of `ahead`, the transform of another tile: beside the multiplications these additions cost next to
+ * nothing.
  */
 typedef struct eqi_gf_product {
     const eqi_gf_form *form;
@@ -96,6 +116,7 @@ typedef struct eqi_gf_product {
     const float *src;
     const int64_t *at;
     float *dst;
+    const eqi_gf_inverse *to;
     int64_t pitch, vectors;
     bool accumulate;
     eqi_gf_kind kind;        /* of: */
@@ -121,23 +142,6 @@ typedef struct eqi_gf_fold {
     float *entries;
     int64_t component, count;
 } eqi_gf_fold;
-
-/*
- * Component c of output o stands at src + c component + o pitch; element h of it goes to dst[h]. The pixels
- * are those of rows that are `length` long, from `column` on; only the first `columns` of each are wanted.
- * They go to every step-th float, 1 or 2; those between keep what they have.
- */
-typedef struct eqi_gf_inverse {
-    const float *src;
-    int64_t component, pitch;
-    float *dst;
-    int64_t field, element, row, step; /* floats from output to output, element, row, pixel */
-    int64_t outputs;
-    const float *bias; /* NULL: none */
-    eqi_conv_finish finish;
-    int64_t pixels, column, columns, length;
-    bool accumulate;
-} eqi_gf_inverse;
 
 /*
  * Copies of planes: `above` zeros, then rows of `columns` floats without gaps,

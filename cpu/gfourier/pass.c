@@ -28,9 +28,10 @@ void eqi_gf_pass_pack(const eqi_gf_pass *p, const eqi_gf_psi *psi, float *filter
 
 /* ---- tiles ----------------------------------------------------------------------------------------- */
 
-/* dst^ of one tile gets the share of fields of src from the first one on. */
+/* dst^ of one tile, or dst itself, gets the share of fields of src from the first one on. */
 static void multiply_part(const eqi_gf_band *b, int64_t first_field, int64_t fields, int64_t pixels,
-                          const float *hat, float *out, eqi_gf_transform *ahead)
+                          const float *hat, float *out, const eqi_gf_inverse *to,
+                          eqi_gf_transform *ahead)
 {
     const eqi_gf_pass *const p = b->pass;
     const eqi_gf_product product = {.form = p->form,
@@ -42,6 +43,7 @@ static void multiply_part(const eqi_gf_band *b, int64_t first_field, int64_t fie
                                     .src = hat,
                                     .at = eqi_gf_is_plain(p) ? p->row_at : NULL,
                                     .dst = out,
+                                    .to = to,
                                     .pitch = p->pitch,
                                     .vectors = eqi_divide_up(pixels, p->kernels->lanes),
                                     .accumulate = first_field > 0,
@@ -70,14 +72,15 @@ static eqi_gf_inverse inverse_of(const eqi_gf_band *b, const finish_place *f)
                         .finish = b->finish ? *b->finish : (eqi_conv_finish){.relu = false},
                         .step = 1,
                         .pixels = f->pixels,
-                        .outputs = f->outputs};
+                        .outputs = f->outputs,
+                        .alike = p->split_out};
     if (v.finish.norm)
-        v.finish.norm += f->first;
+        v.finish.norm += f->first / p->split_out;
     return v;
 }
 
 /* Rows of pixels that are neighbours, or every second one. */
-static void finish_rows(const eqi_gf_band *b, const finish_place *f)
+static eqi_gf_inverse rows_of(const eqi_gf_band *b, const finish_place *f)
 {
     const eqi_gf_pass *const p = b->pass;
     eqi_gf_inverse v = inverse_of(b, f);
@@ -91,7 +94,7 @@ static void finish_rows(const eqi_gf_band *b, const finish_place *f)
     v.field = f->field;
     v.element = f->element;
     v.accumulate = p->accumulate;
-    p->kernels->inverse[p->kind](&v);
+    return v;
 }
 
 /* Pixels wherever they stand. */
@@ -117,15 +120,15 @@ static void finish_scattered(const eqi_gf_band *b, finish_place f)
     }
 }
 
-/* Pixels of one image into dst, whatever its strides are: `pixel` is the first one's in the band. */
-static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64_t pixels,
-                       const float *out)
+/* Pixels of one image: `pixel` is the first one's in the band. */
+static finish_place place_of(const eqi_gf_band *b, int64_t image, int64_t pixel, int64_t pixels,
+                             const float *out)
 {
     const eqi_gf_pass *const p = b->pass;
     const int64_t *const s = b->dst->strides;
-    const bool split = p->split_out > 1;
+    const bool split = p->split_out > 1, apart = split && s[1] != p->split_out * s[2];
     finish_place f = {.out = out,
-                      .outputs = split ? p->split_out : p->fields_out,
+                      .outputs = apart ? p->split_out : p->fields_out,
                       .field = split ? s[2] : s[1],
                       .element = s[2],
                       .row = s[3] * p->step,
@@ -134,11 +137,23 @@ static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64
                       .pixels = pixels};
     f.dst = (float *)b->dst->data + image * s[0] + p->row_of_first * s[3] +
             p->column_of_first * s[4] + b->row * f.row;
+    return f;
+}
+
+/* The same into dst, whatever its strides are. */
+static void finish_run(const eqi_gf_band *b, int64_t image, int64_t pixel, int64_t pixels,
+                       const float *out)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->dst->strides;
+    finish_place f = place_of(b, image, pixel, pixels, out);
     for (; f.first < p->fields_out; f.first += f.outputs, f.dst += s[1])
-        if (s[4] == 1 && p->step <= 2)
-            finish_rows(b, &f);
-        else
+        if (s[4] == 1 && p->step <= 2) {
+            const eqi_gf_inverse v = rows_of(b, &f);
+            p->kernels->inverse[p->kind](&v);
+        } else {
             finish_scattered(b, f);
+        }
 }
 
 static void finish_tile(const eqi_gf_band *b, int64_t pixel, int64_t pixels, const float *out)
@@ -168,25 +183,23 @@ static stage stage_of(const eqi_gf_band *b, int64_t tile_row)
     return s;
 }
 
-/* dst^ of a tile to its pixels' places in the stage. */
-static void fill_stage(const eqi_gf_band *b, const stage *s, const eqi_gf_tile *tile,
-                       const float *out)
+/* dst^ of row y of a tile to its pixels' places in the stage. */
+static eqi_gf_inverse row_of(const eqi_gf_band *b, const stage *s, const eqi_gf_tile *tile,
+                             int64_t y, const float *out)
 {
     const eqi_gf_pass *const p = b->pass;
-    for (int64_t y = 0; y < tile->rows; y++) {
-        const finish_place f = {.out = out + y * tile->columns * p->pixel,
-                                .outputs = p->fields_out,
-                                .pixels = tile->columns * p->pixel};
-        const int64_t row = (tile->row + y) * p->step + p->row_of_first - s->first;
-        const int64_t column = tile->column * p->step + p->column_of_first;
-        eqi_gf_inverse v = inverse_of(b, &f);
-        v.columns = v.length = p->step > 1 ? p->pixel : f.pixels;
-        v.row = p->step * p->pixel;
-        v.dst = b->stage + (row * s->width + column) * p->pixel;
-        v.element = s->element;
-        v.field = p->form->outputs * s->element;
-        p->kernels->inverse[p->kind](&v);
-    }
+    const finish_place f = {.out = out + y * tile->columns * p->pixel,
+                            .outputs = p->fields_out,
+                            .pixels = tile->columns * p->pixel};
+    const int64_t row = (tile->row + y) * p->step + p->row_of_first - s->first;
+    const int64_t column = tile->column * p->step + p->column_of_first;
+    eqi_gf_inverse v = inverse_of(b, &f);
+    v.columns = v.length = p->step > 1 ? p->pixel : f.pixels;
+    v.row = p->step * p->pixel;
+    v.dst = b->stage + (row * s->width + column) * p->pixel;
+    v.element = s->element;
+    v.field = p->form->outputs * s->element;
+    return v;
 }
 
 static void empty_stage(const eqi_gf_band *b, const stage *s)
@@ -208,19 +221,46 @@ static void empty_stage(const eqi_gf_band *b, const stage *s)
     eqi_gf_turn_map(p, t, strides, true);
 }
 
-static void finish_of_tile(const eqi_gf_band *b, const eqi_gf_tile *tile, const float *out)
+/* `there`: the product has put it where it goes. */
+static void finish_of_tile(const eqi_gf_band *b, const eqi_gf_tile *tile, const float *out,
+                           bool there)
 {
     const eqi_gf_pass *const p = b->pass;
     if (!p->abreast) {
-        finish_tile(b, tile->pixel, tile->pixels, out);
+        if (!there)
+            finish_tile(b, tile->pixel, tile->pixels, out);
         return;
     }
     const stage s = stage_of(b, tile->row);
-    fill_stage(b, &s, tile, out);
+    for (int64_t y = 0; y < tile->rows && !there; y++) {
+        const eqi_gf_inverse v = row_of(b, &s, tile, y, out);
+        p->kernels->inverse[p->kind](&v);
+    }
     const bool last =
         tile->row + tile->rows == s.first + s.rows && tile->column + tile->columns == p->out_width;
     if (p->step == 1 && last)
         empty_stage(b, &s);
+}
+
+/*
+ * Where the product can put the pixels of a tile without dst^: one component needs no inverse, and there they are
+ * one row of neighbours.
+ */
+static bool is_straight(const eqi_gf_band *b, const eqi_gf_tile *tile, eqi_gf_inverse *to)
+{
+    const eqi_gf_pass *const p = b->pass;
+    if (!eqi_gf_is_plain(p) || p->step > 1)
+        return false;
+    if (p->abreast) {
+        const stage s = stage_of(b, tile->row);
+        *to = row_of(b, &s, tile, 0, NULL);
+        return true;
+    }
+    const finish_place f = place_of(b, b->image, tile->pixel, tile->pixels, NULL);
+    *to = rows_of(b, &f);
+    to->dst += to->column;
+    return b->dst->strides[4] == 1 && f.outputs == p->fields_out &&
+           to->column + to->pixels <= to->columns;
 }
 
 /* A share of the fields that the planes hold, for one tile of pixels. */
@@ -260,10 +300,13 @@ static void run_chunk(const eqi_gf_band *b, int64_t first, int64_t held)
         more = portion_at(b, i + 1, held, &next);
         if (more)
             ahead = transform_portion(b, &next, b->hat[(i + 1) % 2]);
+        const bool whole = first + at.field + at.fields == p->fields_in;
+        eqi_gf_inverse to;
+        const bool straight = at.fields == p->fields_in && is_straight(b, &at.tile, &to);
         multiply_part(b, first + at.field, at.fields, at.tile.pixels, rows, out,
-                      more && !plain ? &ahead : NULL);
-        if (first + at.field + at.fields == p->fields_in)
-            finish_of_tile(b, &at.tile, out);
+                      straight ? &to : NULL, more && !plain ? &ahead : NULL);
+        if (whole)
+            finish_of_tile(b, &at.tile, out, straight);
     }
 }
 

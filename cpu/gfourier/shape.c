@@ -154,13 +154,15 @@ static int64_t bytes_of_copies(const eqi_gf_pass *p)
            (int64_t)sizeof(float);
 }
 
-/* How many small images fit a run; 1: each is taken by itself. */
+/* How many small images fit a run; 1: each is taken by itself, as where the product can then read and write maps. */
 static int64_t images_together(const eqi_gf_pass *p)
 {
+    enum { PRODUCTS = 256 };
     const int64_t pixels = eqi_gf_pixels(p, p->out_height);
     const int64_t bytes = bytes_of_copies(p);
     const int64_t fair = p->batch / eqi_larger(1, p->threads);
-    if (pixels >= EQI_GF_SMALL_PIXELS)
+    const bool plain = p->kind == EQI_GF_ONE && p->fields_out * p->fields_in * p->taps >= PRODUCTS;
+    if (pixels >= EQI_GF_SMALL_PIXELS || (plain && !p->gradient))
         return 1;
     return eqi_larger(1, eqi_smaller(eqi_smaller(fair, RUN_PIXELS / pixels),
                                      PLANES_BYTES / eqi_larger(1, bytes)));
@@ -182,7 +184,7 @@ static void set_rows(eqi_gf_pass *p, bool narrow)
  */
 static double cost_of(const eqi_gf_pass *p)
 {
-    enum { COPY = 8, TRANSFORM = 2, INVERSE = 6, TURN = 10, CALLS = 200 };
+    enum { COPY = 8, TRANSFORM = 2, INVERSE = 6, STORE = 1, TURN = 10, CALLS = 200 };
     const int64_t lanes = p->kernels->lanes;
     const double taps = (double)(p->taps * p->fields_in);
     const double transform = TRANSFORM * (p->form->inputs + p->form->components);
@@ -190,6 +192,8 @@ static double cost_of(const eqi_gf_pass *p)
     const double outputs = (double)p->fields_out * p->form->outputs;
     const double inputs = (double)(p->fields_in * p->elements);
     const double inverse = p->gradient ? COPY : INVERSE;
+    const bool plain = p->kind == EQI_GF_ONE && !p->gradient &&
+                       eqi_gf_pixels(p, p->out_height) >= EQI_GF_SMALL_PIXELS;
     if (p->abreast)
         return (TURN * inputs * (double)(p->height * p->width) +
                 (taps * (transform + product) + TURN * outputs) *
@@ -197,11 +201,12 @@ static double cost_of(const eqi_gf_pass *p)
                (double)lanes;
     const int64_t pixels = eqi_divide_up(eqi_gf_pixels(p, p->out_height), lanes);
     const int64_t rows = p->out_height * eqi_divide_up(p->out_width, lanes);
+    const bool dense = p->row == p->out_width;
     int64_t copies;
     const int64_t copied = copies_of(p, p->out_height, &copies) / p->row;
     return CALLS + COPY * inputs * (double)(copied * eqi_divide_up(p->row, lanes)) +
-           (double)pixels * taps * (transform + product) +
-           inverse * outputs * (double)(p->row == p->out_width ? pixels : rows);
+           (double)pixels * taps * ((plain ? 0 : transform) + product) +
+           (plain && dense ? STORE : inverse) * outputs * (double)(dense ? pixels : rows);
 }
 
 /* Narrow planes that are cheaper, and leave as many images together and no more bands. */

@@ -224,7 +224,7 @@ typedef struct finish {
 INLINE finish finish_of(const eqi_gf_inverse *t, int64_t output)
 {
     const eqi_conv_finish *const f = &t->finish;
-    const eqi_normaliser n = f->norm ? f->norm[output] : (eqi_normaliser){0};
+    const eqi_normaliser n = f->norm ? f->norm[output / t->alike] : (eqi_normaliser){0};
     return (finish){vf32_broadcast(t->bias ? t->bias[output] : 0),
                     vf32_broadcast(n.mean),
                     vf32_broadcast(n.scale),
@@ -384,9 +384,24 @@ typedef struct tile {
 } tile;
 
 typedef struct tile_call {
-    int64_t steps; /* 0: no transform ahead */
+    int32_t steps; /* 0: no transform ahead */
     bool accumulate;
+    int32_t output, pixels; /* where there is p->to: the tile's first, and how many are wanted */
 } tile_call;
+
+/* A tile that the last pixels do not fill, or that has more to be done. */
+static __attribute__((noinline)) void put_tile(const eqi_gf_inverse *t, const tile *sums, int rows,
+                                               tile_call call, float *to)
+{
+    for (int r = 0; r < rows; r++, to += t->field) {
+        const finish end = finish_of(t, call.output + r);
+        for (int v = 0; v * LANES < call.pixels; v++) {
+            const int left = call.pixels - v * LANES;
+            put(to + v * LANES, finished(&end, sums->sum[r][v]), t->accumulate,
+                left < LANES ? left : LANES);
+        }
+    }
+}
 
 INLINE void tile_step(tile *t, const float *filter, const float *src, const int rows,
                       const int vectors)
@@ -402,6 +417,34 @@ INLINE void tile_step(tile *t, const float *filter, const float *src, const int 
         UNROLL for (int v = 0; v < vectors; v++)
         {
             t->sum[r][v] = vf32_fma(w, x[v], t->sum[r][v]);
+        }
+    }
+}
+
+/* Sums in registers to the map: mostly whole vectors with nothing but a bias to add. */
+INLINE void put_sums(const eqi_gf_inverse *t, const tile *sums, const int rows, const int vectors,
+                     tile_call call, float *to)
+{
+    if (call.pixels < vectors * LANES || t->accumulate || t->finish.norm || t->finish.relu) {
+        tile copy; /* or all sums would have to have an address */
+        UNROLL for (int r = 0; r < rows; r++)
+        {
+            UNROLL for (int v = 0; v < vectors; v++)
+            {
+                copy.sum[r][v] = sums->sum[r][v];
+            }
+        }
+        put_tile(t, &copy, rows, call, to);
+        return;
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        const vf32 bias = vf32_broadcast(t->bias ? t->bias[call.output + r] : 0);
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            float *const at = to + r * t->field + v * LANES;
+            PREFETCH_WRITE(at + VECTORS * LANES);
+            vf32_store(at, add(sums->sum[r][v], bias));
         }
     }
 }
@@ -439,6 +482,10 @@ INLINE void run_tile(const eqi_gf_product *p, const float *filter, const float *
     else
         for (; k < p->k; k++, filter += rows, src += pitch)
             tile_step(&t, filter, src, rows, vectors);
+    if (at && p->to) {
+        put_sums(p->to, &t, rows, vectors, call, dst);
+        return;
+    }
     UNROLL for (int r = 0; r < rows; r++)
     {
         UNROLL for (int v = 0; v < vectors; v++)
@@ -509,7 +556,7 @@ static int64_t divide_up(int64_t a, int64_t b)
 }
 
 /* Steps of the product for each of the transform ahead, made just in time; 0: none is woven in. */
-static int64_t steps_between(const eqi_gf_product *p)
+static int32_t steps_between(const eqi_gf_product *p)
 {
     const eqi_gf_transform *const t = WOVEN ? p->ahead : NULL;
     if (!t)
@@ -519,7 +566,7 @@ static int64_t steps_between(const eqi_gf_product *p)
         return 0;
     const int64_t ahead = t->fields * t->taps * t->runs * divide_up(t->pixels, VECTORS * LANES);
     const int64_t steps = p->k / divide_up(ahead, tiles);
-    return steps > 1 ? steps : 1;
+    return steps > 1 ? (int32_t)steps : 1;
 }
 
 static void product_rows(const eqi_gf_product *p, const float *filter, const float *src, float *dst,
@@ -537,22 +584,29 @@ static void product_rows(const eqi_gf_product *p, const float *filter, const flo
         tile_function *const run = weave   ? woven[p->kind][rows - 1]
                                    : p->at ? plain[size]
                                            : sizes[size];
+        if (p->to) {
+            const int64_t wanted = p->to->pixels - v * LANES;
+            call.pixels = (int32_t)(wanted < vectors * LANES ? wanted : vectors * LANES);
+        }
         run(p, filter, src + v * LANES, dst + v * LANES, call);
     }
 }
 
 static void product(const eqi_gf_product *p)
 {
-    const int64_t steps = steps_between(p);
+    float *const to = p->to ? p->to->dst : p->dst;
+    const int64_t pitch = p->to ? p->to->field : p->pitch;
+    tile_call call = {.steps = steps_between(p)};
     for (int i = 0; i < p->form->terms; i++) {
         const eqi_gf_term t = p->form->term[i];
         const bool first = i == 0 || t.dst != p->form->term[i - 1].dst;
-        const tile_call call = {steps, p->accumulate || !first};
+        call.accumulate = p->accumulate || !first;
         for (int64_t r = 0; r < p->rows; r += ROWS) {
             const int64_t rows = p->rows - r < ROWS ? p->rows - r : ROWS;
+            call.output = (int32_t)r;
             product_rows(p, p->filter + (t.filter * p->rows + r) * p->all_k + p->first * rows,
-                         p->src + t.src * p->k * p->pitch,
-                         p->dst + (t.dst * p->rows + r) * p->pitch, rows, call);
+                         p->src + t.src * p->k * p->pitch, to + (t.dst * p->rows + r) * pitch, rows,
+                         call);
         }
     }
 }
