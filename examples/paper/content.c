@@ -208,6 +208,7 @@ const section sections[SECTIONS] = {
                 {"gain in R2, gap", "r2_gap_sorted_10nn", "r2_gap_raw_10nn", '>', 0.15},
                 {"gain in R2, HOMO", "r2_homo_sorted_10nn", "r2_homo_raw_10nn", '>', 0.2},
                 {"valid steps, sorted", "valid_sorted", NULL, '>', 0.28},
+                {"valid steps, sorted for one of raw", "valid_sorted", "valid_raw", '/', 1.7},
             },
     },
     {

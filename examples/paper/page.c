@@ -139,15 +139,24 @@ static void put_pairs(FILE *f, const block *b, const cJSON *report)
     fputs("\n</table>\n", f);
 }
 
+static double goal_value(const goal *g, const cJSON *report)
+{
+    const double value = number_at(report, g->key);
+    if (!g->other)
+        return value;
+    const double other = number_at(report, g->other);
+    return g->relation == '/' ? value / other : value - other;
+}
+
 static void put_goals(FILE *f, const section *s, const cJSON *report)
 {
     fprintf(f, "<tr><th class=group colspan=4>%s", s->title);
     for (const goal *g = s->goals; g < s->goals + MOST_GOALS && g->words; g++) {
-        const double value = number_at(report, g->key) - (g->less ? number_at(report, g->less) : 0);
-        const bool met = g->relation == '>' ? value >= g->limit : value <= g->limit;
+        const double value = goal_value(g, report);
+        const bool met = g->relation == '<' ? value <= g->limit : value >= g->limit;
         fprintf(f, "\n<tr><th scope=row>%s<td>", g->words);
         put_number(f, value, fabs(value) < 0.001 ? FORM_SMALL : FORM_SHARE);
-        fprintf(f, "<td>%s&nbsp;", g->relation == '>' ? "&ge;" : "&le;");
+        fprintf(f, "<td>%s&nbsp;", g->relation == '<' ? "&le;" : "&ge;");
         if (g->limit > 0 && g->limit < 0.001)
             put_small(f, g->limit);
         else
@@ -217,7 +226,8 @@ static const char *const style =
     "max-width:100%;height:auto}\n"
     ".quiet{color:#666;font-size:.9rem}\n"
     "@media(max-width:30rem){body{padding:.6rem}table{font-size:.72rem}ul{padding-left:1.2rem}"
-    "th,td{padding:.25rem .12rem}th:first-child{overflow-wrap:anywhere;hyphens:auto}}\n";
+    "th,td{padding:.25rem .12rem}th:first-child{hyphens:auto}}\n"
+    "@media(max-width:22rem){th:first-child{overflow-wrap:anywhere}}\n";
 
 static void put_block(FILE *f, const char *folder, const block *b, const cJSON *report)
 {

@@ -47,10 +47,11 @@ typedef struct block {
     picture pictures[MOST_PICTURES];
 } block;
 
-/* What a run must show: key - less (NULL: nothing) is at most, or at least, a limit. */
+/* What a run must show: how a figure, alone or against another one (NULL: alone), stands to a limit. */
 typedef struct goal {
-    const char *words, *key, *less;
-    char relation; /* '<' at most, '>' at least */
+    const char *words, *key, *other;
+    char
+        relation; /* '<' key - other is at most the limit, '>' at least; '/' key / other is at least */
     double limit;
 } goal;
 

@@ -124,6 +124,36 @@ START_TEST(experiments_and_their_page)
 }
 END_TEST
 
+/* Figures on both sides of their limits, and one that is not there. */
+START_TEST(goals_are_judged)
+{
+    if (!strstr(equinv_build_info(), "cjson: yes")) {
+        SKIP("page: this build has no cJSON");
+        return;
+    }
+    static const char report[] = "{\"seconds\": 1, \"node_accuracy\": 0.98, \"own_raw\": 0.2, "
+                                 "\"r2_gap_sorted_10nn\": 0.5, \"r2_gap_raw_10nn\": 0.25, "
+                                 "\"valid_raw\": 0.2, \"valid_sorted\": 0.3}\n";
+    static const char *const rows[] = {
+        "atoms rebuilt<td>0.980<td>&ge;&nbsp;0.98<td>yes",
+        "pairs rebuilt<td>\xe2\x80\x93<td>&ge;&nbsp;0.9<td>\xe2\x80\x93",
+        "own copy nearest, raw<td>0.200<td>&le;&nbsp;0.1<td><b>no</b>",
+        "gain in R2, gap<td>0.250<td>&ge;&nbsp;0.15<td>yes",
+        "valid steps, sorted<td>0.300<td>&ge;&nbsp;0.28<td>yes",
+        "valid steps, sorted for one of raw<td>1.500<td>&ge;&nbsp;1.7<td><b>no</b>",
+    };
+    size_t size;
+    temp_folder folder = temp_folder_new();
+    file_write(temp_path(&folder, "molecules.json"), report, strlen(report));
+    GIVES(program_run(&folder, "equinv-paper", "", "."), 0);
+    char *const page = file_read(temp_path(&folder, "report.html"), &size);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        ck_assert_msg(strstr(page, rows[i]) != NULL, "no \"%s\" on the page", rows[i]);
+    free(page);
+    temp_folder_free(&folder);
+}
+END_TEST
+
 START_TEST(a_full_disk_leaves_nothing)
 {
     NEEDS_DIGITS;
@@ -165,6 +195,7 @@ int main(void)
 {
     const test_entry tests[] = {
         {experiments_and_their_page, 1},
+        {goals_are_judged, 1},
         {a_full_disk_leaves_nothing, 1},
         {wrong_options_are_named, 1},
     };
