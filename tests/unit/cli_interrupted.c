@@ -153,17 +153,17 @@ static off_t size_of_file(const char *folder, const char *name)
 
 static void assert_same_bytes(const char *folder, const char *a, const char *b)
 {
-    static char bytes[2][HEADER_BYTES + RESUMED_ROWS * ROW_BYTES + 2];
+    static char content[2][HEADER_BYTES + RESUMED_ROWS * ROW_BYTES + 2];
     const char *const names[2] = {a, b};
     size_t length[2];
     for (int i = 0; i < 2; i++) {
         FILE *const file = fopen(at(folder, names[i]), "rb");
         ck_assert(file != NULL);
-        length[i] = fread(bytes[i], 1, sizeof bytes[i], file);
+        length[i] = fread(content[i], 1, sizeof content[i], file);
         fclose(file);
     }
     ck_assert(length[0] == HEADER_BYTES + RESUMED_ROWS * ROW_BYTES && length[0] == length[1]);
-    ck_assert(memcmp(bytes[0], bytes[1], length[0]) == 0);
+    ck_assert(memcmp(content[0], content[1], length[0]) == 0);
 }
 
 #define ODD_ROWS "2 of 6000 rows of z.npy have NaN or infinity, the first is row 7 (from 0)"

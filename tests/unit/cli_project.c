@@ -95,7 +95,7 @@ START_TEST(project_accepts_every_shape_of_latents)
     rng r = {17};
     equinv_tensor maps = tensor_random(ctx, &r, EQUINV_F32, 5, 4, 3, 4, 2, 2);
     equinv_tensor vectors = tensor_random(ctx, &r, EQUINV_F32, 3, 4, 3, 4);
-    equinv_tensor bytes = tensor_random(ctx, &r, EQUINV_U8, 3, 4, 3, 4);
+    equinv_tensor pixels = tensor_random(ctx, &r, EQUINV_U8, 3, 4, 3, 4);
     equinv_tensor view, codes;
     equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
     desc.fields = 3, desc.height = 2, desc.width = 2;
@@ -129,15 +129,15 @@ START_TEST(project_accepts_every_shape_of_latents)
     equinv_tensor_destroy(ctx, &codes);
 
     /* Integers become f32. */
-    equinv_tensor real = tensor_as(ctx, &bytes, EQUINV_F32);
+    equinv_tensor real = tensor_as(ctx, &pixels, EQUINV_F32);
     desc.impl = NULL, desc.kind = EQUINV_PROJECT_MAX, desc.templates = EQUINV_TEMPLATE_GAUSSIAN;
     codes = projected(ctx, &desc, &real, NULL);
-    OK(equinv_tensor_save(ctx, at(folder, "b.npy"), &bytes));
+    OK(equinv_tensor_save(ctx, at(folder, "b.npy"), &pixels));
     SUCCEEDS(RUN(folder, "project", "b.npy", "-o", "c.npy", "--group", "C4", "-k", "2", "--kind",
                  "max"));
     assert_file_is(ctx, at(folder, "c.npy"), &codes);
     equinv_tensor_destroy(ctx, &codes), equinv_tensor_destroy(ctx, &real);
-    equinv_tensor_destroy(ctx, &bytes), equinv_tensor_destroy(ctx, &vectors);
+    equinv_tensor_destroy(ctx, &pixels), equinv_tensor_destroy(ctx, &vectors);
     equinv_tensor_destroy(ctx, &maps);
     equinv_context_destroy(ctx);
     folder_remove(folder);

@@ -153,12 +153,12 @@ START_TEST(report_takes_labels_as_idx_or_npy)
     const char *const folder = folder_new();
     equinv_context *const ctx = context_new();
     equinv_tensor z, labels;
-    uint8_t bytes[40];
+    uint8_t values[40];
     char first[16384];
     save_labelled(ctx, folder, &z, &labels);
     for (int i = 0; i < 40; i++)
-        bytes[i] = (uint8_t)tensor_get(&labels, i);
-    save_idx(at(folder, "labels-idx1-ubyte"), 1, (int[]){40}, bytes);
+        values[i] = (uint8_t)tensor_get(&labels, i);
+    save_idx(at(folder, "labels-idx1-ubyte"), 1, (int[]){40}, values);
     const outcome *o =
         RUN(folder, "report", "z.npy", "--group", "C4", "--labels", "labels.npy", "--json");
     SUCCEEDS(o);

@@ -153,7 +153,7 @@ void wait_for_files(const char *folder, int count)
     ck_assert_int_eq(files_in(folder), count);
 }
 
-void save_idx(const char *path, int axes, const int *extents, const uint8_t *bytes)
+void save_idx(const char *path, int axes, const int *extents, const uint8_t *content)
 {
     FILE *const file = fopen(path, "wb");
     size_t count = 1;
@@ -166,7 +166,7 @@ void save_idx(const char *path, int axes, const int *extents, const uint8_t *byt
         ck_assert(fwrite(extent, 1, 4, file) == 4);
         count *= (size_t)extents[i];
     }
-    ck_assert(fwrite(bytes, 1, count, file) == count && fclose(file) == 0);
+    ck_assert(fwrite(content, 1, count, file) == count && fclose(file) == 0);
 }
 
 /* ---- what it says --------------------------------------------------------------------------- */

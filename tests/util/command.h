@@ -67,8 +67,8 @@ void folder_remove(const char *folder);
 /* Waits until a folder has that many files, ten seconds at most. */
 void wait_for_files(const char *folder, int count);
 
-/* IDX of u8: magic 0, 0, 8, axes, then extents and bytes. */
-void save_idx(const char *path, int axes, const int *extents, const uint8_t *bytes);
+/* IDX of u8: magic 0, 0, 8, axes, then extents and content. */
+void save_idx(const char *path, int axes, const int *extents, const uint8_t *content);
 
 /* ---- what it says --------------------------------------------------------------------------- */
 
