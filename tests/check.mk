@@ -113,8 +113,8 @@ $(BUILD)/tidy/%.ok: $(BUILD)/obj/%.o .clang-tidy
 	$(Q)clang-tidy --quiet $*.c -- $(BASE_FLAGS) $(LIB_DEFINES) $(call extra_flags,$*.c) $(INCLUDES) $(CPPFLAGS) 2>$@.log || { cat $@.log; false; }
 	@touch $@
 
-check-minimal: ## build and test with libc alone
-	@$(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 ONEDNN=0 -j$(JOBS) check-run
+check-minimal: ## build and test with libc alone, without a warning
+	@$(MAKE) --no-print-directory CUDA=0 BUILD=$(BUILD)/minimal OPENBLAS=0 PTHREADPOOL=0 CJSON=0 ZLIB=0 CHECK=0 ONEDNN=0 WERROR=1 -j$(JOBS) check-run
 
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
