@@ -79,12 +79,23 @@ static void no_incoming_gradient(const char *name)
         golden_save(name, files[i], EQUINV_F64, 4, (int64_t[]){1, 1, 1, 1}, (double[]){1});
 }
 
+/* What is projected, and no code of it. */
+static void nothing_to_compare(const char *name)
+{
+    golden_save_json(name, "{\"kind\": \"projection\", \"group\": \"C2\", \"arrays\": {"
+                           "\"z\": {\"shape\": [1, 1, 2, 1, 1]},"
+                           "\"templates\": {\"shape\": [1, 1, 2, 1, 1]}}}");
+    static const char *const files[] = {"z.npy", "templates.npy"};
+    for (int i = 0; i < 2; i++)
+        golden_save(name, files[i], EQUINV_F64, 5, (int64_t[]){1, 1, 2, 1, 1}, (double[]){1, 2});
+}
+
 /* A thing that is done to the right case, or a case.json instead of its own. */
 static const struct {
     void (*break_it)(const char *name);
     const char *json, *word;
 } broken[] = {
-    {no_array_file, NULL, "plane"},
+    {no_array_file, NULL, "plane.npy could not be opened"},
     {no_file_of_an_unused_array, NULL, "grid_channels"},
     {no_case_json, NULL, "no readable case.json"},
     {NULL, "{\"kind\": \"group\",\n \"group\": }", "line 2"},
@@ -99,9 +110,9 @@ static const struct {
     {NULL, "{\"kind\": \"group\", \"group\": \"C2\", \"order\": 2.5, \"arrays\": {}}", "\"order\""},
     {other_shape, NULL, "shape"},
     {other_dtype, NULL, "f32"},
-    {truncated_array, NULL, "plane"},
-    {array_is_no_npy, NULL, "plane"},
-    {array_is_a_folder, NULL, "plane"},
+    {truncated_array, NULL, "has 59 bytes of data, expected 64"},
+    {array_is_no_npy, NULL, "plane.npy starts with bytes"},
+    {array_is_a_folder, NULL, "plane.npy could not be read"},
     {negative_tolerance, NULL, "\"rel\""},
     {tolerance_is_text, NULL, "\"rel\""},
     {NULL, "{\"kind\": \"group\", \"group\": \"C2\", \"order\": 2, \"arrays\": {}}", "\"irreps\""},
@@ -119,6 +130,7 @@ static const struct {
      "\"key\": {\"shape\": [1]}, \"output\": {\"shape\": [1]}, "
      "\"../x\": {\"shape\": [1]}}}",
      "counter"},
+    {nothing_to_compare, NULL, "no array to compare with"},
     {no_incoming_gradient, NULL, "\"diff_dst\" is not listed"},
 };
 enum { BROKEN = sizeof broken / sizeof *broken };
