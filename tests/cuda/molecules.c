@@ -5,24 +5,10 @@
 
 #include "examples/molecules/network.h"
 #include "sides.h"
+#include "tests/util/graphs.h"
 #include "tests/util/program.h"
 
 enum { BATCH = 4 };
-
-static void random_graphs(rng *r, graph graphs[BATCH], const graph *list[BATCH])
-{
-    memset(graphs, 0, BATCH * sizeof *graphs);
-    for (int b = 0; b < BATCH; b++) {
-        const int n = (int)rng_range(r, b == 0 ? NODES : 2, NODES);
-        list[b] = &graphs[b];
-        for (int i = 0; i < n; i++) {
-            graphs[b].cell[i][i] = (uint8_t)rng_range(r, CARBON, FLUORINE);
-            for (int j = 0; j < i; j++)
-                graphs[b].cell[i][j] = graphs[b].cell[j][i] =
-                    (uint8_t)(rng_range(r, 0, 2) ? NO_BOND : rng_range(r, SINGLE, AROMATIC));
-        }
-    }
-}
 
 /* A network and its optimiser in one place. */
 typedef struct trained {
@@ -74,7 +60,7 @@ START_TEST(training_as_on_the_cpu)
         for (uint64_t step = 0; step < 3; step++) {
             trained *const both[] = {&here, &there};
             network_losses losses[2];
-            random_graphs(&s.r, graphs, list);
+            graphs_random(&s.r, BATCH, graphs, list);
             for (int k = 0; k < 2; k++) {
                 OK(network_load(both[k]->net, list, BATCH - (int)(step % 2)));
                 OK(network_gradients(both[k]->net, step, &losses[k]));
@@ -104,7 +90,7 @@ START_TEST(codes_as_on_the_cpu)
     int nodes[BATCH];
     float codes[2][BATCH * NODES];
     equinv_context *const places[] = {s.cpu, s.gpu};
-    random_graphs(&s.r, graphs, list);
+    graphs_random(&s.r, BATCH, graphs, list);
     for (int k = 0; k < 2; k++) {
         trained t = trained_new(places[k], EQUINV_F64);
         OK(network_load(t.net, list, BATCH));

@@ -3,23 +3,9 @@
 
 #include "cpu/ref/ref.h"
 #include "tests/util/cuda_layout.h"
+#include "tests/util/optimizer.h"
 
 enum { ROUNDS = 60, STEPS = 4, PARAMETERS = 3 };
-
-static const char *const kinds[] = {"sgd", "momentum", "adam"};
-
-static equinv_optimizer_desc desc_of(rng *r, int kind)
-{
-    equinv_optimizer_desc d = EQUINV_OPTIMIZER_DESC_INIT;
-    d.kind = kind < 2 ? EQUINV_OPTIMIZER_SGD : EQUINV_OPTIMIZER_ADAM;
-    d.learning_rate = (double)rng_range(r, 0, 10) / 50;
-    d.momentum = kind == 1 ? (double)rng_range(r, 1, 9) / 10 : 0;
-    d.beta1 = (double)rng_range(r, 0, 9) / 10;
-    d.beta2 = 1 - ldexp(1, -(int)rng_range(r, 1, 10));
-    d.epsilon = rng_range(r, 0, 1) ? 1e-8 : 0.25;
-    d.weight_decay = rng_range(r, 0, 1) ? 0.125 : 0;
-    return d;
-}
 
 /* A parameter on the device, and its state for the reference. */
 typedef struct trained {
@@ -68,7 +54,7 @@ START_TEST(steps_have_the_bits_of_the_reference)
     equinv_context *const gpu = cuda_context_new(), *const cpu = context_new();
     for (uint64_t seed = 0; seed < ROUNDS; seed++) {
         rng r = {seed};
-        eqi_update u = {.desc = desc_of(&r, kind)};
+        eqi_update u = {.desc = optimizer_random_desc(&r, kind)};
         trained t[PARAMETERS];
         equinv_parameter parameters[PARAMETERS];
         for (int p = 0; p < PARAMETERS; p++) {
@@ -93,11 +79,11 @@ START_TEST(steps_have_the_bits_of_the_reference)
         for (int p = 0; p < PARAMETERS; p++) {
             int64_t at = -1;
             ck_assert_msg(tensor_same(cuda_laid_values(gpu, &t[p].value), &t[p].state.value, &at),
-                          "%s: parameter %d differs at %d, seed %d", kinds[kind], p, (int)at,
-                          (int)seed);
+                          "%s: parameter %d differs at %d, seed %d", optimizer_kinds[kind], p,
+                          (int)at, (int)seed);
             ck_assert_msg(
                 tensor_same(cuda_laid_values(gpu, &t[p].gradient), &t[p].state.gradient, &at),
-                "%s: gradient %d was changed, seed %d", kinds[kind], p, (int)seed);
+                "%s: gradient %d was changed, seed %d", optimizer_kinds[kind], p, (int)seed);
         }
         equinv_optimizer_destroy(o);
         for (int p = 0; p < PARAMETERS; p++)

@@ -4,20 +4,6 @@
 
 static const equinv_projection_kind kinds[] = {EQUINV_PROJECT_SORT, EQUINV_PROJECT_PROJECT_SORT};
 
-static equinv_projection_desc rows_desc(equinv_projection_kind kind, equinv_dtype dtype,
-                                        int64_t rows, int64_t channels, int64_t k, uint64_t seed)
-{
-    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
-    d.kind = kind;
-    d.group = equinv_symmetric();
-    d.dtype = dtype;
-    d.rows = rows;
-    d.channels = channels;
-    d.k = k;
-    d.seed = seed;
-    return d;
-}
-
 /* One problem, all in CPU memory: z and mask are inputs, the others the reference's answers. */
 typedef struct problem {
     equinv_projection_desc d;

@@ -23,12 +23,7 @@ static inline void sides_free(sides *s)
 /* These values on the device, row-major or in a random layout; cuda_laid_free releases them. */
 static inline cuda_laid sides_place(sides *s, const equinv_tensor *t, bool strided)
 {
-    if (strided)
-        return cuda_laid_copy(s->gpu, &s->r, t);
-    cuda_laid l = {.here.storage = tensor_copy(s->cpu, t)};
-    l.here.view = l.here.storage;
-    l.view = l.storage = cuda_copy(s->gpu, t);
-    return l;
+    return strided ? cuda_laid_copy(s->gpu, &s->r, t) : cuda_laid_plain(s->gpu, t);
 }
 
 /* What is in a placed output now, row-major on the CPU; its gaps must be as they were. */

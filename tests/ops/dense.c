@@ -1,6 +1,7 @@
 /* The dense layer: values, gradients, accumulation, every implementation, wrong arguments. */
 #include <math.h>
 
+#include "tests/util/dense.h"
 #include "tests/util/refusal.h"
 
 enum { ROUNDS = 250 };
@@ -57,18 +58,6 @@ static void run(dense *d)
                                      &d->diff_bias, NULL, 0));
 }
 
-static equinv_dense_desc random_desc(rng *r, equinv_dtype dtype)
-{
-    equinv_dense_desc d = EQUINV_DENSE_DESC_INIT;
-    d.dtype = dtype;
-    d.batch = rng_range(r, 0, 9);
-    d.features_in = rng_range(r, 1, rng_range(r, 0, 3) ? 12 : 90);
-    d.features_out = rng_range(r, 1, rng_range(r, 0, 3) ? 7 : 70);
-    d.bias = rng_range(r, 0, 1);
-    d.accumulate = rng_range(r, 0, 1);
-    return d;
-}
-
 /* Straight from the definition, on row-major tensors of any dtype. */
 static double product_at(const dense *d, int64_t n, int64_t o)
 {
@@ -84,7 +73,7 @@ START_TEST(forward_is_the_definition)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
-        equinv_dense_desc desc = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        equinv_dense_desc desc = dense_random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         desc.impl = impls[seed / 2 % 2];
         dense d = dense_new(ctx, &r, &desc);
         equinv_tensor before = tensor_copy(ctx, &d.dst);
@@ -109,11 +98,11 @@ START_TEST(gemm_equals_ref)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 1000}, again = r;
-        equinv_dense_desc desc = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        equinv_dense_desc desc = dense_random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         desc.impl = "ref";
         dense ref = dense_new(ctx, &r, &desc);
         run(&ref);
-        random_desc(&again, desc.dtype);
+        dense_random_desc(&again, desc.dtype);
         desc.impl = "gemm";
         dense gemm = dense_new(ctx, &again, &desc); /* the same numbers */
         ck_assert_str_eq(equinv_plan_impl_name(gemm.plan), "dense/gemm");
@@ -186,7 +175,7 @@ START_TEST(gradient_by_differences)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(60); seed++) {
         rng r = {seed + 2000};
-        equinv_dense_desc desc = random_desc(&r, EQUINV_F64);
+        equinv_dense_desc desc = dense_random_desc(&r, EQUINV_F64);
         desc.accumulate = false, desc.bias = true;
         desc.impl = impls[seed % 2];
         dense d = dense_new(ctx, &r, &desc);
@@ -210,7 +199,7 @@ START_TEST(backward_is_the_adjoint)
     equinv_context *const ctx = context_new();
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed + 3000};
-        equinv_dense_desc desc = random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
+        equinv_dense_desc desc = dense_random_desc(&r, seed % 2 ? EQUINV_F64 : EQUINV_F32);
         desc.accumulate = desc.bias = false;
         desc.impl = impls[seed / 2 % 2];
         dense d = dense_new(ctx, &r, &desc);

@@ -215,4 +215,20 @@ static inline equinv_tensor project_by_action(equinv_context *ctx, const equinv_
     return codes;
 }
 
+/* Rows under S. */
+static inline equinv_projection_desc rows_desc(equinv_projection_kind kind, equinv_dtype dtype,
+                                               int64_t rows, int64_t channels, int64_t k,
+                                               uint64_t seed)
+{
+    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
+    d.kind = kind;
+    d.group = equinv_symmetric();
+    d.dtype = dtype;
+    d.rows = rows;
+    d.channels = channels;
+    d.k = k;
+    d.seed = seed;
+    return d;
+}
+
 #endif

@@ -1,20 +1,6 @@
 /* Projections under S: sorted channels, sorted random projections, masks, ties, gradients. */
 #include "tests/ops/projection_cases.h"
 
-static equinv_projection_desc rows_desc(equinv_projection_kind kind, equinv_dtype dtype,
-                                        int64_t rows, int64_t channels, int64_t k, uint64_t seed)
-{
-    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
-    d.kind = kind;
-    d.group = equinv_symmetric();
-    d.dtype = dtype;
-    d.rows = rows;
-    d.channels = channels;
-    d.k = k;
-    d.seed = seed;
-    return d;
-}
-
 static const equinv_projection_kind kinds[] = {EQUINV_PROJECT_SORT, EQUINV_PROJECT_PROJECT_SORT};
 
 /* The number that row `row` is sorted by in column j: its channel j, or <w_j, row>. */

@@ -37,18 +37,9 @@ static const char *few(const char *more)
     return text;
 }
 
-static char *report_of(const temp_folder *folder, const char *name)
-{
-    size_t size;
-    char *const text = file_read(temp_path(folder, name), &size);
-    ck_assert_msg(size > 2 && text[size - 2] == '}' && text[size - 1] == '\n', "%s is not complete",
-                  name);
-    return text;
-}
-
 static void check_digits(const temp_folder *folder)
 {
-    char *const report = report_of(folder, "digits.json");
+    char *const report = report_read(folder, "digits.json");
     ck_assert_double_eq(json_value(report, "seed"), 3);
     ck_assert_double_lt(json_value(report, "equivariance_error"), 1e-5);
     ck_assert_double_lt(json_value(report, "invariance_error"), 1e-5);
@@ -65,7 +56,7 @@ static void check_digits(const temp_folder *folder)
 
 static void check_augmentation(const temp_folder *folder)
 {
-    char *const report = report_of(folder, "augmentation.json");
+    char *const report = report_read(folder, "augmentation.json");
     ck_assert_double_lt(json_value(report, "spread_mean"), 1e-5);
     ck_assert_double_gt(json_value(report, "spread_raw"), 0.1);
     ck_assert_double_eq(json_value(report, "own_mean"), 1);
@@ -80,7 +71,7 @@ static void check_page(const temp_folder *folder)
     const outcome o = program_run(folder, "equinv-paper", "", ".");
     GIVES(o, 0);
     SAYS(o.err, "there is no ./molecules.json");
-    char *const report = report_of(folder, "report.json");
+    char *const report = report_read(folder, "report.json");
     ck_assert_int_eq(count_of(report, "\"test_accuracy\":"), 1);
     ck_assert_int_eq(count_of(report, "\"spread_mean\":"), 1);
     ck_assert_int_eq(count_of(report, "\"seconds\":"), 3);
@@ -99,7 +90,7 @@ static void check_page(const temp_folder *folder)
     GIVES(full, 1);
     SAYS(full.err, "report.json could not be written: File too large");
     ck_assert_int_ne(access(temp_path(folder, "report.json.part"), F_OK), 0);
-    free(report_of(folder, "report.json")); /* the old one */
+    free(report_read(folder, "report.json")); /* the old one */
     file_write(temp_path(folder, "digits.json"), "{\"seconds\": ", 12);
     const outcome cut = program_run(folder, "equinv-paper", "", ".");
     GIVES(cut, 1);

@@ -2,25 +2,10 @@
 #include <math.h>
 
 #include "examples/molecules/network.h"
+#include "tests/util/graphs.h"
 #include "tests/util/layout.h"
 
 enum { BATCH = 4 };
-
-static const graph *random_graphs(rng *r, graph graphs[BATCH], const graph *list[BATCH])
-{
-    memset(graphs, 0, BATCH * sizeof *graphs);
-    for (int b = 0; b < BATCH; b++) {
-        const int n = (int)rng_range(r, b == 0 ? NODES : 2, NODES);
-        list[b] = &graphs[b];
-        for (int i = 0; i < n; i++) {
-            graphs[b].cell[i][i] = (uint8_t)rng_range(r, CARBON, FLUORINE);
-            for (int j = 0; j < i; j++)
-                graphs[b].cell[i][j] = graphs[b].cell[j][i] =
-                    (uint8_t)(rng_range(r, 0, 2) ? NO_BOND : rng_range(r, SINGLE, AROMATIC));
-        }
-    }
-    return graphs;
-}
 
 static network *network_of(equinv_context *ctx, equinv_dtype dtype)
 {
@@ -46,7 +31,7 @@ START_TEST(gradients_are_those_of_the_loss)
     network *const net = network_of(ctx, EQUINV_F64);
     size_t count;
     const equinv_parameter *const parameters = network_parameters(net, &count);
-    random_graphs(&r, graphs, list);
+    graphs_random(&r, BATCH, graphs, list);
     OK(network_load(net, list, BATCH - 1)); /* one place stays empty */
     for (size_t p = 0; p < count; p++) {
         loss_of(net);
@@ -72,7 +57,7 @@ START_TEST(codes_follow_the_atoms)
         const graph *list[BATCH];
         int order[BATCH][NODES], nodes[BATCH];
         float codes[BATCH * NODES], moved_codes[BATCH * NODES];
-        random_graphs(&r, graphs, list);
+        graphs_random(&r, BATCH, graphs, list);
         OK(network_load(net, list, BATCH));
         OK(network_encode(net, codes));
         for (int b = 0; b < BATCH; b++) {
@@ -127,7 +112,7 @@ START_TEST(training_repeats)
         network *const net = network_of(ctx, EQUINV_F32);
         const equinv_parameter *const parameters = network_parameters(net, &count);
         OK(equinv_optimizer_create(ctx, &d, parameters, count, &adam));
-        random_graphs(&r, graphs, list);
+        graphs_random(&r, BATCH, graphs, list);
         OK(network_load(net, list, BATCH));
         double first = 0;
         for (uint64_t step = 0; step < 20; step++) {

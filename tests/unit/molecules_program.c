@@ -32,15 +32,6 @@ static const char *few(const char *more)
     return text;
 }
 
-static char *report_of(const temp_folder *folder, const char *name)
-{
-    size_t size;
-    char *const text = file_read(temp_path(folder, name), &size);
-    ck_assert_msg(size > 2 && text[size - 2] == '}' && text[size - 1] == '\n', "%s is not complete",
-                  name);
-    return text;
-}
-
 /* What is true of any network: codes follow the atoms, sorted ones do not change. */
 START_TEST(codes_of_molecules)
 {
@@ -50,7 +41,7 @@ START_TEST(codes_of_molecules)
     GIVES(o, 0);
     SAYS(o.out, "own copies among the 5 nearest");
     SAYS(o.err, "epoch 2:");
-    char *const report = report_of(&folder, "molecules.json");
+    char *const report = report_read(&folder, "molecules.json");
     ck_assert_double_eq(json_value(report, "seed"), 3);
     ck_assert_double_eq(json_value(report, "train_molecules"), 192);
     ck_assert_double_lt(json_value(report, "equivariance_error"), 1e-5);
@@ -78,7 +69,7 @@ START_TEST(training_is_taken_up_again)
     for (int run = 0; run < 3; run++) {
         outcome o = program_run(&folder, PROGRAM, "", few(runs[run]));
         GIVES(o, 0);
-        char *const report = report_of(&folder, "molecules.json");
+        char *const report = report_read(&folder, "molecules.json");
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
             figures[run][k] = json_value(report, keys[k]);
         free(report);
@@ -88,7 +79,7 @@ START_TEST(training_is_taken_up_again)
     outcome o = program_run(&folder, PROGRAM, "", few("-o . --epochs 2 --resume"));
     GIVES(o, 0);
     ck_assert_msg(strstr(o.err, "epoch") == NULL, "\"%s\": nothing was left to train", o.err);
-    char *const report = report_of(&folder, "molecules.json");
+    char *const report = report_read(&folder, "molecules.json");
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
         ck_assert(json_value(report, keys[k]) == figures[0][k]);
     free(report);
@@ -210,7 +201,7 @@ START_TEST(gnuplot_that_ends_at_once)
         program_run(&folder, PROGRAM, "PATH=.:/usr/bin:/bin", few("-o . --epochs 1 --test 2000"));
     GIVES(o, 0);
     SAYS(o.err, "molecules-codes.png could not be written: gnuplot failed");
-    free(report_of(&folder, "molecules.json"));
+    free(report_read(&folder, "molecules.json"));
     temp_folder_free(&folder);
 }
 END_TEST
@@ -225,7 +216,7 @@ START_TEST(folder_of_any_name)
     const outcome o = program_run(&folder, PROGRAM, "", few("-o \"$(cat name)\" --epochs 1"));
     GIVES(o, 0);
     snprintf(inner.path, sizeof inner.path, "%s", temp_path(&folder, name));
-    free(report_of(&inner, "molecules.json"));
+    free(report_read(&inner, "molecules.json"));
     if (strstr(o.err, "gnuplot: No such file"))
         SKIP("pictures: gnuplot is not installed");
     else

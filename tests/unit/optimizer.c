@@ -2,23 +2,9 @@
 #include <math.h>
 
 #include "tests/util/layout.h"
+#include "tests/util/optimizer.h"
 
 enum { ROUNDS = 200, STEPS = 7 };
-
-static const char *const kinds[] = {"sgd", "momentum", "adam"};
-
-static equinv_optimizer_desc desc_of(rng *r, int kind)
-{
-    equinv_optimizer_desc d = EQUINV_OPTIMIZER_DESC_INIT;
-    d.kind = kind < 2 ? EQUINV_OPTIMIZER_SGD : EQUINV_OPTIMIZER_ADAM;
-    d.learning_rate = (double)rng_range(r, 0, 10) / 50;
-    d.momentum = kind == 1 ? (double)rng_range(r, 1, 9) / 10 : 0;
-    d.beta1 = (double)rng_range(r, 0, 9) / 10;
-    d.beta2 = 1 - ldexp(1, -(int)rng_range(r, 1, 10));
-    d.epsilon = rng_range(r, 0, 1) ? 1e-8 : 0.25;
-    d.weight_decay = rng_range(r, 0, 1) ? 0.125 : 0;
-    return d;
-}
 
 /* The formulas of the header in double, on one number. */
 typedef struct number {
@@ -46,7 +32,7 @@ START_TEST(steps_follow_the_formulas)
     const int kind = _i;
     for (uint64_t seed = 0; seed < share_of(ROUNDS); seed++) {
         rng r = {seed};
-        equinv_optimizer_desc d = desc_of(&r, kind);
+        equinv_optimizer_desc d = optimizer_random_desc(&r, kind);
         enum { COUNT = 3, MOST = 60 };
         equinv_parameter parameters[COUNT];
         laid values[COUNT], gradients[COUNT];
@@ -84,8 +70,8 @@ START_TEST(steps_follow_the_formulas)
                 for (int64_t i = 0; i < equinv_tensor_count(&values[p].view); i++) {
                     const double x = tensor_get(&values[p].view, i), e = numbers[p][i].value;
                     ck_assert_msg(fabs(x - e) <= (f64[p] ? 1e-12 : 2e-6) * (1 + fabs(e)),
-                                  "%s: step %d gives %.9g, expected %.9g, seed %d", kinds[kind], t,
-                                  x, e, (int)seed);
+                                  "%s: step %d gives %.9g, expected %.9g, seed %d",
+                                  optimizer_kinds[kind], t, x, e, (int)seed);
                 }
         }
         equinv_optimizer_destroy(o);
@@ -159,7 +145,7 @@ START_TEST(thread_count_changes_no_bit)
         equinv_parameter p[2];
         for (int k = 0; k < 2; k++) {
             rng r = {7};
-            const equinv_optimizer_desc d = desc_of(&r, kind);
+            const equinv_optimizer_desc d = optimizer_random_desc(&r, kind);
             p[k].name = "w";
             p[k].value = tensor_random(ctx[k], &r, EQUINV_F32, 2, 300, 101);
             p[k].gradient = tensor_random(ctx[k], &r, EQUINV_F32, 2, 300, 101);
@@ -183,7 +169,7 @@ START_TEST(nan_stays_at_its_place)
     equinv_context *const ctx = context_new();
     for (int kind = 0; kind < 3; kind++) {
         rng r = {8};
-        equinv_optimizer_desc d = desc_of(&r, kind);
+        equinv_optimizer_desc d = optimizer_random_desc(&r, kind);
         d.learning_rate = 0.1;
         equinv_parameter p = {"w", tensor_random(ctx, &r, EQUINV_F32, 1, 9),
                               tensor_random(ctx, &r, EQUINV_F32, 1, 9)};
@@ -320,7 +306,7 @@ START_TEST(allocation_failures)
         j.parameters[i].gradient = tensor_random(ctx, &r, EQUINV_F32, 1, 5);
     }
     for (int kind = 0; kind < 3; kind++) {
-        j.desc = desc_of(&r, kind);
+        j.desc = optimizer_random_desc(&r, kind);
         ck_assert_int_eq(fail_in_turn(make, &j), allocations[kind]);
     }
     for (int i = 0; i < 2; i++) {
@@ -337,7 +323,7 @@ START_TEST(a_step_allocates_nothing)
         fault_allocator f = {.until = -1};
         equinv_context *const ctx = context_of_faults(&f);
         rng r = {10};
-        const equinv_optimizer_desc d = desc_of(&r, kind);
+        const equinv_optimizer_desc d = optimizer_random_desc(&r, kind);
         equinv_parameter p = {"w", tensor_random(ctx, &r, EQUINV_F32, 1, 5),
                               tensor_random(ctx, &r, EQUINV_F32, 1, 5)};
         equinv_optimizer *o;

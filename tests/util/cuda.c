@@ -150,6 +150,15 @@ cuda_laid cuda_laid_copy(equinv_context *ctx, rng *r, const equinv_tensor *value
     return l;
 }
 
+cuda_laid cuda_laid_plain(equinv_context *ctx, const equinv_tensor *values)
+{
+    equinv_context *const cpu = cpu_context();
+    const equinv_tensor copy = tensor_copy(cpu, values);
+    const cuda_laid l = laid_on_device(ctx, (laid){copy, copy});
+    equinv_context_destroy(cpu);
+    return l;
+}
+
 void cuda_laid_fetch(equinv_context *ctx, cuda_laid *l)
 {
     equinv_tensor back = cuda_back(ctx, &l->storage);

@@ -38,6 +38,7 @@ typedef struct cuda_laid {
 cuda_laid cuda_laid_new(equinv_context *ctx, rng *r, equinv_dtype dtype, int ndim,
                         const int64_t *shape);
 cuda_laid cuda_laid_copy(equinv_context *ctx, rng *r, const equinv_tensor *values);
+cuda_laid cuda_laid_plain(equinv_context *ctx, const equinv_tensor *values); /* row-major */
 void cuda_laid_fetch(equinv_context *ctx, cuda_laid *l);
 void cuda_laid_free(equinv_context *ctx, cuda_laid *l);
 

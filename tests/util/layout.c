@@ -74,6 +74,15 @@ bool laid_gaps_kept(const laid *l)
     return true;
 }
 
+void laid_check(const laid *got, const equinv_tensor *expected, double tolerance, const char *what)
+{
+    int64_t worst = -1;
+    const double error =
+        tensor_error(&got->view, expected, &worst) * fmin(tensor_max_abs(expected), 1);
+    ck_assert_msg(error <= tolerance, "%s differs by %g at %lld", what, error, (long long)worst);
+    ck_assert_msg(laid_gaps_kept(got), "%s: written beside it", what);
+}
+
 void relaid_begin(equinv_context *ctx, rng *r, equinv_tensor *const *tensors, int count, relaid *to)
 {
     const int64_t which = rng_range(r, 0, count); /* count: all of them */

@@ -20,6 +20,12 @@ void laid_free(equinv_context *ctx, laid *l);
 bool laid_gaps_kept(const laid *l);
 
 /*
+ * Whether a result is what is expected, and nothing beside it was written to. What is summed is as large as
+ * 1: a few outputs that cancel say nothing of the error.
+ */
+void laid_check(const laid *got, const equinv_tensor *expected, double tolerance, const char *what);
+
+/*
  * Tensors of a call in other layouts: each of `count` alone, or all of them, by chance. relaid_end looks for
  * what was written beside them and puts the old ones back.
  */

@@ -54,6 +54,15 @@ outcome program_run(const temp_folder *folder, const char *name, const char *var
     return (outcome){WEXITSTATUS(status), out, err};
 }
 
+char *report_read(const temp_folder *folder, const char *name)
+{
+    size_t size;
+    char *const text = file_read(temp_path(folder, name), &size);
+    ck_assert_msg(size > 2 && text[size - 2] == '}' && text[size - 1] == '\n', "%s is not complete",
+                  name);
+    return text;
+}
+
 int count_of(const char *text, const char *words)
 {
     int count = 0;

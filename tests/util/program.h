@@ -27,6 +27,9 @@ outcome program_run(const temp_folder *folder, const char *name, const char *var
 #define SAYS(text, words)                                                                          \
     ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is not in \"%s\"", words, text)
 
+/* A JSON report that a program left in the folder, whole; free it. */
+char *report_read(const temp_folder *folder, const char *name);
+
 int count_of(const char *text, const char *words);
 /* The number behind a key of the first object; fails where it is null or missing. */
 double json_value(const char *text, const char *key);
