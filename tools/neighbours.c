@@ -13,7 +13,7 @@ typedef struct options {
     equinv_context_desc device;
 } options;
 
-enum { KEY_GROUP = 1, KEY_K, KEY_DISTANCES, KEY_JSON };
+enum { KEY_GROUP = 1, KEY_DISTANCES, KEY_JSON };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -24,7 +24,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'o': o->output = argument; break;
     case KEY_DISTANCES: o->distances = argument; break;
     case KEY_JSON: o->as_json = true; break;
-    case KEY_K: good = option_integer("--k", argument, 1, INT32_MAX, &o->k); break;
+    case 'k': good = option_integer("--k", argument, 1, INT32_MAX, &o->k); break;
     case KEY_GROUP:
         good = option_group(argument, &o->shape.group);
         o->group = argument;
@@ -47,7 +47,7 @@ static const struct argp argp = {
     .options =
         (const struct argp_option[]){
             {"group", KEY_GROUP, "GROUP", 0, GROUP_HELP, 0},
-            {"k", KEY_K, "K", 0, "neighbours of a query; default 5", 0},
+            {"k", 'k', "K", 0, "neighbours of a query; default 5", 0},
             {"output", 'o', "INDEX.npy", 0, "rows of DATA, integers [queries, k], NPY", 0},
             {"distances", KEY_DISTANCES, "FILE.npy", 0, "the orbit distances, [queries, k], NPY",
              0},
@@ -164,6 +164,9 @@ static int find(work *w, const options *o)
     if (progress_step(NULL, all, all) || commit(&w->index_writer) || commit(&w->distance_writer))
         return tool_refused();
     progress_end();
+    count_odd(o->data, &w->data, "they are neighbours after all others");
+    if (!same_file(o->data, o->queries))
+        count_odd(o->queries, &w->queries, "other rows are not affected");
     return -1;
 }
 

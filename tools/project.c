@@ -1,6 +1,5 @@
 /* equinv project: invariant codes of a file of latents, row by row through chunks of bounded size. */
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -318,20 +317,8 @@ static int prepare(work *w, options *o, int64_t *done)
 
 /* ---- rows ------------------------------------------------------------------------------------- */
 
-static bool is_finite(const equinv_tensor *t, int64_t first, int64_t count)
-{
-    bool finite = true;
-    if (t->dtype == EQUINV_F32)
-        for (int64_t i = first; i < first + count; i++)
-            finite = finite && isfinite(((const float *)t->data)[i]);
-    else
-        for (int64_t i = first; i < first + count; i++)
-            finite = finite && isfinite(((const double *)t->data)[i]);
-    return finite;
-}
-
 /* Counts what is not finite in `count` latents from number `first` on; absent rows do not count. */
-static void count_odd(work *w, int64_t first, int64_t count)
+static void count_odd_rows(work *w, int64_t first, int64_t count)
 {
     const equinv_tensor *const z = &w->latents.here;
     const int64_t pieces = w->mask_reader ? z->shape[1] : 1;
@@ -360,7 +347,7 @@ static equinv_status read_chunk(work *w, int64_t done, int64_t most, int64_t *co
     if (w->mask_reader && ((status = equinv_tensor_rows(&w->mask.here, 0, most, &rows)) ||
                            (status = equinv_reader_read(w->mask_reader, &rows, &masks))))
         return status;
-    count_odd(w, done, *count);
+    count_odd_rows(w, done, *count);
     return EQUINV_OK;
 }
 
@@ -404,11 +391,7 @@ static int project(work *w, const options *o, int64_t written)
     if (equinv_writer_commit(writer))
         return tool_refused();
     progress_end();
-    if (w->odd > 0)
-        tool_fail("%" PRId64 " of %" PRId64
-                  " rows of %s have NaN or infinity, the first is row %" PRId64
-                  " (from 0); other rows are not affected",
-                  w->odd, done, o->latents, w->first_odd);
+    tell_odd(o->latents, w->odd, done, w->first_odd, "other rows are not affected");
     return TOOL_DONE;
 }
 

@@ -162,6 +162,7 @@ static int compute(work *w, options *o)
                               &w->report, &w->error))
         return tool_refused();
     progress_clear();
+    count_odd(o->latents, &w->latents, "figures that they enter cannot be told");
     return -1;
 }
 

@@ -117,6 +117,14 @@ int projection_shape(const char *path, const equinv_tensor *array, equinv_projec
 /* Reads a file as real numbers: integers become f32. */
 equinv_status load_real(equinv_context *ctx, const char *path, equinv_tensor *latents);
 
+/*
+ * Latents with NaN or infinity (odd.c): whether some numbers have none, the sentence that tells how many rows
+ * do and what becomes of others, and both for a file in memory.
+ */
+bool is_finite(const equinv_tensor *t, int64_t first, int64_t count);
+void tell_odd(const char *path, int64_t odd, int64_t rows, int64_t first, const char *others);
+void count_odd(const char *path, const equinv_tensor *latents, const char *others);
+
 /* "[2, 3]" */
 const char *shape_text(int32_t ndim, const int64_t *shape, char *text, size_t size);
 
