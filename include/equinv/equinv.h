@@ -1369,10 +1369,12 @@ typedef enum equinv_projection_kind {
     EQUINV_PROJECT_SORTED = 7, /* <w_k, g z> ascending over g  [B, k, |G|], coorbit embedding */
     EQUINV_PROJECT_ORBIT = 8,  /* <w_k, g z> for every g       [B, k, |G|], not invariant */
     EQUINV_PROJECT_SORT = 9,   /* S: every channel sorted over rows    as input [B, n, c] */
-    EQUINV_PROJECT_PROJECT_SORT = 10, /* S: <w_k, row> sorted over rows      [B, k, n] */
-    EQUINV_PROJECT_MIN = 11,          /* min_g <w_k, g z>             [B, k] */
-    EQUINV_PROJECT_MOMENT3 = 12,      /* mean_g <w_k, g z>^3          [B, k], raw third moment */
-    EQUINV_PROJECT_CDF = 13, /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
+    EQUINV_PROJECT_PROJECT_SORT =
+        10,                      /* S: <w_k, row> sorted over rows [B, k, n]; generic templates tell
+                                         all orbits apart for k = 2 n c + 1, almost all for n c + 1 */
+    EQUINV_PROJECT_MIN = 11,     /* min_g <w_k, g z>             [B, k] */
+    EQUINV_PROJECT_MOMENT3 = 12, /* mean_g <w_k, g z>^3          [B, k], raw third moment */
+    EQUINV_PROJECT_CDF = 13,     /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
     /* Of signals on the group, without templates: see below. */
     EQUINV_PROJECT_POWER = 14,      /* power spectrum          [B, signals, |G|] */
     EQUINV_PROJECT_BISPECTRUM = 15, /* selective G-bispectrum  [B, signals, about 2 or 4 |G|] */
@@ -1505,9 +1507,9 @@ EQUINV_API size_t equinv_projection_scratch_size(const equinv_projection *projec
  * Bytes of the buffer that forward fills for backward. MAX, MIN: I32 [batch, k], the element that
  * attains the extreme (lowest index on ties). SORTED: I32 [batch, k, |G| or rank_count], the element
  * at each place. SORT: I32 [batch, n, c] and PROJECT_SORT: I32 [batch, k, n], the row at each place (-1
- * where no row is left). LINEAR, MEAN, ORBIT, CDF, FOURIER: 0. The other kinds of signals: the signals,
- * [batch, signals, |G|], other kinds: the orbit's inner products, [batch, k, |G|], both in the
- * projection's dtype. -1 only for a negative or overflowing batch.
+ * where no row is left); the inverse permutation is place[row[i]] = i. LINEAR, MEAN, ORBIT, CDF, FOURIER:
+ * 0. The other kinds of signals: the signals, [batch, signals, |G|], other kinds: the orbit's inner
+ * products, [batch, k, |G|], both in the projection's dtype. -1 only for a negative or overflowing batch.
  */
 EQUINV_API int64_t equinv_projection_saved_size(const equinv_projection *projection, int64_t batch);
 
