@@ -1369,12 +1369,10 @@ typedef enum equinv_projection_kind {
     EQUINV_PROJECT_SORTED = 7, /* <w_k, g z> ascending over g  [B, k, |G|], coorbit embedding */
     EQUINV_PROJECT_ORBIT = 8,  /* <w_k, g z> for every g       [B, k, |G|], not invariant */
     EQUINV_PROJECT_SORT = 9,   /* S: every channel sorted over rows    as input [B, n, c] */
-    EQUINV_PROJECT_PROJECT_SORT =
-        10,                      /* S: <w_k, row> sorted over rows [B, k, n]; generic templates tell
-                                         all orbits apart for k = 2 n c + 1, almost all for n c + 1 */
-    EQUINV_PROJECT_MIN = 11,     /* min_g <w_k, g z>             [B, k] */
-    EQUINV_PROJECT_MOMENT3 = 12, /* mean_g <w_k, g z>^3          [B, k], raw third moment */
-    EQUINV_PROJECT_CDF = 13,     /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
+    EQUINV_PROJECT_PROJECT_SORT = 10, /* S: <w_k, row> sorted over rows      [B, k, n] */
+    EQUINV_PROJECT_MIN = 11,          /* min_g <w_k, g z>             [B, k] */
+    EQUINV_PROJECT_MOMENT3 = 12,      /* mean_g <w_k, g z>^3          [B, k], raw third moment */
+    EQUINV_PROJECT_CDF = 13, /* share of g with <w_k, g z> <= threshold  [B, k, thresholds] */
     /* Of signals on the group, without templates: see below. */
     EQUINV_PROJECT_POWER = 14,      /* power spectrum          [B, signals, |G|] */
     EQUINV_PROJECT_BISPECTRUM = 15, /* selective G-bispectrum  [B, signals, about 2 or 4 |G|] */
@@ -1447,8 +1445,10 @@ typedef struct equinv_projection equinv_projection;
  * An invariant projection with its templates; immutable after creation. The joint action on latents
  * with space left is equinv_act's: quarter turns need height = width (SHAPE), groups off the grid
  * need height = width = 1 (SHAPE).
+ * PROJECT_SORT by generic templates tells all sets of rows apart for k = 2 rows channels + 1, and almost all
+ * for rows channels + 1.
  * source: Hansen, Calissano, Feragen 2024 (linear; sort as isometric cross section); max filters:
- * Cahill, Iverson, Mixon, Packer 2022; sorted coorbits: Balan, Tsoukanis 2023.
+ * Cahill, Iverson, Mixon, Packer 2022; sorted coorbits: Balan, Tsoukanis 2023; sorted rows: Dym, Gortler 2022.
  */
 EQUINV_API equinv_status equinv_projection_create(equinv_context *ctx,
                                                   const equinv_projection_desc *desc,
