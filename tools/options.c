@@ -316,6 +316,9 @@ int projection_group(projection_options *options)
         options->desc.group = equinv_symmetric();
         options->group_given = true;
     }
+    if (options->desc.kind == EQUINV_PROJECT_CDF && !options->desc.thresholds)
+        return tool_misused(
+            "--thresholds is missing, expected numbers for --kind cdf, e.g. -1,0,1");
     if (options->group_given)
         return -1;
     return tool_misused("--group is missing, expected the group that acts on the latents, e.g. C4");

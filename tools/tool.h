@@ -105,7 +105,10 @@ const char *templates_name(equinv_template_kind kind);
 /* Whether the kind sorts rows under S. */
 bool kind_of_rows(equinv_projection_kind kind);
 
-/* --group must be there, unless the kind says that it is S. -1: go on, else the exit code. */
+/*
+ * --group must be there, unless the kind says that it is S, and what the kind needs beside it. -1: go on, else
+ * the exit code.
+ */
 int projection_group(projection_options *options);
 
 /*

@@ -262,6 +262,8 @@ static const struct {
      "--kind is \"Linear\", expected one of: linear, max, mean, mean-relu, mean-abs, "
      "mean-square, sorted, orbit, min, moment3, cdf, sort, project-sort, power, bispectrum, "
      "bispectrum-full, triple, fourier"},
+    {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "cdf"),
+     "--thresholds is missing, expected numbers for --kind cdf"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "cdf", "--thresholds", "1,x"),
      "--thresholds is \"x\", expected a number"},
     {ARGUMENTS("z.npy", "-o", "c.npy", "--group", "C4", "--kind", "sorted", "--ranks", "0,1.5"),
