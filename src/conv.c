@@ -106,6 +106,7 @@ static equinv_status problem_of(const equinv_conv_desc *given, eqi_conv_problem 
         .filter_elements = desc->kind == EQUINV_CONV_REGULAR ? order : 1,
         .in_per_group = desc->fields_in / desc->channel_groups,
         .out_per_group = desc->fields_out / desc->channel_groups,
+        .forced = desc->impl != NULL,
     };
     p.desc.impl = NULL;
     EQI_TRY(eqi_window_output("height", desc->height, desc->kernel, desc->stride, desc->padding,
@@ -172,7 +173,8 @@ static uint64_t fingerprint_of(const eqi_conv_plan *plan)
                              d->padding,
                              d->dilation,
                              d->channel_groups,
-                             d->padding_mode};
+                             d->padding_mode,
+                             plan->problem.forced};
     const char *const name = plan->head.impl_name;
     const uint64_t hash = fnv_1a(UINT64_C(0xcbf29ce484222325), words, sizeof words);
     return fnv_1a(hash, name, strlen(name));

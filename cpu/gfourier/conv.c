@@ -1,7 +1,8 @@
 /*
  * Implementation conv/gfourier: forward, backward weights, and backward data in the Fourier form. Backward
  * data that is no sum over whole planes (images that repeat and change their size, large strides) goes to
- * conv/gemm, whose plan and packed filter are kept beside.
+ * conv/gemm, whose plan and packed filter are kept beside; and so do, where the caller leaves the choice, both
+ * backward passes where they are faster there.
  */
 #include <string.h>
 
@@ -15,7 +16,9 @@ enum { STRIDE = 4, CLASSES = STRIDE * STRIDE };
 typedef struct gfourier_plan {
     eqi_gf_pass forward, backward[CLASSES];
     eqi_gf_weights weights;
-    int64_t classes; /* of pixels in backward data, each with a pass; 0: this plan serves: */
+    int64_t classes; /* of pixels in backward data, each with a pass; 0: gemm serves */
+    bool
+        sums; /* the gradient of the filter is the Fourier form's; else gemm serves without a bias */
     eqi_conv_plan *gemm;
     size_t backward_filter[CLASSES]; /* offsets in the packed buffer, bytes */
     size_t gemm_packed;
@@ -125,12 +128,14 @@ static eqi_gf_pass fourier_pass(const eqi_conv_problem *p, const eqi_hardware *h
  * With stride s pixel s i + r of diff_src reads diff_dst at i + (r + d t - P) / s, for the taps t where
  * that is a whole number: a pass for each class r, on both axes, of pixels.
  */
-static int64_t classes_of(const eqi_conv_problem *p)
+static int64_t classes_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     const equinv_conv_desc *const d = &p->desc;
     const bool same = p->out_height == d->height && p->out_width == d->width;
     const bool repeats = d->padding_mode == EQUINV_PAD_CIRCULAR;
     if (d->stride > STRIDE || (repeats && !(same && d->stride == 1)))
+        return 0;
+    if (!p->forced && !eqi_gf_data_gain(p, hardware))
         return 0;
     return eqi_smaller(d->stride, d->height) * eqi_smaller(d->stride, d->width);
 }
@@ -220,7 +225,8 @@ static eqi_gf_pass backward_pass(const eqi_conv_problem *p, const eqi_hardware *
 static gfourier_plan plan_of_order(const eqi_conv_problem *p, const eqi_hardware *hardware,
                                    bool abreast)
 {
-    gfourier_plan g = {.forward = fourier_pass(p, hardware, abreast), .classes = classes_of(p)};
+    gfourier_plan g = {.forward = fourier_pass(p, hardware, abreast),
+                       .classes = classes_of(p, hardware)};
     g.weights = eqi_gf_weights_of(&g.forward);
     if (p->desc.kind == EQUINV_CONV_LIFTING)
         split_elements(1, p->elements_out, &g.forward);
@@ -257,7 +263,7 @@ static bool gains_abreast(const equinv_conv_desc *d, const eqi_gf_pass *abreast,
            abreast->cost * (double)threads < other * (double)tasks;
 }
 
-static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
+static gfourier_plan plan_of_orders(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     const int64_t threads = hardware->threads;
     gfourier_plan g = plan_of_order(p, hardware, false);
@@ -274,6 +280,18 @@ static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hard
     return g;
 }
 
+static gfourier_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
+{
+    gfourier_plan g = plan_of_orders(p, hardware);
+    g.sums = p->forced || eqi_gf_weights_gain(p, &g.weights);
+    return g;
+}
+
+static bool needs_gemm(const gfourier_plan *g)
+{
+    return !g->classes || !g->sums;
+}
+
 static size_t gemm_plan_size(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     return eqi_aligned(sizeof(eqi_conv_plan)) + eqi_aligned(eqi_conv_gemm.table_size(p, hardware));
@@ -286,7 +304,7 @@ static size_t table_size(const eqi_conv_problem *p, const eqi_hardware *hardware
                   eqi_gf_weights_table_size(&g.weights);
     for (int64_t i = 0; i < g.classes; i++)
         size += eqi_gf_pass_table_size(&g.backward[i]);
-    return g.classes ? size : size + gemm_plan_size(p, hardware);
+    return needs_gemm(&g) ? size + gemm_plan_size(p, hardware) : size;
 }
 
 static size_t larger(size_t a, size_t b)
@@ -316,7 +334,7 @@ static void prepare(eqi_conv_plan *plan)
     for (int64_t i = 0; i < g->classes; i++)
         eqi_gf_pass_fill(&g->backward[i],
                          eqi_take(&memory, eqi_gf_pass_table_size(&g->backward[i])));
-    if (!g->classes)
+    if (needs_gemm(g))
         g->gemm = gemm_plan_in(plan, memory);
 
     const size_t threads = (size_t)hardware->threads;
@@ -333,7 +351,7 @@ static void prepare(eqi_conv_plan *plan)
     const int64_t outputs =
         eqi_larger(p->desc.fields_in * p->elements_in, p->desc.fields_out * p->elements_out);
     g->bias_room = eqi_aligned((size_t)outputs * sizeof(float));
-    plan->head.packed_size = g->gemm_packed + (g->gemm ? g->gemm->head.packed_size : 0);
+    plan->head.packed_size = g->gemm_packed + (g->classes ? 0 : g->gemm->head.packed_size);
     const size_t biases = (size_t)eqi_larger(1, g->classes) * g->bias_room;
     size_t scratch = g->filter_room + biases + threads * slices;
     scratch = larger(scratch, eqi_gf_weights_scratch(&g->weights, hardware));
@@ -508,8 +526,11 @@ static equinv_status backward_weights(const eqi_conv_plan *plan, const equinv_te
                                       const equinv_tensor *diff_dst, const equinv_tensor *diff_psi,
                                       const equinv_tensor *diff_bias, void *scratch)
 {
-    eqi_gf_weights_run(plan->head.ctx, &of(plan)->weights, src, diff_dst, diff_psi, diff_bias,
-                       scratch);
+    const gfourier_plan *const g = of(plan);
+    /* There the bias is summed in one chain of floats, which loses more. */
+    if (!g->sums && !diff_bias)
+        return eqi_conv_gemm.backward_weights(g->gemm, src, diff_dst, diff_psi, diff_bias, scratch);
+    eqi_gf_weights_run(plan->head.ctx, &g->weights, src, diff_dst, diff_psi, diff_bias, scratch);
     return EQUINV_OK;
 }
 

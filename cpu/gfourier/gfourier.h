@@ -208,6 +208,9 @@ extern const eqi_gf_kernels eqi_gfourier_avx2, eqi_gfourier_avx512;
 /* Whether conv/gfourier is faster than what comes behind it in the list: conv_gain.c. */
 bool eqi_gf_conv_gains(const void *problem, const eqi_hardware *hardware, const char **why);
 
+/* The same for backward data alone. */
+bool eqi_gf_data_gain(const eqi_conv_problem *p, const eqi_hardware *hardware);
+
 const eqi_gf_kernels *eqi_gf_kernels_of(const eqi_hardware *hardware);
 
 #endif

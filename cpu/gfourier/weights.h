@@ -26,6 +26,9 @@ size_t eqi_gf_weights_table_size(const eqi_gf_weights *w);
 void eqi_gf_weights_fill(eqi_gf_weights *w, char *tables);
 size_t eqi_gf_weights_scratch(const eqi_gf_weights *w, const eqi_hardware *hardware);
 
+/* Whether this is faster than the gradient of conv/gemm: conv_gain.c. Its bits may depend on the batch. */
+bool eqi_gf_weights_gain(const eqi_conv_problem *p, const eqi_gf_weights *w);
+
 /* diff_psi [O, I, |G| or 1, k, k] and diff_bias [O] (NULL: not wanted) from maps of any strides. */
 void eqi_gf_weights_run(const equinv_context *ctx, const eqi_gf_weights *w,
                         const equinv_tensor *src, const equinv_tensor *diff_dst,
