@@ -40,18 +40,17 @@ void nodes_shuffle(rng *r, int64_t n, int64_t *place)
     }
 }
 
-equinv_tensor nodes_permuted(equinv_context *ctx, const equinv_tensor *t, int order,
-                             const int64_t *place)
+void nodes_permute(equinv_context *ctx, const equinv_tensor *t, int order, const int64_t *place)
 {
-    equinv_tensor to = tensor_like(ctx, t);
+    equinv_tensor old = tensor_copy(ctx, t);
     const int64_t n = order ? t->shape[2] : t->shape[1], columns = columns_of(t, order);
     const int64_t rest = t->shape[0] * (order ? t->shape[1] : 1);
     for (int64_t b = 0; b < rest; b++)
         for (int64_t i = 0; i < n; i++)
             for (int64_t j = 0; j < columns; j++)
-                tensor_set(&to, (b * n + place[i]) * columns + (columns > 1 ? place[j] : 0),
-                           tensor_get(t, (b * n + i) * columns + j));
-    return to;
+                tensor_set(t, (b * n + place[i]) * columns + (columns > 1 ? place[j] : 0),
+                           tensor_get(&old, (b * n + i) * columns + j));
+    equinv_tensor_destroy(ctx, &old);
 }
 
 void nodes_set_absent(const equinv_tensor *t, int order, const equinv_tensor *mask, double to)

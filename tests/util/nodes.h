@@ -17,9 +17,8 @@ bool nodes_there(const equinv_tensor *mask, int64_t b, int64_t node);
 /* A random order of 0 .. n-1. */
 void nodes_shuffle(rng *r, int64_t n, int64_t *place);
 
-/* The copy in which node i of every sample stands at place[i]; order 0 is a mask, [B, n]. */
-equinv_tensor nodes_permuted(equinv_context *ctx, const equinv_tensor *t, int order,
-                             const int64_t *place);
+/* Puts node i of every sample at place[i]; order 0 is a mask, [B, n]. */
+void nodes_permute(equinv_context *ctx, const equinv_tensor *t, int order, const int64_t *place);
 
 /* Writes a number to every place with a node that is absent; all of it 0 as well. */
 void nodes_set_absent(const equinv_tensor *t, int order, const equinv_tensor *mask, double to);
