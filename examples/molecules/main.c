@@ -276,6 +276,11 @@ done:
 
 /* ---- measuring ------------------------------------------------------------------------------- */
 
+static int64_t at_most(int64_t limit, int64_t count)
+{
+    return count < limit ? count : limit;
+}
+
 enum { RAW, SORTED, UNMASKED, CODES };
 static const char *const code_names[CODES] = {"raw", "sorted", "unmasked"};
 static const char *const code_titles[CODES] = {"in the order of the atoms", "sorted",
@@ -315,7 +320,7 @@ done:
 static equinv_status draw(const codec *c, const options *o, const molecules *m, const coded *codes,
                           figures *f)
 {
-    const int64_t n = m->table_count < POINTS ? m->table_count : POINTS;
+    const int64_t n = at_most(POINTS, m->table_count);
     const int64_t all = n + MARKED * COPIES;
     double *const memory = malloc(sizeof *memory * (size_t)(n + 4 * all));
     float *const numbers = malloc(sizeof *numbers * (size_t)(2 * all * NODES));
@@ -364,7 +369,7 @@ static equinv_status measure(const codec *c, const options *o, const molecules *
 {
     coded codes = {0};
     equinv_status status;
-    const int64_t n = m->table_count, own = n < OWN_MOLECULES ? n : OWN_MOLECULES;
+    const int64_t n = m->table_count;
     const double start = seconds_now();
     TRY(code_molecules(c, graph_at(&m->table, 0), n, STREAM_ATOMS, 0, &codes));
     f->encoded_per_s = (double)n / (seconds_now() - start);
@@ -374,11 +379,11 @@ static equinv_status measure(const codec *c, const options *o, const molecules *
         TRY(predict_by_neighbours(c->ctx, rows[k], m->properties, m->fit, n, &f->neighbours[k]));
         TRY(predict_by_ridge(rows[k], m->properties, m->fit, n, &f->ridge[k]));
     }
-    TRY(measure_own_copies(c, graph_at(&m->table, 0), own, own < OWN_QUERIES ? own : OWN_QUERIES,
-                           &f->own[RAW], &f->own[SORTED]));
+    TRY(measure_own_copies(c, graph_at(&m->table, 0), at_most(OWN_MOLECULES, n),
+                           at_most(OWN_QUERIES, n), &f->own[RAW], &f->own[SORTED]));
     TRY(measure_lines(c, &codes, f->back.exact, LINES, &f->lines));
-    TRY(measure_permutations(c, graph_at(&m->table, 0), n < CHECKED ? n : CHECKED, &f->errors));
-    TRY(measure_shortcut(c->ctx, &codes, n < SHORTCUT ? n : SHORTCUT, &f->shortcut));
+    TRY(measure_permutations(c, graph_at(&m->table, 0), at_most(CHECKED, n), &f->errors));
+    TRY(measure_shortcut(c->ctx, &codes, at_most(SHORTCUT, n), &f->shortcut));
     TRY(draw(c, o, m, &codes, f));
     TRY(save_steps(c->ctx, o, &f->lines));
 done:
@@ -416,6 +421,7 @@ static bool report(const options *o, const training *t, const figures *f, double
     json_integer(&j, "train_molecules", t->data->train_count);
     json_integer(&j, "test_molecules", t->data->table_count);
     json_integer(&j, "fit_molecules", t->data->fit);
+    json_integer(&j, "judged_molecules", t->data->table_count - t->data->fit);
     json_integer(&j, "epochs", o->epochs);
     json_integer(&j, "parameters", numbers);
     json_number(&j, "seconds", seconds);
@@ -431,6 +437,9 @@ static bool report(const options *o, const training *t, const figures *f, double
         report_prediction(&j, code_names[k], "10nn", &f->neighbours[k]);
         report_prediction(&j, code_names[k], "ridge", &f->ridge[k]);
     }
+    json_integer(&j, "own_molecules", at_most(OWN_MOLECULES, t->data->table_count));
+    json_integer(&j, "own_orders", OWN_COPIES);
+    json_integer(&j, "own_queries", at_most(OWN_QUERIES, t->data->table_count));
     json_number(&j, "own_raw", f->own[RAW].share);
     json_number(&j, "own_sorted", f->own[SORTED].share);
     json_number(&j, "own_distance_raw", f->own[RAW].own);
@@ -439,6 +448,8 @@ static bool report(const options *o, const training *t, const figures *f, double
     json_number(&j, "other_distance_sorted", f->own[SORTED].other);
     json_integer(&j, "line_pairs", f->lines.pairs);
     json_integer(&j, "line_candidates", f->lines.candidates);
+    json_integer(&j, "line_steps", STEPS);
+    json_integer(&j, "line_inner_steps", STEPS - 2);
     json_number(&j, "valid_raw", f->lines.raw.valid);
     json_number(&j, "valid_sorted", f->lines.sorted.valid);
     json_number(&j, "distinct_raw", f->lines.raw.distinct);

@@ -76,9 +76,9 @@ double json_value(const char *text, const char *key)
     char name[64];
     snprintf(name, sizeof name, "\"%s\": ", key);
     const char *const at = strstr(text, name);
-    ck_assert_msg(at != NULL, "\"%s\" is not in \"%s\"", key, text);
+    ck_assert_msg(at != NULL, "\"%s\" is not in \"" SHOWN "\"", key, text);
     char *end;
     const double value = strtod(at + strlen(name), &end);
-    ck_assert_msg(end != at + strlen(name), "\"%s\" is no number in \"%s\"", key, text);
+    ck_assert_msg(end != at + strlen(name), "\"%s\" is no number in \"" SHOWN "\"", key, text);
     return value;
 }

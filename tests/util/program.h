@@ -20,12 +20,15 @@ const char *program_path(const char *name);
 outcome program_run(const temp_folder *folder, const char *name, const char *variables,
                     const char *arguments);
 
+/* What is shown of a text in a message: Check gives up on one of 8 KiB. */
+#define SHOWN "%.2000s"
+
 #define GIVES(o, expected)                                                                         \
     ck_assert_msg((o).code == (expected),                                                          \
-                  "exit code %d, expected %d; stdout \"%s\", stderr \"%s\"", (o).code, expected,   \
-                  (o).out, (o).err)
+                  "exit code %d, expected %d; stdout \"" SHOWN "\", stderr \"" SHOWN "\"",         \
+                  (o).code, expected, (o).out, (o).err)
 #define SAYS(text, words)                                                                          \
-    ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is not in \"%s\"", words, text)
+    ck_assert_msg(strstr(text, words) != NULL, "\"%s\" is not in \"" SHOWN "\"", words, text)
 
 /* A JSON report that a program left in the folder, whole; free it. */
 char *report_read(const temp_folder *folder, const char *name);
