@@ -31,13 +31,14 @@
 
 /*
  * The gradient of psi by itself: conv/gemm has outputs in its lanes and sums nothing across them, which is faster
- * where few pixels are summed for many entries. Fitted to 291 layers on both vector levels, the rows of the case
- * table and random ones up to 50 million products: 4 % longer than the better of the two on average, always the
- * Fourier form 12 %.
+ * where few pixels are summed for many entries; not of more than twice LONGEST. Fitted to 291 layers on both vector
+ * levels, the rows of the case table and random ones up to 50 million products: 4 % longer than the better of the two
+ * on average, always the Fourier form 12 %.
  */
 #define IN_DOUBT 0.9 /* what the estimate may be wrong by */
 #define SUMS_CALL 460.0
-#define SUMS_FMA 0.21       /* vector of pixels */
+#define SUMS_FMA 0.21       /* vector of pixels .. */
+#define SUMS_PLAIN_FMA 0.17 /* .. of planes where they are */
 #define SUMS_TRANSFORM 0.45 /* vector of pixels of one element at one tap */
 #define SUMS_ACROSS 1.5     /* sum of some pixels put to the others */
 #define SUMS_PLANE 1.7      /* plane read, once for each class of pixels */
@@ -111,14 +112,14 @@ static double sums_ns(const eqi_gf_weights *w)
     const double copies = (double)eqi_smaller(p->stride * p->stride, p->kernel * p->kernel);
     const double planes =
         (double)(p->fields_in * p->elements) * copies + (double)(p->fields_out * p->form->outputs);
-    return SUMS_CALL + SUMS_FMA * vectors * sums +
-           SUMS_TRANSFORM * vectors * taps * (double)p->elements +
+    const bool plain = eqi_gf_is_plain(p);
+    return SUMS_CALL + (plain ? SUMS_PLAIN_FMA : SUMS_FMA) * vectors * sums +
+           (plain ? 0 : SUMS_TRANSFORM) * vectors * taps * (double)p->elements +
            SUMS_ACROSS * (double)w->tasks * sums + SUMS_PLANE * (double)p->batch * planes;
 }
 
 bool eqi_gf_weights_gain(const eqi_conv_problem *p, const eqi_gf_weights *w)
 {
-    enum { MATRIX_PARTS = 16 }; /* of conv/gemm, at least where chains would be long */
     const equinv_conv_desc *const d = &p->desc;
     const double lanes = w->pass.kernels->lanes;
     const double in = (double)d->fields_in * (double)p->elements_in;
@@ -129,7 +130,7 @@ bool eqi_gf_weights_gain(const eqi_conv_problem *p, const eqi_gf_weights *w)
                           MATRIX_TURN * batch * in_vectors(windows, lanes) * in_vectors(out, 4) +
                           MATRIX_ROW * batch * in * (double)d->height +
                           MATRIX_FOLD * folds_of(p, lanes);
-    return batch * windows > LONGEST * MATRIX_PARTS || IN_DOUBT * sums_ns(w) <= matrix;
+    return batch * windows > 2 * LONGEST || IN_DOUBT * sums_ns(w) <= matrix;
 }
 
 bool eqi_gf_data_gain(const eqi_conv_problem *p, const eqi_hardware *hardware)
