@@ -63,6 +63,12 @@ static equinv_status sample(const racer *t, double *seconds)
     return status;
 }
 
+/* On the CPU, without copies: calls that take turns with those of the others. */
+static bool alternates(const racer *t)
+{
+    return !t->copies && !on_cuda(t->problem->ctx);
+}
+
 /*
  * A device is kept busy for about a millisecond a sample; the CPU alternates single calls, or some where
  * looking at the clock would count.
@@ -77,7 +83,7 @@ static equinv_status warm_up(racer *t)
     if (!status && !t->copies && on_cuda(t->problem->ctx)) {
         const double calls = ceil(1e-3 / fmax(seconds, 1e-7));
         t->calls = (int64_t)fmin(calls, MOST_CALLS);
-    } else if (!t->copies && seconds < SHORT_CALL) {
+    } else if (alternates(t) && seconds < SHORT_CALL) {
         t->calls = (int64_t)fmin(ceil(SHORT_SAMPLE / fmax(seconds, 1e-7)), MOST_CALLS);
     }
     return status;
@@ -90,14 +96,12 @@ static equinv_status warm_up(racer *t)
 static void share_calls(racer *list, int count)
 {
     int64_t most = 1;
-    for (int round = 0; round < 2; round++)
-        for (int i = 0; i < count; i++) {
-            racer *const t = &list[i];
-            if (t->copies || on_cuda(t->problem->ctx))
-                continue;
-            most = t->calls > most ? t->calls : most;
-            t->calls = most;
-        }
+    for (int i = 0; i < count; i++)
+        if (alternates(&list[i]) && list[i].calls > most)
+            most = list[i].calls;
+    for (int i = 0; i < count; i++)
+        if (alternates(&list[i]))
+            list[i].calls = most;
 }
 
 static int ascending(const void *a, const void *b)

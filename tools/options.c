@@ -278,7 +278,6 @@ static error_t parse_projection(int key, char *argument, struct argp_state *stat
     case KEY_GROUP:
         good = option_group(argument, &desc->group);
         options->group = argument;
-        options->group_given = true;
         break;
     case KEY_KIND:
         good = option_kind("--kind", argument, &desc->kind);
@@ -312,14 +311,13 @@ const struct argp projection_argp = {
 
 int projection_group(projection_options *options)
 {
-    if (!options->group_given && kind_of_rows(options->desc.kind)) {
+    const bool of_rows = kind_of_rows(options->desc.kind);
+    if (!options->group && of_rows)
         options->desc.group = equinv_symmetric();
-        options->group_given = true;
-    }
     if (options->desc.kind == EQUINV_PROJECT_CDF && !options->desc.thresholds)
         return tool_misused(
             "--thresholds is missing, expected numbers for --kind cdf, e.g. -1,0,1");
-    if (options->group_given)
+    if (options->group || of_rows)
         return -1;
     return tool_misused("--group is missing, expected the group that acts on the latents, e.g. C4");
 }

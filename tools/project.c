@@ -407,7 +407,7 @@ static int run(int argc, char **argv)
         return tool_misused("no file of latents was given");
     if (!o.output)
         return tool_misused("-o is missing, expected the file to write");
-    if (o.from && (o.projection.group_given || o.projection.kind_given))
+    if (o.from && (o.projection.group || o.projection.kind_given))
         return tool_misused("--projection has group and kind, expected no --group and no --kind");
     code = o.from ? -1 : projection_group(&o.projection);
     if (code >= 0)

@@ -83,14 +83,14 @@ enum { LIST_MOST = 256 }; /* numbers in a list */
 /* A projection as options describe it. */
 typedef struct projection_options {
     equinv_projection_desc desc;
-    const char *group; /* as it was given, or NULL */
-    bool group_given, kind_given, templates_given;
+    const char *group; /* as it was given; NULL: it was not */
+    bool kind_given, templates_given;
     double thresholds[LIST_MOST]; /* what the lists of desc point at */
     int32_t ranks[LIST_MOST];
 } projection_options;
 #define PROJECTION_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        EQUINV_PROJECTION_DESC_INIT, NULL, false, false, false, {0},                               \
+        EQUINV_PROJECTION_DESC_INIT, NULL, false, false, {0},                                      \
         {                                                                                          \
             0                                                                                      \
         }                                                                                          \

@@ -17,8 +17,7 @@ typedef struct gfourier_plan {
     eqi_gf_pass forward, backward[CLASSES];
     eqi_gf_weights weights;
     int64_t classes; /* of pixels in backward data, each with a pass; 0: gemm serves */
-    bool
-        sums; /* the gradient of the filter is the Fourier form's; else gemm serves without a bias */
+    bool sums; /* the gradient of the filter is the Fourier form's; else, without a bias, gemm's */
     eqi_conv_plan *gemm;
     size_t backward_filter[CLASSES]; /* offsets in the packed buffer, bytes */
     size_t gemm_packed;

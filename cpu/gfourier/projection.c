@@ -386,16 +386,17 @@ static void take_codes(const job *j, const parts *t, int64_t first_row, int64_t 
                        int64_t width)
 {
     const equinv_tensor *const diff_dst = &j->call->dst;
-    const int64_t count = eqi_smaller(width, j->p->k - first);
+    const int64_t count = eqi_smaller(width, j->p->k - first), step = diff_dst->strides[1];
     for (int64_t b = 0; b < rows; b++) {
-        const float *const from = (const float *)diff_dst->data +
-                                  (first_row + b) * diff_dst->strides[0] +
-                                  first * diff_dst->strides[1];
+        const float *const from =
+            (const float *)diff_dst->data + (first_row + b) * diff_dst->strides[0] + first * step;
         float *const to = t->of.tile + b * width;
-        if (diff_dst->strides[1] == 1)
+        if (step == 1)
             memcpy(to, from, (size_t)count * sizeof *to);
-        for (int64_t k = diff_dst->strides[1] == 1 ? count : 0; k < width; k++)
-            to[k] = k < count ? from[k * diff_dst->strides[1]] : 0;
+        else
+            for (int64_t k = 0; k < count; k++)
+                to[k] = from[k * step];
+        memset(to + count, 0, (size_t)(width - count) * sizeof *to);
     }
 }
 

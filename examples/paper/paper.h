@@ -47,11 +47,13 @@ typedef struct block {
     picture pictures[MOST_PICTURES];
 } block;
 
-/* What a run must show: how a figure, alone or against another one (NULL: alone), stands to a limit. */
+/*
+ * What a run must show: key - other (NULL: key alone) at most ('<') or at least ('>') a limit, or key / other at
+ * least ('/').
+ */
 typedef struct goal {
     const char *words, *key, *other;
-    char
-        relation; /* '<' key - other is at most the limit, '>' at least; '/' key / other is at least */
+    char relation;
     double limit;
 } goal;
 

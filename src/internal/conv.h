@@ -11,8 +11,7 @@ typedef struct eqi_conv_problem {
     int64_t filter_elements;             /* extent of psi along the group: |G|, or 1 */
     int64_t in_per_group, out_per_group; /* fields */
     int64_t out_height, out_width;
-    bool
-        forced; /* the caller has chosen the implementation: all passes are its own, where it has them */
+    bool forced; /* the caller has chosen the implementation, which then makes all passes it has */
 } eqi_conv_problem;
 
 /* psi as a five-axis view [out, in per group, filter_elements, k, k], or what pack has written. */

@@ -4,6 +4,7 @@
  */
 #include <math.h>
 
+#include "tests/ops/projection_cases.h"
 #include "tests/util/node_layers.h"
 #include "tests/util/node_linear.h"
 
@@ -112,32 +113,26 @@ START_TEST(sorted_rows)
     equinv_context *const ctx = context_new();
     for (int k = 0; k < 8; k++) {
         rng r = {9};
-        equinv_projection_desc desc = EQUINV_PROJECTION_DESC_INIT;
+        equinv_projection_desc desc =
+            rows_desc(k >> 1 & 1 ? EQUINV_PROJECT_SORT : EQUINV_PROJECT_PROJECT_SORT, dtypes[k & 1],
+                      NODES, 2, 2, 0);
         equinv_projection *p;
-        desc.group = equinv_symmetric(), desc.dtype = dtypes[k & 1];
-        desc.kind = k >> 1 & 1 ? EQUINV_PROJECT_SORT : EQUINV_PROJECT_PROJECT_SORT;
-        desc.rows = NODES, desc.channels = 2, desc.k = 2, desc.fill = -7;
+        desc.fill = -7;
         OK(equinv_projection_create(ctx, &desc, &p));
-        equinv_tensor z = tensor_random(ctx, &r, desc.dtype, 3, BATCH, NODES, 2), codes, diff;
+        equinv_tensor z = tensor_random(ctx, &r, desc.dtype, 3, BATCH, NODES, 2);
         equinv_tensor mask = nodes_mask(ctx, &r, BATCH, NODES);
-        int32_t ndim;
-        int64_t shape[3];
-        OK(equinv_projection_output_shape(p, BATCH, &ndim, shape));
-        OK(equinv_tensor_create(ctx, desc.dtype, ndim, shape, &codes));
-        diff = tensor_like(ctx, &z);
-        const size_t size = (size_t)equinv_projection_saved_size(p, BATCH);
-        void *const saved = aligned_alloc(64, (size + 63) / 64 * 64);
+        equinv_tensor codes = codes_of(ctx, p, desc.dtype, BATCH), diff = tensor_like(ctx, &z);
+        equinv_tensor saved = saved_of(ctx, p, BATCH);
         empty_the_mask(&mask, k >> 2 & 1, (const equinv_tensor *const[]){&z}, 1);
-        OK(equinv_project_forward(p, &z, &mask, &codes, saved, size, NULL, 0));
+        OK(equinv_project_forward(p, &z, &mask, &codes, saved.data, size_of(&saved), NULL, 0));
         const int64_t n = equinv_tensor_count(&codes) / BATCH;
         for (int64_t i = 0; i < n; i++)
             ck_assert(tensor_get(&codes, EMPTY * n + i) == -7);
-        OK(equinv_project_backward(p, &codes, &mask, saved, size, &diff, NULL, 0));
+        OK(equinv_project_backward(p, &codes, &mask, saved.data, size_of(&saved), &diff, NULL, 0));
         assert_empty(&diff, k >> 2 & 1);
-        free(saved);
         equinv_projection_destroy(p);
-        equinv_tensor *const made[] = {&z, &codes, &diff, &mask};
-        for (int i = 0; i < 4; i++)
+        equinv_tensor *const made[] = {&z, &codes, &diff, &mask, &saved};
+        for (int i = 0; i < 5; i++)
             equinv_tensor_destroy(ctx, made[i]);
     }
     equinv_context_destroy(ctx);

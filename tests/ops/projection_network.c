@@ -4,18 +4,6 @@
 
 enum { MOST_ROWS = 64 };
 
-static equinv_projection_desc desc_for(equinv_projection_kind kind, int64_t rows, int64_t channels,
-                                       int64_t k)
-{
-    equinv_projection_desc d = EQUINV_PROJECTION_DESC_INIT;
-    d.kind = kind;
-    d.group = equinv_symmetric();
-    d.rows = rows;
-    d.channels = channels;
-    d.k = k;
-    return d;
-}
-
 /* One problem with both implementations. */
 typedef struct pair {
     equinv_projection *p[2];
@@ -70,7 +58,8 @@ START_TEST(sort_equals_ref_to_the_bit)
         for (int trial = 0; trial < 8; trial++) {
             const int64_t channels = trial % 2 ? 1 : rng_range(&r, 1, 20);
             const int64_t batch = rng_range(&r, 0, 40);
-            equinv_projection_desc d = desc_for(EQUINV_PROJECT_SORT, n, channels, 1);
+            equinv_projection_desc d =
+                rows_desc(EQUINV_PROJECT_SORT, EQUINV_F32, n, channels, 1, 0);
             d.fill = trial < 4 ? (double)INFINITY : -2;
             pair t;
             pair_open(ctx, d, batch, &t);
@@ -107,7 +96,7 @@ START_TEST(all_zeros_and_ones_are_sorted)
     if (!ctx)
         return;
     for (int n = 1; n <= MOST; n++) {
-        equinv_projection_desc d = desc_for(EQUINV_PROJECT_SORT, n, 1, 1);
+        equinv_projection_desc d = rows_desc(EQUINV_PROJECT_SORT, EQUINV_F32, n, 1, 1, 0);
         equinv_projection *p;
         d.impl = "network";
         OK(equinv_projection_create(ctx, &d, &p));
@@ -140,8 +129,8 @@ START_TEST(any_layout_and_nothing_beside_it)
             trial % 2 ? EQUINV_PROJECT_SORT : EQUINV_PROJECT_PROJECT_SORT;
         const int64_t batch = rng_range(&r, 1, 20);
         equinv_projection_desc d =
-            desc_for(kind, rng_range(&r, 1, MOST_ROWS), trial % 3 ? rng_range(&r, 1, 5) : 1,
-                     rng_range(&r, 1, 40));
+            rows_desc(kind, EQUINV_F32, rng_range(&r, 1, MOST_ROWS),
+                      trial % 3 ? rng_range(&r, 1, 5) : 1, rng_range(&r, 1, 40), 0);
         equinv_projection *p;
         d.impl = "network";
         d.accumulate = trial % 4 < 2;
@@ -183,8 +172,8 @@ START_TEST(projected_rows_and_gradients_equal_ref)
     for (int trial = 0; trial < 200; trial++) {
         const int64_t batch = rng_range(&r, 0, 6);
         equinv_projection_desc d =
-            desc_for(trial % 4 ? EQUINV_PROJECT_PROJECT_SORT : EQUINV_PROJECT_SORT,
-                     rng_range(&r, 1, MOST_ROWS), rng_range(&r, 1, 12), rng_range(&r, 1, 40));
+            rows_desc(trial % 4 ? EQUINV_PROJECT_PROJECT_SORT : EQUINV_PROJECT_SORT, EQUINV_F32,
+                      rng_range(&r, 1, MOST_ROWS), rng_range(&r, 1, 12), rng_range(&r, 1, 40), 0);
         d.seed = rng_next(&r);
         d.scaled = trial % 3 == 0;
         d.accumulate = trial % 5 == 0;
@@ -224,7 +213,7 @@ START_TEST(declined)
 {
     equinv_context *ctx = context_new();
     equinv_projection *p = NULL;
-    equinv_projection_desc d = desc_for(EQUINV_PROJECT_SORT, MOST_ROWS + 1, 1, 1);
+    equinv_projection_desc d = rows_desc(EQUINV_PROJECT_SORT, EQUINV_F32, MOST_ROWS + 1, 1, 1, 0);
     OK(equinv_projection_create(ctx, &d, &p));
     ck_assert_str_eq(equinv_projection_impl_name(p), "projection/ref");
     equinv_projection_destroy(p);
@@ -251,7 +240,7 @@ static equinv_status make(equinv_context *ctx, void *arg)
 
 START_TEST(allocation_failures)
 {
-    equinv_projection_desc d = desc_for(EQUINV_PROJECT_PROJECT_SORT, 9, 3, 5);
+    equinv_projection_desc d = rows_desc(EQUINV_PROJECT_PROJECT_SORT, EQUINV_F32, 9, 3, 5, 0);
     /* projection, templates, packed ones, arena */
     ck_assert_int_eq(fail_in_turn(make, &d), 4);
 }
