@@ -332,11 +332,26 @@ static inline void vf32_store_i32(int32_t *p, vf32 v)
 
 /* ---- rows of maxima --------------------------------------------------------------------------- */
 
-/* Lanes 0 .. count - 1 alone. */
+/* Lanes 0 .. count - 1 alone: by plain stores, as AMD's processors take vmaskmovps apart into dozens of steps. */
 static inline void vf32_store_part(float *p, vf32 v, int count)
 {
-    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane), v);
+    if (count >= 8) {
+        _mm256_storeu_ps(p, v);
+        return;
+    }
+    __m128 rest = _mm256_castps256_ps128(v);
+    if (count & 4) {
+        _mm_storeu_ps(p, rest);
+        rest = _mm256_extractf128_ps(v, 1);
+        p += 4;
+    }
+    if (count & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, rest);
+        rest = _mm_movehl_ps(rest, rest);
+        p += 2;
+    }
+    if (count & 1)
+        _mm_store_ss(p, rest);
 }
 
 /* Two vectors as one row: the lanes with even and with odd numbers, and back. */
