@@ -13,6 +13,9 @@
  * and its own rows of the bank, and nothing is multiplied by the zeros between windows. With stride 1
  * there is one class. Where the image repeats, the border is computed too and folded back.
  *
+ * Where diff_src has few channels, its columns would fill no vector; there each tap is multiplied by itself with
+ * windows in the lanes, and a pixel then adds what falls on it (conv_taps.c).
+ *
  * The matrix of a tile has all positions row by row, whatever class they are of, and its columns are padded to
  * whole cache lines, (element, field) with the field fastest: the product needs no copies at its edges, psi's
  * gradient is a sum of vectors, and one turn of the matrix (cpu/kernel/conv_turn.inc.c) writes dst.
@@ -33,21 +36,28 @@ enum {
     LANE_PRODUCTS = 1 << 21 /* worth waking another thread */
 };
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static eqi_conv_gemm_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     const size_t element = equinv_dtype_size(p->desc.dtype);
     eqi_conv_gemm_plan g = {
         .forward = eqi_conv_forward_side(p, hardware),
         .backward = eqi_conv_backward_side(p, hardware),
+        .taps = eqi_conv_taps_of(p, hardware),
     };
     const eqi_conv_side *const f = &g.forward, *const b = &g.backward;
     g.bank_size = eqi_aligned((size_t)eqi_larger(p->desc.channel_groups * f->patch * f->pitch,
                                                  p->desc.channel_groups * b->patch * b->pitch) *
                               element);
+    g.bank_size = larger(g.bank_size, g.taps.bank_size);
     g.bias_size = eqi_aligned((size_t)f->matrix_pitch * element);
     const size_t forward = eqi_conv_lane_size(f, p->desc.dtype);
     const size_t backward = eqi_conv_lane_size(b, p->desc.dtype);
-    g.lane_size = forward > backward ? forward : backward;
+    g.lane_size = larger(larger(forward, backward), g.taps.lane_size);
     g.weights_lane_size = eqi_conv_weights_lane(p, &g);
     const double products = (double)p->desc.batch * (double)f->rows * (double)f->columns *
                             (double)f->patch * (double)f->outputs;
@@ -122,14 +132,18 @@ static void gemm_prepare(eqi_conv_plan *plan)
     const size_t data = eqi_conv_data_scratch(g, p->desc.dtype);
     const size_t weights = eqi_conv_weights_scratch(p, g);
     plan->head.packed_size = 2 * g->bank_size;
-    plan->head.scratch_size = data > weights ? data : weights;
+    plan->head.scratch_size = larger(data, weights);
 }
 
 static equinv_status gemm_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)
 {
     const eqi_conv_gemm_plan *const g = plan->tables;
     eqi_conv_fill_bank(&plan->problem, &g->forward, psi, packed);
-    eqi_conv_fill_bank(&plan->problem, &g->backward, psi, (char *)packed + g->bank_size);
+    void *const backward = (char *)packed + g->bank_size;
+    if (g->taps.used)
+        eqi_conv_fill_taps_bank(&plan->problem, &g->taps, psi, backward);
+    else
+        eqi_conv_fill_bank(&plan->problem, &g->backward, psi, backward);
     return EQUINV_OK;
 }
 
@@ -158,7 +172,10 @@ static equinv_status gemm_backward_data(const eqi_conv_plan *plan, const equinv_
                                         const equinv_tensor *diff_src, void *scratch)
 {
     const eqi_conv_gemm_plan *const g = plan->tables;
-    eqi_conv_run_side(plan, &g->backward, diff_dst, weights, bias, diff_src, scratch);
+    if (g->taps.used)
+        eqi_conv_run_taps(plan, diff_dst, weights, bias, diff_src, scratch);
+    else
+        eqi_conv_run_side(plan, &g->backward, diff_dst, weights, bias, diff_src, scratch);
     return EQUINV_OK;
 }
 

@@ -121,10 +121,27 @@ EQI_INLINE void *eqi_conv_element(const void *base, equinv_dtype dtype, int64_t 
     return (char *)base + index * (int64_t)equinv_dtype_size(dtype);
 }
 
+/* ---- backward data tap by tap: conv_taps.c --------------------------------------------------------- */
+
+typedef struct eqi_conv_taps {
+    bool used;
+    int64_t windows, channels,
+        outputs;                 /* of diff_dst: in an image; numbers in a window; of diff_src */
+    int64_t band, band_windows;  /* rows of diff_src at a time, rows of windows that they need */
+    int64_t pitch;               /* of a tap's shares in such windows */
+    size_t bank_size, lane_size; /* bytes */
+} eqi_conv_taps;
+
+/* Where diff_src has few channels and the level gains. */
+eqi_conv_taps eqi_conv_taps_of(const eqi_conv_problem *p, const eqi_hardware *hardware);
+void eqi_conv_fill_taps_bank(const eqi_conv_problem *p, const eqi_conv_taps *t,
+                             const equinv_tensor *psi, void *bank);
+
 /* ---- plan: conv.c -------------------------------------------------------------------------------- */
 
 typedef struct eqi_conv_gemm_plan {
     eqi_conv_side forward, backward;
+    eqi_conv_taps taps;
     int64_t lanes;         /* threads that find work */
     int64_t parts, blocks; /* of the gradient of the bank: of its sum, and of its rows */
     int64_t *entry; /* [psi[o, i], row-major][|G|]: where the bank has it, from i's first number */
@@ -147,6 +164,10 @@ size_t eqi_conv_data_scratch(const eqi_conv_gemm_plan *g, equinv_dtype dtype);
 void eqi_conv_run_side(const eqi_conv_plan *plan, const eqi_conv_side *s, const equinv_tensor *from,
                        const eqi_conv_weights *weights, const equinv_tensor *bias,
                        const equinv_tensor *to, void *scratch);
+
+void eqi_conv_run_taps(const eqi_conv_plan *plan, const equinv_tensor *diff_dst,
+                       const eqi_conv_weights *weights, const equinv_tensor *bias,
+                       const equinv_tensor *diff_src, void *scratch);
 
 /* ---- backward weights: conv_weights.c ------------------------------------------------------------ */
 

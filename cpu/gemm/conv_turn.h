@@ -36,10 +36,31 @@ typedef struct eqi_conv_fold {
     int64_t pitch;
 } eqi_conv_fold;
 
+/*
+ * Rows of one plane of diff_src where each tap has been multiplied by itself. Tap (t_y, t_x) has its numbers for
+ * `windows` rows of windows, from row `first` on, one row after the other from shares + (t_y kernel + t_x) pitch on.
+ * Pixel z becomes bias + the sum over the taps, column by column, of the number of window
+ * (z + padding - dilation t) / stride, for those t where that is one.
+ */
+typedef struct eqi_conv_shares {
+    const float *shares;
+    int64_t pitch, first, windows, across; /* windows in a row */
+    int64_t kernel, stride, dilation, padding;
+    float *map;         /* of row y .. */
+    int64_t row, pixel; /* .. and numbers from there to the next row, pixel */
+    int64_t y, rows, width;
+    float bias;
+    bool accumulate;
+} eqi_conv_shares;
+
+#define EQI_CONV_GATHERED 16 /* the largest kernel */
+
 typedef struct eqi_conv_kernels {
+    bool by_taps; /* backward data to few channels is faster one tap at a time */
     void (*to_planes)(const eqi_conv_turn *t);
     void (*to_matrix)(const eqi_conv_turn *t); /* columns up to the pitch become 0 */
     void (*fold)(const eqi_conv_fold *f);
+    void (*add_shares)(const eqi_conv_shares *s);
 } eqi_conv_kernels;
 
 extern const eqi_conv_kernels eqi_conv_scalar;

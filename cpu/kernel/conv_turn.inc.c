@@ -2,7 +2,7 @@
  * Kernels of cpu/gemm/conv_turn.h. LANES columns of LANES pixels at a time, what is left by fours: a layer of few
  * outputs leaves no lane idle, and psi of few fields none either.
  *
- * The includer sets a header of cpu/simd/.
+ * The includer sets BY_TAPS (conv_turn.h) and a header of cpu/simd/.
  */
 #include "cpu/gemm/conv_turn.h"
 #include "cpu/kernel/turn.h"
@@ -140,6 +140,74 @@ static void fold(const eqi_conv_fold *f)
     }
 }
 
+/* What the taps of one row of windows and one residue of columns have in common. */
+typedef struct share_row {
+    const float *from[EQI_CONV_GATHERED]; /* of windows, for each t_y that has them */
+    int64_t rows;
+    int64_t share[EQI_CONV_GATHERED],
+        shift[EQI_CONV_GATHERED]; /* of each t_x: its numbers, the first window */
+    int64_t columns;
+} share_row;
+
+/* Pixels of one residue, from number i of them on. */
+static inline vf32 shares_of(const eqi_conv_shares *s, const share_row *r, int64_t i)
+{
+    vf32 sum = vf32_broadcast(s->bias);
+    for (int64_t c = 0; c < r->columns; c++) {
+        const int64_t window = i + r->shift[c], at = r->share[c] + window;
+        const int first = window < 0 ? smaller(-window, LANES) : 0;
+        const int last = window < s->across ? smaller(s->across - window, LANES) : 0;
+        if (last - first == LANES)
+            for (int64_t y = 0; y < r->rows; y++)
+                sum = vf32_add(sum, vf32_load(r->from[y] + at));
+        else if (first < last)
+            for (int64_t y = 0; y < r->rows; y++)
+                sum = vf32_add(sum, vf32_load_part(r->from[y] + at, first, last));
+    }
+    return sum;
+}
+
+static inline void put_pixels(const eqi_conv_shares *s, vf32 v, float *to, int count)
+{
+    const int64_t step = s->stride * s->pixel;
+    if (step == 1 && count == LANES) {
+        vf32_store(to, s->accumulate ? vf32_add(vf32_load(to), v) : v);
+        return;
+    }
+    float lane[LANES];
+    vf32_store(lane, v);
+    for (int l = 0; l < count; l++)
+        to[l * step] = s->accumulate ? to[l * step] + lane[l] : lane[l];
+}
+
+static void add_shares(const eqi_conv_shares *s)
+{
+    for (int64_t residue = 0; residue < s->stride && residue < s->width; residue++) {
+        share_row r = {.columns = 0};
+        for (int64_t t = 0; t < s->kernel; t++) {
+            const int64_t at = residue + s->padding - s->dilation * t;
+            r.share[r.columns] = t * s->pitch;
+            r.shift[r.columns] = at / s->stride;
+            r.columns += at % s->stride == 0;
+        }
+        float *to = s->map + residue * s->pixel;
+        for (int64_t y = s->y; y < s->y + s->rows; y++, to += s->row) {
+            r.rows = 0;
+            for (int64_t t = 0; t < s->kernel; t++) {
+                const int64_t at = y + s->padding - s->dilation * t - s->first * s->stride;
+                if (at >= 0 && at % s->stride == 0 && at / s->stride < s->windows)
+                    r.from[r.rows++] =
+                        s->shares + t * s->kernel * s->pitch + at / s->stride * s->across;
+            }
+            const int64_t pixels = (s->width - residue + s->stride - 1) / s->stride;
+            for (int64_t i = 0; i < pixels; i += LANES)
+                put_pixels(s, shares_of(s, &r, i), to + i * s->stride * s->pixel,
+                           smaller(pixels - i, LANES));
+        }
+    }
+}
+
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
-const eqi_conv_kernels PASTE(eqi_conv_, EQI_LEVEL) = {to_planes, to_matrix, fold};
+const eqi_conv_kernels PASTE(eqi_conv_, EQI_LEVEL) = {BY_TAPS, to_planes, to_matrix, fold,
+                                                      add_shares};
