@@ -209,10 +209,31 @@ INLINE void transform_step(eqi_gf_transform *t, vector_transform *vector, const 
     t->at.field++;
 }
 
+/* All that is left, in loops of its own: steps keep their place in memory. A run's vectors by as many as a tile has. */
 INLINE void transform(eqi_gf_transform *t, vector_transform *vector, const int inputs)
 {
-    while (t->at.field < t->fields)
-        transform_step(t, vector, inputs, t->pixels);
+    const int64_t fields = t->fields, taps = t->taps, runs = t->runs, pixels = t->pixels;
+    const int64_t pitch = t->pitch, next = t->run, component = t->component;
+    int64_t tap = t->at.tap, run = t->at.run, x = t->at.pixel;
+    const float *src = t->src + t->at.field * t->field;
+    float *to = t->to;
+    for (int64_t i = t->at.field; i < fields; i++, src += t->field, tap = 0) {
+        for (; tap < taps; tap++, to += pitch, run = 0) {
+            const int64_t *const in = t->in + tap * inputs;
+            for (; run < runs; run++, x = 0) {
+                const float *const from = src + run * next;
+                float *const row = to + run * pixels;
+                for (; x + VECTORS * LANES <= pixels; x += VECTORS * LANES)
+                    UNROLL for (int v = 0; v < VECTORS; v++)
+                    {
+                        vector(from + x + v * LANES, in, row + x + v * LANES, component);
+                    }
+                for (; x < pixels; x += LANES)
+                    vector(from + x, in, row + x, component);
+            }
+        }
+    }
+    t->at.field = fields;
 }
 
 /* What is done with a value of one field on its way to dst. */
