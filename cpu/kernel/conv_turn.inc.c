@@ -160,9 +160,11 @@ static inline vf32 shares_of(const eqi_conv_shares *s, const share_row *r, int64
         if (last - first == LANES)
             for (int64_t y = 0; y < r->rows; y++)
                 sum = vf32_add(sum, vf32_load(r->from[y] + at));
-        else if (first < last)
+        else if (first < last) {
+            const vf32_part part = vf32_part_of(first, last);
             for (int64_t y = 0; y < r->rows; y++)
-                sum = vf32_add(sum, vf32_load_part(r->from[y] + at, first, last));
+                sum = vf32_add(sum, vf32_load_lanes(r->from[y] + at, part));
+        }
     }
     return sum;
 }

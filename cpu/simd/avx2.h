@@ -195,13 +195,26 @@ static inline float vf32_sum(vf32 v)
     return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
 }
 
-/* Lanes first .. last - 1 of memory, the others 0; nothing else is read. */
-static inline vf32 vf32_load_part(const float *p, int first, int last)
+/* Lanes first .. last - 1: found once, used often. */
+typedef __m256i vf32_part;
+
+static inline vf32_part vf32_part_of(int first, int last)
 {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     const __m256i above = _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(first - 1));
     const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(last), lane);
-    return _mm256_maskload_ps(p, _mm256_and_si256(above, below));
+    return _mm256_and_si256(above, below);
+}
+
+/* Those lanes of memory, the others 0; nothing else is read. */
+static inline vf32 vf32_load_lanes(const float *p, vf32_part part)
+{
+    return _mm256_maskload_ps(p, part);
+}
+
+static inline vf32 vf32_load_part(const float *p, int first, int last)
+{
+    return vf32_load_lanes(p, vf32_part_of(first, last));
 }
 
 /* ---- 32-bit integers -------------------------------------------------- */

@@ -196,11 +196,23 @@ static inline float vf32_sum(vf32 v)
     return _mm512_reduce_add_ps(v);
 }
 
-/* Lanes first .. last - 1 of memory, the others 0; nothing else is read. */
+/* Lanes first .. last - 1: found once, used often. */
+typedef __mmask16 vf32_part;
+
+static inline vf32_part vf32_part_of(int first, int last)
+{
+    return (__mmask16)(((1u << last) - 1u) & ~((1u << first) - 1u));
+}
+
+/* Those lanes of memory, the others 0; nothing else is read. */
+static inline vf32 vf32_load_lanes(const float *p, vf32_part part)
+{
+    return _mm512_maskz_loadu_ps(part, p);
+}
+
 static inline vf32 vf32_load_part(const float *p, int first, int last)
 {
-    const __mmask16 mask = (__mmask16)(((1u << last) - 1u) & ~((1u << first) - 1u));
-    return _mm512_maskz_loadu_ps(mask, p);
+    return vf32_load_lanes(p, vf32_part_of(first, last));
 }
 
 /* ---- 32-bit integers -------------------------------------------------- */

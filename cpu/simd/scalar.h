@@ -206,13 +206,28 @@ static inline float vf32_sum(vf32 v)
     return (v[0] + v[2]) + (v[1] + v[3]);
 }
 
-/* Lanes first .. last - 1 of memory, the others 0; nothing else is read. */
-static inline vf32 vf32_load_part(const float *p, int first, int last)
+/* Lanes first .. last - 1: found once, used often. */
+typedef struct vf32_part {
+    int first, last;
+} vf32_part;
+
+static inline vf32_part vf32_part_of(int first, int last)
+{
+    return (vf32_part){first, last};
+}
+
+/* Those lanes of memory, the others 0; nothing else is read. */
+static inline vf32 vf32_load_lanes(const float *p, vf32_part part)
 {
     vf32 v = {0};
-    for (int i = first; i < last; i++)
+    for (int i = part.first; i < part.last; i++)
         v[i] = p[i];
     return v;
+}
+
+static inline vf32 vf32_load_part(const float *p, int first, int last)
+{
+    return vf32_load_lanes(p, vf32_part_of(first, last));
 }
 
 /* ---- orbits ---------------------------------------------------------------------------------- */
