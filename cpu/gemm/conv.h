@@ -125,15 +125,17 @@ EQI_INLINE void *eqi_conv_element(const void *base, equinv_dtype dtype, int64_t 
 
 typedef struct eqi_conv_taps {
     bool used;
-    int64_t windows, channels,
-        outputs;                 /* of diff_dst: in an image; numbers in a window; of diff_src */
+    int64_t windows, channels;   /* of diff_dst: in an image; numbers in a window */
+    int64_t outputs;             /* of diff_src */
     int64_t band, band_windows;  /* rows of diff_src at a time, rows of windows that they need */
     int64_t pitch;               /* of a tap's shares in such windows */
     size_t bank_size, lane_size; /* bytes */
+    eqi_conv_residue residue[EQI_CONV_STEP];
 } eqi_conv_taps;
 
 /* Where diff_src has few channels and the level gains. */
 eqi_conv_taps eqi_conv_taps_of(const eqi_conv_problem *p, const eqi_hardware *hardware);
+double eqi_conv_taps_ns(const eqi_conv_problem *p, int64_t lanes); /* for an image, about */
 void eqi_conv_fill_taps_bank(const eqi_conv_problem *p, const eqi_conv_taps *t,
                              const equinv_tensor *psi, void *bank);
 

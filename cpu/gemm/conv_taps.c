@@ -14,6 +14,20 @@
 #include "gemm.h"
 #include "internal/rows.h"
 
+/* ns for each .., fitted to 149 layers on a Zen 3 with AVX2. */
+#define CALL 128.0
+#define FMA 0.194 /* vector of windows */
+#define TILE 19.4
+#define READ 0.57  /* vector of windows read */
+#define SHARE 0.32 /* vector of windows of a tap added to pixels */
+#define ROW 6.2    /* row of pixels of one residue */
+#define PUT 2.2    /* vector of pixels written .. */
+#define APART 1.0  /* .. or a pixel by itself */
+/* The same by patches. */
+#define PATCHES 400.0
+#define PATCHES_FMA 0.236 /* vector of outputs */
+#define PATCHES_TURN 31.0 /* vector of pixels of four planes turned */
+
 /* Rows of windows that some rows of diff_src read. */
 static int64_t windows_of(const equinv_conv_desc *d, int64_t rows)
 {
@@ -42,6 +56,47 @@ static int64_t band_of(const eqi_conv_problem *p, int64_t outputs, int64_t threa
     return band >= eqi_smaller(overlap, d->height) ? band : 0;
 }
 
+static eqi_conv_residue residue_of(const equinv_conv_desc *d, int64_t pixel)
+{
+    eqi_conv_residue r = {.taps = 0};
+    for (int64_t t = 0; t < d->kernel; t++) {
+        const int64_t at = pixel + d->padding - d->dilation * t;
+        if (at % d->stride != 0)
+            continue;
+        r.tap[r.taps] = t;
+        r.window[r.taps++] = at / d->stride;
+    }
+    return r;
+}
+
+static double up(int64_t a, int64_t b)
+{
+    return (double)eqi_divide_up(a, b);
+}
+
+double eqi_conv_taps_ns(const eqi_conv_problem *p, int64_t lanes)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    const int64_t windows = p->out_height * p->out_width;
+    const int64_t shares = d->fields_in * p->elements_in * d->kernel * d->kernel;
+    const int64_t rows = d->fields_in * p->elements_in * d->height;
+    const double read = (double)(d->fields_out * p->elements_out) * up(windows, lanes);
+    const int64_t pixels = rows * d->width;
+    return CALL + FMA * (double)shares * read + TILE * up(shares, 6) * up(windows, 2 * lanes) +
+           READ * read +
+           SHARE * (double)(shares * p->out_height) * ((double)p->out_width / (double)lanes + 1) +
+           ROW * (double)(rows * eqi_smaller(d->stride, d->width)) +
+           (d->stride > 1 ? APART * (double)pixels : PUT * (double)pixels / (double)lanes);
+}
+
+static double patches_ns(const eqi_conv_problem *p, int64_t lanes)
+{
+    const equinv_conv_desc *const d = &p->desc;
+    const double products = (double)(p->out_height * p->out_width * d->kernel * d->kernel) *
+                            (double)(d->fields_out * p->elements_out);
+    return PATCHES + PATCHES_FMA * products + PATCHES_TURN * up(d->height * d->width, lanes);
+}
+
 eqi_conv_taps eqi_conv_taps_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     enum { OUTPUTS = 4 };
@@ -51,12 +106,15 @@ eqi_conv_taps eqi_conv_taps_of(const eqi_conv_problem *p, const eqi_hardware *ha
                        .outputs = d->fields_in * p->elements_in};
     if (!eqi_conv_kernels_of(hardware)->by_taps || d->dtype != EQUINV_F32 ||
         d->channel_groups > 1 || d->padding_mode == EQUINV_PAD_CIRCULAR || t.outputs > OUTPUTS ||
-        d->kernel > EQI_CONV_GATHERED)
+        d->kernel > EQI_CONV_TAPS || d->stride > EQI_CONV_STEP)
         return t;
     t.band = band_of(p, t.outputs, hardware->threads);
-    t.used = t.band > 0;
+    const int64_t lanes = eqi_gf_kernels_of(hardware)->lanes;
+    t.used = t.band > 0 && eqi_conv_taps_ns(p, lanes) <= patches_ns(p, lanes);
     if (!t.used)
         return t;
+    for (int64_t r = 0; r < d->stride; r++)
+        t.residue[r] = residue_of(d, r);
     const int64_t rows = t.outputs * d->kernel * d->kernel;
     t.band_windows = eqi_smaller(p->out_height, windows_of(d, t.band));
     t.pitch = pitch_of(p, t.band_windows);
@@ -171,8 +229,7 @@ static void run_band(const taps_job *job, int64_t image, int64_t y, char *memory
             .across = across,
             .kernel = d->kernel,
             .stride = d->stride,
-            .dilation = d->dilation,
-            .padding = d->padding,
+            .residue = t->residue,
             .map = (float *)to->data + image * to->strides[0] + job->columns.at[o] +
                    y * to->strides[3],
             .row = to->strides[3],

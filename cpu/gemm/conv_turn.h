@@ -36,24 +36,33 @@ typedef struct eqi_conv_fold {
     int64_t pitch;
 } eqi_conv_fold;
 
+#define EQI_CONV_TAPS 16 /* the largest kernel .. */
+#define EQI_CONV_STEP 4  /* .. and stride that are multiplied tap by tap */
+
+/*
+ * On one axis, of the pixels z = stride i + r: the taps t for which (z + padding - dilation t) / stride is a whole
+ * number, and that number for i = 0: window number i more has z there.
+ */
+typedef struct eqi_conv_residue {
+    int64_t taps, tap[EQI_CONV_TAPS], window[EQI_CONV_TAPS];
+} eqi_conv_residue;
+
 /*
  * Rows of one plane of diff_src where each tap has been multiplied by itself. Tap (t_y, t_x) has its numbers for
  * `windows` rows of windows, from row `first` on, one row after the other from shares + (t_y kernel + t_x) pitch on.
- * Pixel z becomes bias + the sum over the taps, column by column, of the number of window
- * (z + padding - dilation t) / stride, for those t where that is one.
+ * A pixel becomes bias + the sum of all that fall on it, column by column of the taps.
  */
 typedef struct eqi_conv_shares {
     const float *shares;
     int64_t pitch, first, windows, across; /* windows in a row */
-    int64_t kernel, stride, dilation, padding;
-    float *map;         /* of row y .. */
-    int64_t row, pixel; /* .. and numbers from there to the next row, pixel */
+    int64_t kernel, stride;
+    const eqi_conv_residue *residue; /* [stride] */
+    float *map;                      /* of row y .. */
+    int64_t row, pixel;              /* .. and numbers from there to the next row, pixel */
     int64_t y, rows, width;
     float bias;
     bool accumulate;
 } eqi_conv_shares;
-
-#define EQI_CONV_GATHERED 16 /* the largest kernel */
 
 typedef struct eqi_conv_kernels {
     bool by_taps; /* backward data to few channels is faster one tap at a time */

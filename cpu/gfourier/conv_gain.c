@@ -36,53 +36,96 @@
  * levels, the rows of the case table and random ones up to 50 million products: 4 % longer than the better of the two
  * on average, always the Fourier form 12 %.
  */
-#define IN_DOUBT 0.9 /* what the estimate may be wrong by */
-#define SUMS_CALL 460.0
-#define SUMS_FMA 0.21       /* vector of pixels .. */
-#define SUMS_PLAIN_FMA 0.17 /* .. of planes where they are */
-#define SUMS_TRANSFORM 0.45 /* vector of pixels of one element at one tap */
-#define SUMS_ACROSS 1.5     /* sum of some pixels put to the others */
-#define SUMS_PLANE 1.7      /* plane read, once for each class of pixels */
-#define MATRIX_CALL 255.0
-#define MATRIX_FMA 0.152 /* vector of outputs */
-#define MATRIX_TURN 3.8  /* vector of pixels of four planes turned */
-#define MATRIX_ROW 0.19  /* row of a plane copied */
-#define MATRIX_FOLD 0.58 /* vector of fields summed to psi */
+typedef struct weights_ns {
+    double in_doubt; /* what the estimate may be wrong by */
+    double call;
+    double fma, plain_fma; /* vector of pixels; of planes where they are */
+    double transform;      /* vector of pixels of one element at one tap */
+    double across;         /* sum of some pixels put to the others */
+    double plane;          /* plane read, once for each class of pixels */
+    double matrix_call;
+    double matrix_fma; /* vector of outputs */
+    double turn;       /* vector of pixels of four planes turned */
+    double row;        /* row of a plane copied */
+    double fold;       /* vector of fields summed to psi */
+} weights_ns;
 
 /*
  * Backward data with a stride by itself: conv/gemm takes the classes of pixels one after the other to the same matrix,
  * the Fourier form goes to dst for each. Fitted to the strided ones of 291 layers, as above: 4 % longer than the
  * better of the two on average, always the Fourier form 14 %.
  */
-#define CLASSES_FMA 0.085      /* vector of windows */
-#define CLASSES_TRANSFORM 0.86 /* vector of windows of one element at one tap */
-#define CLASSES_PLANE 1.4      /* plane read, or written for one class */
-#define CLASSES_CLASS 240.0
-#define CLASSES_VECTOR 3.1 /* of pixels written; as much again where images do not stand abreast */
-#define SCATTER_CALL 260.0
-#define SCATTER_FMA 0.166 /* vector of outputs */
-#define SCATTER_TURN 9.8  /* vector of pixels of four planes turned */
-#define SCATTER_ROW 0.91  /* row of a plane copied */
+typedef struct data_ns {
+    double in_doubt;
+    double fma;       /* vector of windows */
+    double transform; /* vector of windows of one element at one tap */
+    double plane;     /* plane read, or written for one class */
+    double class;
+    double vector; /* of pixels written; as much again where images do not stand abreast */
+    double matrix_call;
+    double matrix_fma; /* vector of outputs */
+    double turn;       /* vector of pixels of four planes turned */
+    double row;        /* row of a plane copied */
+} data_ns;
+
+/* A Zen 3 with AVX2, vectors of 8, was fitted by itself: 220 and 76 layers, 3.5 % and 7.5 % longer. */
+static const weights_ns weights_of_8 = {.in_doubt = 1,
+                                        .call = 1725,
+                                        .fma = 0.339,
+                                        .plain_fma = 0.35,
+                                        .transform = 0.885,
+                                        .across = 4.08,
+                                        .plane = 5.26,
+                                        .matrix_call = 1430,
+                                        .matrix_fma = 0.261,
+                                        .turn = 6.6,
+                                        .row = 1.175,
+                                        .fold = 1.83};
+static const weights_ns weights_of_any = {.in_doubt = 0.9,
+                                          .call = 460,
+                                          .fma = 0.21,
+                                          .plain_fma = 0.17,
+                                          .transform = 0.45,
+                                          .across = 1.5,
+                                          .plane = 1.7,
+                                          .matrix_call = 255,
+                                          .matrix_fma = 0.152,
+                                          .turn = 3.8,
+                                          .row = 0.19,
+                                          .fold = 0.58};
+static const data_ns data_of_8 = {.in_doubt = 0.83,
+                                  .fma = 0.261,
+                                  .transform = 1.046,
+                                  .plane = 16.56,
+                                  .class = 2569,
+                                  .vector = 6.2,
+                                  .matrix_call = 6524,
+                                  .matrix_fma = 0.236,
+                                  .turn = 31.4,
+                                  .row = 0};
+static const data_ns data_of_any = {.in_doubt = 1,
+                                    .fma = 0.085,
+                                    .transform = 0.86,
+                                    .plane = 1.4,
+                                    .class = 240,
+                                    .vector = 3.1,
+                                    .matrix_call = 260,
+                                    .matrix_fma = 0.166,
+                                    .turn = 9.8,
+                                    .row = 0.91};
 
 /*
  * Backward data to few channels, for an image, where conv/gemm goes tap by tap: fitted to 149 layers on a Zen 3 with
  * AVX2, stride 1 too. 5 % longer than the better of the two on average, always the Fourier form 43 %.
  */
-#define TAPS_CALL 144.0
-#define TAPS_FMA 0.192 /* vector of windows */
-#define TAPS_TILE 13.5
-#define TAPS_READ 0.66  /* vector of windows read */
-#define TAPS_SHARE 0.94 /* vector of windows of a tap added to pixels */
-#define TAPS_ROW 13.7
-#define TAPS_PUT 0.71   /* vector of pixels written .. */
-#define TAPS_APART 0.23 /* .. or a pixel by itself */
-#define ADJOINT_CALL 55.0
-#define ADJOINT_FMA 0.35       /* vector of windows */
-#define ADJOINT_TRANSFORM 0.75 /* vector of windows of one element at one tap */
+#define ADJOINT_IN_DOUBT 0.85
+#define ADJOINT_CALL 64.0
+#define ADJOINT_FMA 0.346      /* vector of windows */
+#define ADJOINT_TRANSFORM 0.73 /* vector of windows of one element at one tap */
 #define ADJOINT_PLANE 9.5      /* plane read */
-#define ADJOINT_CLASS 560.0    /* of a whole batch */
-#define ADJOINT_PUT 6.6        /* vector of pixels written .. */
-#define ADJOINT_APART 3.7      /* .. in classes */
+#define ADJOINT_CLASS 490.0    /* of a whole batch */
+#define ADJOINT_PUT 6.5        /* vector of pixels written .. */
+#define ADJOINT_APART 4.3      /* .. in classes */
 
 /* What a pass reads and writes, in channels (field, element) of so many rows and pixels. */
 typedef struct pass_size {
@@ -123,7 +166,7 @@ static double folds_of(const eqi_conv_problem *p, double lanes)
            (double)eqi_order(d->group);
 }
 
-static double sums_ns(const eqi_gf_weights *w)
+static double sums_ns(const eqi_gf_weights *w, const weights_ns *ns)
 {
     const eqi_gf_pass *const p = &w->pass;
     const double pixels = (double)p->batch * (double)(p->out_height * p->out_width);
@@ -134,9 +177,9 @@ static double sums_ns(const eqi_gf_weights *w)
     const double planes =
         (double)(p->fields_in * p->elements) * copies + (double)(p->fields_out * p->form->outputs);
     const bool plain = eqi_gf_is_plain(p);
-    return SUMS_CALL + (plain ? SUMS_PLAIN_FMA : SUMS_FMA) * vectors * sums +
-           (plain ? 0 : SUMS_TRANSFORM) * vectors * taps * (double)p->elements +
-           SUMS_ACROSS * (double)w->tasks * sums + SUMS_PLANE * (double)p->batch * planes;
+    return ns->call + (plain ? ns->plain_fma : ns->fma) * vectors * sums +
+           (plain ? 0 : ns->transform) * vectors * taps * (double)p->elements +
+           ns->across * (double)w->tasks * sums + ns->plane * (double)p->batch * planes;
 }
 
 bool eqi_gf_weights_gain(const eqi_conv_problem *p, const eqi_gf_weights *w)
@@ -147,39 +190,31 @@ bool eqi_gf_weights_gain(const eqi_conv_problem *p, const eqi_gf_weights *w)
     const double out = (double)d->fields_out * (double)p->elements_out;
     const double windows = (double)p->out_height * (double)p->out_width, batch = (double)d->batch;
     const double products = batch * windows * in * (double)(d->kernel * d->kernel);
-    const double matrix = MATRIX_CALL + MATRIX_FMA * products * in_vectors(out, lanes) +
-                          MATRIX_TURN * batch * in_vectors(windows, lanes) * in_vectors(out, 4) +
-                          MATRIX_ROW * batch * in * (double)d->height +
-                          MATRIX_FOLD * folds_of(p, lanes);
-    return batch * windows > 2 * LONGEST || IN_DOUBT * sums_ns(w) <= matrix;
+    const weights_ns *const ns = w->pass.kernels->lanes == 8 ? &weights_of_8 : &weights_of_any;
+    const double matrix = ns->matrix_call + ns->matrix_fma * products * in_vectors(out, lanes) +
+                          ns->turn * batch * in_vectors(windows, lanes) * in_vectors(out, 4) +
+                          ns->row * batch * in * (double)d->height + ns->fold * folds_of(p, lanes);
+    return batch * windows > 2 * LONGEST || ns->in_doubt * sums_ns(w, ns) <= matrix;
 }
 
-/* Forward of the adjoint, for an image: the same counts for both ways. */
-static bool taps_gain(const eqi_conv_problem *p, double lanes)
+static bool taps_gain(const eqi_conv_problem *p, int64_t vector)
 {
     const equinv_conv_desc *const d = &p->desc;
+    const double lanes = (double)vector;
     const double channels = (double)d->fields_out * (double)p->elements_out;
     const double outputs = (double)d->fields_in * (double)p->elements_in;
     const double taps = (double)d->kernel * (double)d->kernel;
     const double windows = (double)p->out_height * (double)p->out_width;
-    const double vectors = in_vectors(windows, lanes);
-    const double rows = outputs * (double)d->height, pixels = rows * (double)d->width;
     const double across = (double)eqi_smaller(d->stride, d->width);
     const double classes = across * (double)eqi_smaller(d->stride, d->height);
     const bool apart = d->stride > 1, plain = eqi_order(d->group) == 1 && !apart;
-    const double by_taps =
-        TAPS_CALL + TAPS_FMA * outputs * taps * channels * vectors +
-        TAPS_TILE * in_vectors(outputs * taps, 6) * in_vectors(windows, 2 * lanes) +
-        TAPS_READ * channels * vectors +
-        TAPS_SHARE * outputs * taps * (double)p->out_height * ((double)p->out_width / lanes + 1) +
-        TAPS_ROW * rows * across + (apart ? TAPS_APART * pixels : TAPS_PUT * pixels / lanes);
     const double fourier = ADJOINT_CALL +
                            ADJOINT_FMA * outputs * (double)d->fields_out * taps * windows / lanes +
                            (plain ? 0 : ADJOINT_TRANSFORM * channels * taps * windows / lanes) +
                            ADJOINT_PLANE * channels + ADJOINT_CLASS * classes / BATCH +
                            (ADJOINT_PUT + (apart ? ADJOINT_APART : 0)) * outputs *
                                in_vectors((double)(d->height * d->width), lanes);
-    return by_taps < fourier;
+    return eqi_conv_taps_ns(p, vector) < ADJOINT_IN_DOUBT * fourier;
 }
 
 bool eqi_gf_data_gain(const eqi_conv_problem *p, const eqi_hardware *hardware)
@@ -201,18 +236,18 @@ bool eqi_gf_data_gain(const eqi_conv_problem *p, const eqi_hardware *hardware)
     const int terms =
         d->kind == EQUINV_CONV_TO_PLANE ? eqi_order(d->group) : eqi_gf_forms[kind].terms;
     const double fields = (double)d->fields_in * (double)d->fields_out;
-    const double fourier =
-        (CLASSES_FMA * fields * terms + CLASSES_TRANSFORM * read) * products / lanes +
-        CLASSES_PLANE * BATCH * (read + written * classes) + CLASSES_CLASS * classes +
-        CLASSES_VECTOR * vectors * (apart ? 2 : 1);
-    const double scatter = SCATTER_CALL +
-                           SCATTER_FMA * products * read * in_vectors(written, lanes) +
-                           SCATTER_TURN * vectors * in_vectors(written, 4) / written +
-                           SCATTER_ROW * BATCH * read * (double)p->out_height;
+    const data_ns *const ns = eqi_gf_kernels_of(hardware)->lanes == 8 ? &data_of_8 : &data_of_any;
+    const double fourier = (ns->fma * fields * terms + ns->transform * read) * products / lanes +
+                           ns->plane * BATCH * (read + written * classes) + ns->class * classes +
+                           ns->vector * vectors * (apart ? 2 : 1);
+    const double scatter = ns->matrix_call +
+                           ns->matrix_fma * products * read * in_vectors(written, lanes) +
+                           ns->turn * vectors * in_vectors(written, 4) / written +
+                           ns->row * BATCH * read * (double)p->out_height;
     if (eqi_conv_taps_of(p, hardware).used)
-        return !taps_gain(p, lanes);
+        return !taps_gain(p, eqi_gf_kernels_of(hardware)->lanes);
     const bool competes = d->height * d->width % PAGE == 0;
-    return d->stride == 1 || read * taps > LONGEST || competes || fourier <= scatter;
+    return d->stride == 1 || read * taps > LONGEST || competes || ns->in_doubt * fourier <= scatter;
 }
 
 bool eqi_gf_conv_gains(const void *problem, const eqi_hardware *hardware, const char **why)

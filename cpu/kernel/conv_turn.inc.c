@@ -14,11 +14,9 @@ static inline int smaller(int64_t a, int b)
     return a < b ? (int)a : b;
 }
 
-static inline void put(const eqi_conv_turn *t, int64_t column, vf32 v, float *to, int count)
+static inline void put_lanes(float *to, vf32 v, bool accumulate, int count)
 {
-    if (t->bias)
-        v = vf32_add(v, vf32_broadcast(t->bias[column]));
-    if (t->accumulate)
+    if (accumulate)
         v = vf32_add(count == LANES ? vf32_load(to) : vf32_load_part(to, 0, count), v);
     if (count == LANES)
         vf32_store(to, v);
@@ -26,11 +24,34 @@ static inline void put(const eqi_conv_turn *t, int64_t column, vf32 v, float *to
         vf32_store_part(to, v, count);
 }
 
+static inline void put(const eqi_conv_turn *t, int64_t column, vf32 v, float *to, int count)
+{
+    if (t->bias)
+        v = vf32_add(v, vf32_broadcast(t->bias[column]));
+    put_lanes(to, v, t->accumulate, count);
+}
+
+/* One or two pixels are not worth turning. */
+static void put_few(const eqi_conv_turn *t, const float *from, int64_t x, int pixels)
+{
+    for (int r = 0; r < pixels; r++, from += t->pitch, x++)
+        for (int64_t c = 0; c < t->columns; c++) {
+            float *const to = t->map + t->at[c] + x;
+            const float v = t->bias ? from[c] + t->bias[c] : from[c];
+            *to = t->accumulate ? *to + v : v;
+        }
+}
+
 static void to_planes(const eqi_conv_turn *t)
 {
+    enum { FEW = 2 };
     for (int64_t x = 0; x < t->pixels; x += LANES) {
         const int pixels = smaller(t->pixels - x, LANES);
         const float *const from = t->matrix + x * t->pitch;
+        if (pixels <= FEW) {
+            put_few(t, from, x, pixels);
+            return;
+        }
         int64_t c = 0;
         for (; c + LANES <= t->columns; c += LANES) {
             vf32 v[LANES];
@@ -140,21 +161,20 @@ static void fold(const eqi_conv_fold *f)
     }
 }
 
-/* What the taps of one row of windows and one residue of columns have in common. */
+/* Windows of one row of pixels, from each t_y that has them; their columns. */
 typedef struct share_row {
-    const float *from[EQI_CONV_GATHERED]; /* of windows, for each t_y that has them */
+    const float *from[EQI_CONV_TAPS];
     int64_t rows;
-    int64_t share[EQI_CONV_GATHERED],
-        shift[EQI_CONV_GATHERED]; /* of each t_x: its numbers, the first window */
-    int64_t columns;
+    const eqi_conv_residue *columns;
 } share_row;
 
 /* Pixels of one residue, from number i of them on. */
 static inline vf32 shares_of(const eqi_conv_shares *s, const share_row *r, int64_t i)
 {
     vf32 sum = vf32_broadcast(s->bias);
-    for (int64_t c = 0; c < r->columns; c++) {
-        const int64_t window = i + r->shift[c], at = r->share[c] + window;
+    for (int64_t c = 0; c < r->columns->taps; c++) {
+        const int64_t window = i + r->columns->window[c];
+        const int64_t at = r->columns->tap[c] * s->pitch + window;
         const int first = window < 0 ? smaller(-window, LANES) : 0;
         const int last = window < s->across ? smaller(s->across - window, LANES) : 0;
         if (last - first == LANES)
@@ -172,8 +192,8 @@ static inline vf32 shares_of(const eqi_conv_shares *s, const share_row *r, int64
 static inline void put_pixels(const eqi_conv_shares *s, vf32 v, float *to, int count)
 {
     const int64_t step = s->stride * s->pixel;
-    if (step == 1 && count == LANES) {
-        vf32_store(to, s->accumulate ? vf32_add(vf32_load(to), v) : v);
+    if (step == 1) {
+        put_lanes(to, v, s->accumulate, count);
         return;
     }
     float lane[LANES];
@@ -182,29 +202,33 @@ static inline void put_pixels(const eqi_conv_shares *s, vf32 v, float *to, int c
         to[l * step] = s->accumulate ? to[l * step] + lane[l] : lane[l];
 }
 
+static void add_row(const eqi_conv_shares *s, const share_row *r, int64_t pixels, float *to)
+{
+    for (int64_t i = 0; i < pixels; i += LANES)
+        put_pixels(s, shares_of(s, r, i), to + i * s->stride * s->pixel,
+                   smaller(pixels - i, LANES));
+}
+
 static void add_shares(const eqi_conv_shares *s)
 {
-    for (int64_t residue = 0; residue < s->stride && residue < s->width; residue++) {
-        share_row r = {.columns = 0};
-        for (int64_t t = 0; t < s->kernel; t++) {
-            const int64_t at = residue + s->padding - s->dilation * t;
-            r.share[r.columns] = t * s->pitch;
-            r.shift[r.columns] = at / s->stride;
-            r.columns += at % s->stride == 0;
-        }
-        float *to = s->map + residue * s->pixel;
-        for (int64_t y = s->y; y < s->y + s->rows; y++, to += s->row) {
+    for (int64_t x = 0; x < s->stride && x < s->width; x++) {
+        const int64_t pixels = (s->width - x + s->stride - 1) / s->stride;
+        int64_t residue = s->y % s->stride, i = s->y / s->stride - s->first;
+        float *to = s->map + x * s->pixel;
+        for (int64_t y = 0; y < s->rows; y++, to += s->row) {
+            const eqi_conv_residue *const rows = &s->residue[residue];
+            share_row r;
             r.rows = 0;
-            for (int64_t t = 0; t < s->kernel; t++) {
-                const int64_t at = y + s->padding - s->dilation * t - s->first * s->stride;
-                if (at >= 0 && at % s->stride == 0 && at / s->stride < s->windows)
+            r.columns = &s->residue[x];
+            for (int64_t t = 0; t < rows->taps; t++) {
+                const int64_t window = rows->window[t] + i;
+                if (window >= 0 && window < s->windows)
                     r.from[r.rows++] =
-                        s->shares + t * s->kernel * s->pitch + at / s->stride * s->across;
+                        s->shares + rows->tap[t] * s->kernel * s->pitch + window * s->across;
             }
-            const int64_t pixels = (s->width - residue + s->stride - 1) / s->stride;
-            for (int64_t i = 0; i < pixels; i += LANES)
-                put_pixels(s, shares_of(s, &r, i), to + i * s->stride * s->pixel,
-                           smaller(pixels - i, LANES));
+            add_row(s, &r, pixels, to);
+            if (++residue == s->stride)
+                residue = 0, i++;
         }
     }
 }

@@ -205,11 +205,12 @@ static void NAME(run_rows)(const eqi_gemm_args *args, TILE t, int64_t i0, int64_
     const REAL *const a = args->a;
     const int64_t most = ROWS_OF((columns + LANES - 1) / LANES);
     const int64_t tiles = (i1 - i0 + most - 1) / most;
+    const int64_t least = (i1 - i0) / tiles, higher = (i1 - i0) % tiles;
     const int64_t step = args->transpose_a ? 1 : args->lda;
     const int64_t start = args->a_rows ? 0 : k0 * (args->transpose_a ? args->lda : 1);
     REAL *const c = t.c;
     for (int64_t tile = 0, i = i0; tile < tiles; tile++) {
-        const int64_t rows = (i1 - i + tiles - tile - 1) / (tiles - tile);
+        const int64_t rows = least + (tile < higher);
         for (int64_t r = 0; r < rows; r++)
             t.a[r] = a + start + (args->a_rows ? args->a_rows[i + r] : (i + r) * step);
         if (args->c_rows)
