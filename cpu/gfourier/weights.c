@@ -161,6 +161,15 @@ static void fetch_abreast(const work *k, int64_t o, int64_t fields, const eqi_gf
     eqi_gf_turn_map(p, t, s, false);
 }
 
+/* The tile's pixels follow each other in diff_dst too, in whole vectors: it is read where it stands. */
+static bool is_in_place(const eqi_gf_band *b, const eqi_gf_tile *tile)
+{
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->dst->strides;
+    return !p->abreast && p->images == 1 && p->row == p->out_width && s[4] == 1 && s[3] == p->row &&
+           tile->pixels % p->kernels->lanes == 0;
+}
+
 /* diff_dst of some fields at the tile's pixels: where in k->rows. Small images are there as a whole. */
 static const float *fetch(const work *k, int64_t o, int64_t fields, const eqi_gf_tile *tile)
 {
@@ -186,15 +195,21 @@ static const float *fetch(const work *k, int64_t o, int64_t fields, const eqi_gf
 /* diff_dst^ of a tile: the adjoint of the inverse, up to factors that the filter holds. */
 static void transform_gradient(const work *k, const eqi_gf_tile *tile)
 {
-    const eqi_gf_pass *const p = k->band.pass;
-    const int64_t most = fetch_fields(p);
+    const eqi_gf_band *const b = &k->band;
+    const eqi_gf_pass *const p = b->pass;
+    const int64_t *const s = b->dst->strides;
+    const bool in_place = is_in_place(b, tile);
+    const float *const map =
+        (const float *)b->dst->data + b->image * s[0] + b->row * s[3] + tile->pixel;
+    const int64_t most = in_place ? p->fields_out : fetch_fields(p);
+    const int64_t element = in_place ? s[2] : rows_pitch(p);
     int64_t in[EQI_GF_ORDER];
     for (int h = 0; h < p->form->outputs; h++)
-        in[h] = h * rows_pitch(p);
+        in[h] = h * element;
     for (int64_t o = 0; o < p->fields_out; o += most) {
         const int64_t fields = eqi_smaller(most, p->fields_out - o);
-        eqi_gf_transform t = {.src = fetch(k, o, fields, tile),
-                              .field = p->form->outputs * rows_pitch(p),
+        eqi_gf_transform t = {.src = in_place ? map : fetch(k, o, fields, tile),
+                              .field = in_place ? s[1] : p->form->outputs * element,
                               .fields = fields,
                               .taps = 1,
                               .in = in,
