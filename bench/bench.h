@@ -161,6 +161,11 @@ struct operation {
     const char *parts_name;
     double limit;             /* largest max_err in f32 */
     const char *const *impls; /* names for --impl all; or NULL */
+    /*
+     * Takes from p's inputs what rounding may turn round in the reference, which is in double and of p's sizes, and
+     * says from how many of `all` codes; called for the reference itself, too. NULL: nothing.
+     */
+    equinv_status (*settle)(const problem *reference, problem *p, int64_t *taken, int64_t *all);
 };
 
 extern const operation conv_operation, conv_lift_operation, conv_plane_operation;
