@@ -46,11 +46,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &o->device; break;
     case 'o': o->output = argument; break;
-    case KEY_GROUP:
-        good = equinv_group_parse(argument, &o->group) == EQUINV_OK;
-        if (!good)
-            tool_misused("--group: %s", equinv_last_error());
-        break;
+    case KEY_GROUP: good = option_group(argument, &o->group); break;
     case KEY_EPOCHS: good = option_integer("--epochs", argument, 1, 100000, &o->epochs); break;
     case KEY_BATCH: good = option_integer("--batch", argument, 1, 1 << 20, &o->batch); break;
     case KEY_RATE:
