@@ -51,7 +51,7 @@ static int64_t band_of(const eqi_conv_problem *p, int64_t outputs, int64_t threa
     int64_t band = d->height;
     if (fit < p->out_height)
         band = eqi_smaller(band, (fit - 1) * d->stride - overlap + 1);
-    while (band > 2 * overlap && d->batch * eqi_divide_up(d->height, band) < threads)
+    while (band > eqi_larger(1, 2 * overlap) && d->batch * eqi_divide_up(d->height, band) < threads)
         band = eqi_divide_up(band, 2);
     return band >= eqi_smaller(overlap, d->height) ? band : 0;
 }
