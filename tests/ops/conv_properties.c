@@ -323,9 +323,8 @@ static const struct {
     {EQUINV_CONV_REGULAR, 16, 9, 4, 14, 13, 3, 1, 1, EQUINV_PAD_ZEROS}, /* images abreast, .. */
     {EQUINV_CONV_REGULAR, 32, 7, 2, 11, 13, 5, 2, 2, EQUINV_PAD_ZEROS}, /* .. with a stride too */
     {EQUINV_CONV_LIFTING, 3, 2, 9, 40, 64, 5, 1, 2, EQUINV_PAD_ZEROS},  /* data tap by tap, bands */
-    {EQUINV_CONV_LIFTING, 1, 1, 5, 1, 2, 1, 1, 0,
-     EQUINV_PAD_ZEROS}, /* .. fewer rows than threads */
-    {EQUINV_CONV_LIFTING, 2, 1, 9, 41, 37, 5, 2, 2, EQUINV_PAD_ZEROS}, /* .. and a stride */
+    {EQUINV_CONV_LIFTING, 2, 1, 5, 1, 2, 1, 1, 0, EQUINV_PAD_ZEROS},    /* .. few rows */
+    {EQUINV_CONV_LIFTING, 2, 1, 9, 41, 37, 5, 2, 2, EQUINV_PAD_ZEROS},  /* .. and a stride */
 };
 enum { LARGE = sizeof large / sizeof *large, WINDOW = 5 }; /* the row whose images are one */
 
