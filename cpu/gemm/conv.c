@@ -36,11 +36,6 @@ enum {
     LANE_PRODUCTS = 1 << 21 /* worth waking another thread */
 };
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 static eqi_conv_gemm_plan plan_of(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     const size_t element = equinv_dtype_size(p->desc.dtype);
@@ -53,11 +48,11 @@ static eqi_conv_gemm_plan plan_of(const eqi_conv_problem *p, const eqi_hardware 
     g.bank_size = eqi_aligned((size_t)eqi_larger(p->desc.channel_groups * f->patch * f->pitch,
                                                  p->desc.channel_groups * b->patch * b->pitch) *
                               element);
-    g.bank_size = larger(g.bank_size, g.taps.bank_size);
+    g.bank_size = eqi_larger_size(g.bank_size, g.taps.bank_size);
     g.bias_size = eqi_aligned((size_t)f->matrix_pitch * element);
     const size_t forward = eqi_conv_lane_size(f, p->desc.dtype);
     const size_t backward = eqi_conv_lane_size(b, p->desc.dtype);
-    g.lane_size = larger(larger(forward, backward), g.taps.lane_size);
+    g.lane_size = eqi_larger_size(eqi_larger_size(forward, backward), g.taps.lane_size);
     g.weights_lane_size = eqi_conv_weights_lane(p, &g);
     const double products = (double)p->desc.batch * (double)f->rows * (double)f->columns *
                             (double)f->patch * (double)f->outputs;
@@ -132,7 +127,7 @@ static void gemm_prepare(eqi_conv_plan *plan)
     const size_t data = eqi_conv_data_scratch(g, p->desc.dtype);
     const size_t weights = eqi_conv_weights_scratch(p, g);
     plan->head.packed_size = 2 * g->bank_size;
-    plan->head.scratch_size = larger(data, weights);
+    plan->head.scratch_size = eqi_larger_size(data, weights);
 }
 
 static equinv_status gemm_pack(const eqi_conv_plan *plan, const equinv_tensor *psi, void *packed)

@@ -309,11 +309,6 @@ static size_t table_size(const eqi_conv_problem *p, const eqi_hardware *hardware
     return needs_gemm(&g) ? size + gemm_plan_size(p, hardware) : size;
 }
 
-static size_t larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 static eqi_conv_plan *gemm_plan_in(const eqi_conv_plan *plan, char *memory)
 {
     eqi_conv_plan *const gemm = eqi_take(&memory, sizeof *gemm);
@@ -345,19 +340,19 @@ static void prepare(eqi_conv_plan *plan)
     for (int64_t i = 0; i < g->classes; i++) {
         g->backward_filter[i] = g->gemm_packed;
         g->gemm_packed += eqi_aligned(g->backward[i].filter_size);
-        slices = larger(slices, eqi_gf_pass_slice(&g->backward[i]));
+        slices = eqi_larger_size(slices, eqi_gf_pass_slice(&g->backward[i]));
     }
     /* Of both ways' filters one is wanted at a time. */
-    g->filter_room = larger(eqi_aligned(g->forward.filter_size),
-                            g->gemm_packed - eqi_aligned(g->forward.filter_size));
+    g->filter_room = eqi_larger_size(eqi_aligned(g->forward.filter_size),
+                                     g->gemm_packed - eqi_aligned(g->forward.filter_size));
     const int64_t outputs =
         eqi_larger(p->desc.fields_in * p->elements_in, p->desc.fields_out * p->elements_out);
     g->bias_room = eqi_aligned((size_t)outputs * sizeof(float));
     plan->head.packed_size = g->gemm_packed + (g->classes ? 0 : g->gemm->head.packed_size);
     const size_t biases = (size_t)eqi_larger(1, g->classes) * g->bias_room;
     size_t scratch = g->filter_room + biases + threads * slices;
-    scratch = larger(scratch, eqi_gf_weights_scratch(&g->weights, hardware));
-    plan->head.scratch_size = larger(scratch, g->gemm ? g->gemm->head.scratch_size : 0);
+    scratch = eqi_larger_size(scratch, eqi_gf_weights_scratch(&g->weights, hardware));
+    plan->head.scratch_size = eqi_larger_size(scratch, g->gemm ? g->gemm->head.scratch_size : 0);
 }
 
 static const gfourier_plan *of(const eqi_conv_plan *plan)

@@ -221,7 +221,10 @@ bool eqi_gf_data_gain(const eqi_conv_problem *p, const eqi_hardware *hardware)
 {
     enum { PAGE = 1024 }; /* pixels: turned back, planes so far apart compete for places in L1 */
     const equinv_conv_desc *const d = &p->desc;
-    const double lanes = eqi_gf_kernels_of(hardware)->lanes;
+    const int64_t vector = eqi_gf_kernels_of(hardware)->lanes;
+    if (eqi_conv_taps_of(p, hardware).used)
+        return !taps_gain(p, vector);
+    const double lanes = (double)vector;
     const double read = (double)d->fields_out * (double)p->elements_out;
     const double written = (double)d->fields_in * (double)p->elements_in;
     const double taps = (double)d->kernel * (double)d->kernel;
@@ -236,7 +239,7 @@ bool eqi_gf_data_gain(const eqi_conv_problem *p, const eqi_hardware *hardware)
     const int terms =
         d->kind == EQUINV_CONV_TO_PLANE ? eqi_order(d->group) : eqi_gf_forms[kind].terms;
     const double fields = (double)d->fields_in * (double)d->fields_out;
-    const data_ns *const ns = eqi_gf_kernels_of(hardware)->lanes == 8 ? &data_of_8 : &data_of_any;
+    const data_ns *const ns = vector == 8 ? &data_of_8 : &data_of_any;
     const double fourier = (ns->fma * fields * terms + ns->transform * read) * products / lanes +
                            ns->plane * BATCH * (read + written * classes) + ns->class * classes +
                            ns->vector * vectors * (apart ? 2 : 1);
@@ -244,8 +247,6 @@ bool eqi_gf_data_gain(const eqi_conv_problem *p, const eqi_hardware *hardware)
                            ns->matrix_fma * products * read * in_vectors(written, lanes) +
                            ns->turn * vectors * in_vectors(written, 4) / written +
                            ns->row * BATCH * read * (double)p->out_height;
-    if (eqi_conv_taps_of(p, hardware).used)
-        return !taps_gain(p, eqi_gf_kernels_of(hardware)->lanes);
     const bool competes = d->height * d->width % PAGE == 0;
     return d->stride == 1 || read * taps > LONGEST || competes || ns->in_doubt * fourier <= scatter;
 }

@@ -367,10 +367,8 @@ static void run_bands(const void *arg, int64_t first, int64_t count, void *slice
 static size_t slice_of(const eqi_gf_run *runs, int64_t count)
 {
     size_t slice = 0;
-    for (int64_t c = 0; c < count; c++) {
-        const size_t one = eqi_gf_pass_slice(runs[c].pass);
-        slice = one > slice ? one : slice;
-    }
+    for (int64_t c = 0; c < count; c++)
+        slice = eqi_larger_size(slice, eqi_gf_pass_slice(runs[c].pass));
     return slice;
 }
 

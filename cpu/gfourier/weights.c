@@ -192,33 +192,44 @@ static const float *fetch(const work *k, int64_t o, int64_t fields, const eqi_gf
     return k->rows + pixel - first * p->row;
 }
 
+/* Fields of diff_dst that stand so far apart, their elements too, as those of diff_dst^ from o on. */
+static void transform_rows(const work *k, const float *from, int64_t field, int64_t element,
+                           int64_t o, int64_t fields, int64_t pixels)
+{
+    const eqi_gf_pass *const p = k->band.pass;
+    int64_t in[EQI_GF_ORDER];
+    for (int h = 0; h < p->form->outputs; h++)
+        in[h] = h * element;
+    eqi_gf_transform t = {.src = from,
+                          .field = field,
+                          .fields = fields,
+                          .taps = 1,
+                          .in = in,
+                          .to = k->gradient + o * p->pitch,
+                          .component = p->fields_out * p->pitch,
+                          .pitch = p->pitch,
+                          .runs = 1,
+                          .pixels = pixels};
+    p->kernels->gradient[p->kind](&t);
+}
+
 /* diff_dst^ of a tile: the adjoint of the inverse, up to factors that the filter holds. */
 static void transform_gradient(const work *k, const eqi_gf_tile *tile)
 {
     const eqi_gf_band *const b = &k->band;
     const eqi_gf_pass *const p = b->pass;
-    const int64_t *const s = b->dst->strides;
-    const bool in_place = is_in_place(b, tile);
-    const float *const map =
-        (const float *)b->dst->data + b->image * s[0] + b->row * s[3] + tile->pixel;
-    const int64_t most = in_place ? p->fields_out : fetch_fields(p);
-    const int64_t element = in_place ? s[2] : rows_pitch(p);
-    int64_t in[EQI_GF_ORDER];
-    for (int h = 0; h < p->form->outputs; h++)
-        in[h] = h * element;
+    if (is_in_place(b, tile)) {
+        const int64_t *const s = b->dst->strides;
+        const float *const map =
+            (const float *)b->dst->data + b->image * s[0] + b->row * s[3] + tile->pixel;
+        transform_rows(k, map, s[1], s[2], 0, p->fields_out, tile->pixels);
+        return;
+    }
+    const int64_t most = fetch_fields(p), element = rows_pitch(p);
     for (int64_t o = 0; o < p->fields_out; o += most) {
         const int64_t fields = eqi_smaller(most, p->fields_out - o);
-        eqi_gf_transform t = {.src = in_place ? map : fetch(k, o, fields, tile),
-                              .field = in_place ? s[1] : p->form->outputs * element,
-                              .fields = fields,
-                              .taps = 1,
-                              .in = in,
-                              .to = k->gradient + o * p->pitch,
-                              .component = p->fields_out * p->pitch,
-                              .pitch = p->pitch,
-                              .runs = 1,
-                              .pixels = tile->pixels};
-        p->kernels->gradient[p->kind](&t);
+        transform_rows(k, fetch(k, o, fields, tile), p->form->outputs * element, element, o, fields,
+                       tile->pixels);
     }
 }
 

@@ -2,6 +2,7 @@
 #ifndef EQI_ARITHMETIC_H
 #define EQI_ARITHMETIC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "portable.h"
@@ -12,6 +13,11 @@ EQI_INLINE int64_t eqi_smaller(int64_t a, int64_t b)
 }
 
 EQI_INLINE int64_t eqi_larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+EQI_INLINE size_t eqi_larger_size(size_t a, size_t b)
 {
     return a > b ? a : b;
 }
