@@ -85,19 +85,31 @@ static equinv_status check_axes(int32_t ndim, const int64_t *shape, const char *
     return EQUINV_OK;
 }
 
-/* Smallest and largest offset reached, in elements. False if they leave int64. */
+/* Elements of what nearly every tensor is: row-major without gaps, not empty; else, or beyond int64, 0. */
+static int64_t dense_count(const equinv_tensor *t)
+{
+    int64_t count = 1;
+    if (t->ndim < 0 || t->ndim > EQUINV_MAX_DIMS)
+        return 0;
+    for (int32_t i = t->ndim - 1; i >= 0; i--)
+        if (t->shape[i] < 1 || (t->strides[i] != count && t->shape[i] > 1) ||
+            __builtin_mul_overflow(count, t->shape[i], &count))
+            return 0;
+    return count;
+}
+
+/* Smallest and largest offset reached, in elements. False if nothing is, or they leave int64. */
 static bool reach(const equinv_tensor *t, int64_t *lowest, int64_t *highest)
 {
-    *lowest = *highest = 0;
-    for (int32_t i = 0; i < t->ndim; i++) {
-        if (t->shape[i] <= 1)
-            continue;
-        int64_t span;
-        if (__builtin_mul_overflow(t->shape[i] - 1, t->strides[i], &span) ||
-            __builtin_add_overflow(span < 0 ? *lowest : *highest, span,
-                                   span < 0 ? lowest : highest))
+    const int64_t dense = dense_count(t);
+    int64_t low = 0, high = dense > 0 ? dense - 1 : 0, span;
+    for (int32_t i = 0; i < t->ndim && dense == 0; i++)
+        if (t->shape[i] == 0 || __builtin_mul_overflow(t->shape[i] - 1, t->strides[i], &span) ||
+            (span < 0 ? __builtin_add_overflow(low, span, &low)
+                      : __builtin_add_overflow(high, span, &high)))
             return false;
-    }
+    *lowest = low;
+    *highest = high;
     return true;
 }
 
@@ -109,17 +121,25 @@ static bool is_empty(const equinv_tensor *t)
     return false;
 }
 
+/* A quarter of the address space: sums of an address and two reaches cannot overflow. */
+static int64_t most_elements(size_t size)
+{
+    return INT64_MAX / 4 / (int64_t)size;
+}
+
 static equinv_status check_struct(const equinv_tensor *tensor, const char *name)
 {
     EQI_CHECK(tensor, ARG, "%s is NULL, expected a tensor", name);
-    EQI_CHECK(dtype_row(tensor->dtype) >= 0, DTYPE,
-              "%s has dtype 0x%x, expected f32, f64, i32, u8 or u32", name,
+    const size_t size = equinv_dtype_size(tensor->dtype);
+    EQI_CHECK(size > 0, DTYPE, "%s has dtype 0x%x, expected f32, f64, i32, u8 or u32", name,
               (unsigned)tensor->dtype);
+    const int64_t dense = dense_count(tensor);
+    if (dense > 0 && dense <= most_elements(size))
+        return EQUINV_OK;
     EQI_TRY(check_axes(tensor->ndim, tensor->shape, name));
     int64_t count, lowest, highest;
     EQI_TRY(eqi_product_of(name, tensor->ndim, tensor->shape, &count));
-    /* A quarter of the address space: sums of an address and two reaches cannot overflow. */
-    const int64_t limit = INT64_MAX / 4 / (int64_t)equinv_dtype_size(tensor->dtype);
+    const int64_t limit = most_elements(size);
     EQI_CHECK(count == 0 || (reach(tensor, &lowest, &highest) && count <= limit &&
                              lowest >= -limit && highest <= limit),
               SHAPE, "%s has strides beyond the address space", name);
@@ -159,7 +179,7 @@ static equinv_status check_on(equinv_device device, const equinv_tensor *tensor,
                         equinv_dtype_name(tensor->dtype), expected);
     }
     EQI_CHECK(tensor->data || is_empty(tensor), ARG, "%s has data NULL, expected memory", name);
-    EQI_CHECK((uintptr_t)tensor->data % equinv_dtype_size(tensor->dtype) == 0, ARG,
+    EQI_CHECK(((uintptr_t)tensor->data & (equinv_dtype_size(tensor->dtype) - 1)) == 0, ARG,
               "%s has data at %p, expected an address aligned to its element", name, tensor->data);
     return EQUINV_OK;
 }
@@ -180,7 +200,7 @@ equinv_status eqi_check_cpu_tensor(const equinv_tensor *tensor, const char *name
 
 static equinv_status check_strides(const equinv_tensor *tensor, const char *name)
 {
-    if (is_empty(tensor))
+    if (dense_count(tensor) > 0 || is_empty(tensor))
         return EQUINV_OK;
     /* Sorted by stride, each axis must step over all that the smaller ones reach. */
     int32_t order[EQUINV_MAX_DIMS], axes = 0;
@@ -309,8 +329,7 @@ equinv_status eqi_check_map(const equinv_tensor *tensor, const char *name, const
 static bool overlap(const equinv_tensor *a, const equinv_tensor *b)
 {
     int64_t lowest_a, highest_a, lowest_b, highest_b;
-    if (is_empty(a) || is_empty(b) || !reach(a, &lowest_a, &highest_a) ||
-        !reach(b, &lowest_b, &highest_b))
+    if (!reach(a, &lowest_a, &highest_a) || !reach(b, &lowest_b, &highest_b))
         return false;
     const int64_t size_a = (int64_t)equinv_dtype_size(a->dtype);
     const int64_t size_b = (int64_t)equinv_dtype_size(b->dtype);
