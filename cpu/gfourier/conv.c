@@ -176,8 +176,10 @@ static double work_of(const eqi_gf_pass *p)
  */
 static void split_elements(int64_t elements_in, int64_t elements_out, eqi_gf_pass *pass)
 {
-    enum { PIXELS = 64 }; /* of fewer the product fills its vectors badly by itself */
-    if (!pass->misses && pass->out_height * pass->out_width < PIXELS)
+    /* Of fewer the product fills its vectors badly by itself; abreast, one tap's always. */
+    enum { PIXELS = 64 };
+    const bool full = pass->abreast && pass->taps == 1;
+    if (!pass->misses && !full && pass->out_height * pass->out_width < PIXELS)
         return;
     eqi_gf_pass split = *pass;
     split.group = equinv_cyclic(1);
