@@ -115,6 +115,12 @@ static void fetch_rows(const eqi_gf_pass *p, const int64_t *s, const float *from
                        int64_t rows, float *to)
 {
     const int64_t pitch = rows_pitch(p), elements = p->form->outputs;
+    if (s[4] == 1 && s[3] == p->row && p->row == p->out_width) { /* one long row */
+        for (int64_t i = 0; i < fields; i++)
+            for (int64_t h = 0; h < elements; h++, to += pitch)
+                memcpy(to, from + i * s[1] + h * s[2], (size_t)(rows * p->row) * sizeof(float));
+        return;
+    }
     if (s[4] == 1) {
         const eqi_gf_shift shift = {.fields = fields,
                                     .elements = elements,

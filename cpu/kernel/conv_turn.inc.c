@@ -31,7 +31,8 @@ static inline void put(const eqi_conv_turn *t, int64_t column, vf32 v, float *to
     put_lanes(to, v, t->accumulate, count);
 }
 
-/* One or two pixels are not worth turning. */
+enum { FEW = 2 }; /* pixels that are not worth turning */
+
 static void put_few(const eqi_conv_turn *t, const float *from, int64_t x, int pixels)
 {
     for (int r = 0; r < pixels; r++, from += t->pitch, x++)
@@ -42,50 +43,96 @@ static void put_few(const eqi_conv_turn *t, const float *from, int64_t x, int pi
         }
 }
 
-static void to_planes(const eqi_conv_turn *t)
+static inline __attribute__((always_inline)) void
+put_block(const eqi_conv_turn *t, const float *from, int64_t x, const int pixels)
 {
-    enum { FEW = 2 };
-    for (int64_t x = 0; x < t->pixels; x += LANES) {
-        const int pixels = smaller(t->pixels - x, LANES);
-        const float *const from = t->matrix + x * t->pitch;
-        if (pixels <= FEW) {
-            put_few(t, from, x, pixels);
-            return;
+    int64_t c = 0;
+    for (; c + LANES <= t->columns; c += LANES) {
+        vf32 v[LANES];
+        EQI_UNROLL for (int r = 0; r < LANES; r++)
+        {
+            v[r] = vf32_load(from + r * t->pitch + c);
         }
-        int64_t c = 0;
-        for (; c + LANES <= t->columns; c += LANES) {
-            vf32 v[LANES];
-            EQI_UNROLL for (int r = 0; r < LANES; r++)
-            {
-                v[r] = vf32_load(from + r * t->pitch + c);
-            }
-            turn(v);
-            EQI_UNROLL for (int l = 0; l < LANES; l++)
-            {
-                put(t, c + l, v[l], t->map + t->at[c + l] + x, pixels);
-            }
+        turn(v);
+        EQI_UNROLL for (int l = 0; l < LANES; l++)
+        {
+            put(t, c + l, v[l], t->map + t->at[c + l] + x, pixels);
         }
-        for (; c < t->columns; c += 4) {
-            vf32 v[4];
-            vf32_load_turned(from + c, t->pitch, v);
-            const int64_t left = t->columns - c;
-            put(t, c, v[0], t->map + t->at[c] + x, pixels);
-            if (left > 1)
-                put(t, c + 1, v[1], t->map + t->at[c + 1] + x, pixels);
-            if (left > 2)
-                put(t, c + 2, v[2], t->map + t->at[c + 2] + x, pixels);
-            if (left > 3)
-                put(t, c + 3, v[3], t->map + t->at[c + 3] + x, pixels);
-        }
+    }
+    for (; c < t->columns; c += 4) {
+        vf32 v[4];
+        vf32_load_turned(from + c, t->pitch, v);
+        const int64_t left = t->columns - c;
+        put(t, c, v[0], t->map + t->at[c] + x, pixels);
+        if (left > 1)
+            put(t, c + 1, v[1], t->map + t->at[c + 1] + x, pixels);
+        if (left > 2)
+            put(t, c + 2, v[2], t->map + t->at[c + 2] + x, pixels);
+        if (left > 3)
+            put(t, c + 3, v[3], t->map + t->at[c + 3] + x, pixels);
     }
 }
 
-static inline vf32 take(const eqi_conv_turn *t, int64_t column, int64_t x, int count)
+static void to_planes(const eqi_conv_turn *t)
 {
-    if (column >= t->columns)
-        return vf32_broadcast(0);
+    for (int64_t x = 0; x < t->pixels; x += LANES) {
+        const int pixels = smaller(t->pixels - x, LANES);
+        const float *const from = t->matrix + x * t->pitch;
+        if (pixels == LANES)
+            put_block(t, from, x, LANES);
+        else if (pixels > FEW)
+            put_block(t, from, x, pixels);
+        else
+            put_few(t, from, x, pixels);
+    }
+}
+
+static inline __attribute__((always_inline)) vf32 take(const eqi_conv_turn *t, int64_t column,
+                                                       int64_t x, const int count)
+{
     const float *const from = t->map + t->at[column] + x;
     return count == LANES ? vf32_load(from) : vf32_load_part(from, 0, count);
+}
+
+static void take_few(const eqi_conv_turn *t, float *to, int64_t x, int pixels)
+{
+    for (int r = 0; r < pixels; r++, to += t->pitch, x++) {
+        int64_t c = 0;
+        for (; c < t->columns; c++)
+            to[c] = t->map[t->at[c] + x];
+        for (; c < t->pitch; c++)
+            to[c] = 0;
+    }
+}
+
+static inline __attribute__((always_inline)) void take_block(const eqi_conv_turn *t, float *to,
+                                                             int64_t x, const int pixels)
+{
+    const vf32 zero = vf32_broadcast(0);
+    int64_t c = 0;
+    for (; c + LANES <= t->columns; c += LANES) {
+        vf32 v[LANES];
+        EQI_UNROLL for (int l = 0; l < LANES; l++)
+        {
+            v[l] = take(t, c + l, x, pixels);
+        }
+        turn(v);
+        EQI_UNROLL for (int r = 0; r < LANES; r++)
+        {
+            vf32_store(to + r * t->pitch + c, v[r]);
+        }
+    }
+    for (; c < t->columns; c += 4) {
+        const int64_t left = t->columns - c;
+        const vf32 v[4] = {take(t, c, x, pixels), left > 1 ? take(t, c + 1, x, pixels) : zero,
+                           left > 2 ? take(t, c + 2, x, pixels) : zero,
+                           left > 3 ? take(t, c + 3, x, pixels) : zero};
+        vf32_store_turned(to + c, t->pitch, v);
+    }
+    for (; c < t->pitch; c += 4) {
+        const vf32 v[4] = {zero, zero, zero, zero};
+        vf32_store_turned(to + c, t->pitch, v);
+    }
 }
 
 static void to_matrix(const eqi_conv_turn *t)
@@ -93,24 +140,12 @@ static void to_matrix(const eqi_conv_turn *t)
     for (int64_t x = 0; x < t->pixels; x += LANES) {
         const int pixels = smaller(t->pixels - x, LANES);
         float *const to = t->matrix + x * t->pitch;
-        int64_t c = 0;
-        for (; c + LANES <= t->columns; c += LANES) {
-            vf32 v[LANES];
-            EQI_UNROLL for (int l = 0; l < LANES; l++)
-            {
-                v[l] = take(t, c + l, x, pixels);
-            }
-            turn(v);
-            EQI_UNROLL for (int r = 0; r < LANES; r++)
-            {
-                vf32_store(to + r * t->pitch + c, v[r]);
-            }
-        }
-        for (; c < t->pitch; c += 4) {
-            const vf32 v[4] = {take(t, c, x, pixels), take(t, c + 1, x, pixels),
-                               take(t, c + 2, x, pixels), take(t, c + 3, x, pixels)};
-            vf32_store_turned(to + c, t->pitch, v);
-        }
+        if (pixels == LANES)
+            take_block(t, to, x, LANES);
+        else if (pixels > FEW)
+            take_block(t, to, x, pixels);
+        else
+            take_few(t, to, x, pixels);
     }
 }
 
