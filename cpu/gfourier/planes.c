@@ -9,10 +9,10 @@ static int64_t wrapped(int64_t at, int64_t size)
     return rest < 0 ? rest + size : rest;
 }
 
-/* a / b rounded up, or 0 for negative a; at most `most`. */
+/* a / b rounded up, from 0 to `most`; where that is plain, without dividing. */
 static int64_t steps_to(int64_t a, int64_t b, int64_t most)
 {
-    return eqi_smaller(most, a > 0 ? eqi_divide_up(a, b) : 0);
+    return a <= 0 ? 0 : a > (most - 1) * b ? most : eqi_divide_up(a, b);
 }
 
 /* Some planes of an image: `elements` of each of `fields` fields of the map. */

@@ -15,17 +15,22 @@ typedef struct shift_column {
     vf32_part part[2]; /* of what is read; every second float stands in two vectors */
 } shift_column;
 
+static int shift_how(const eqi_gf_shift *s, int64_t x)
+{
+    const int first = clamp(s->first - x), last = clamp(s->last - x);
+    return first >= last                 ? NO_LANES
+           : s->step == 2                ? SECOND_LANES
+           : first == 0 && last == LANES ? ALL_LANES
+                                         : SOME_LANES;
+}
+
 static shift_column shift_column_of(const eqi_gf_shift *s, int64_t x)
 {
     const int first = clamp(s->first - x), last = clamp(s->last - x);
-    shift_column c = {.x = x, .count = clamp(s->columns - x)};
+    shift_column c = {.x = x, .how = shift_how(s, x), .count = clamp(s->columns - x)};
     const int64_t room = s->rows * s->columns - x - LANES;
     c.whole = room < 0 ? 0 : room / s->columns + 1;
     c.whole = c.whole < s->rows ? c.whole : s->rows;
-    c.how = first >= last                 ? NO_LANES
-            : s->step == 2                ? SECOND_LANES
-            : first == 0 && last == LANES ? ALL_LANES
-                                          : SOME_LANES;
     const int begin = c.how == SECOND_LANES ? 2 * first : first;
     const int end = c.how == SECOND_LANES ? 2 * last - 1 : last;
     c.part[0] = vf32_part_of(clamp(begin), clamp(end));
@@ -143,7 +148,7 @@ static void shift_strided(const eqi_gf_shift *s)
 
 static void shift(const eqi_gf_shift *s)
 {
-    const int how = shift_column_of(s, 0).how;
+    const int how = shift_how(s, 0);
     if (s->step > 2)
         shift_strided(s);
     else if (s->columns > LANES || how == NO_LANES)
