@@ -183,10 +183,7 @@ paper: ## the paper's experiments with the data that are here: build/paper/repor
 	@tools/setup.sh --quiet
 	@$(MAKE) --no-print-directory -j$(JOBS) $(EXPERIMENT_PROGRAMS)
 	@[ ! -d "$$PAPER" ] || { cd "$$PAPER" && rm -f $(PAPER_FILES); }
-	@for name in digits augmentation; do \
-	    $(BUILD)/bin/equinv-$$name --seed $(SEED) --device $(DEVICE) --output "$$PAPER" || exit 1; done
-	@$(RUN_MOLECULES)
-	@$(BUILD)/bin/equinv-paper "$$PAPER"
+	@examples/paper/run.sh $(BUILD)/bin $(SEED) $(DEVICE) $(RUN_MOLECULES)
 
 molecules: ## train a graph autoencoder on molecules, compare raw and sorted codes: table, pictures, figures
 	@tools/setup.sh --quiet

@@ -77,15 +77,19 @@ static bool write_html(const char *folder, const cJSON *all, double seconds)
 
 int main(int argc, char **argv)
 {
-    const char *const folder = argc == 2 ? argv[1] : "build/paper";
-    if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
-        return tool_misused("usage: equinv-paper [FOLDER]");
+    const char *const folder = argc > 1 ? argv[1] : "build/paper";
+    char *end = NULL;
+    const double took = argc > 2 ? strtod(argv[2], &end) : 0;
+    if (argc > 3 || folder[0] == '-' || (end && *end) || !(took >= 0))
+        return tool_misused("usage: equinv-paper [FOLDER [SECONDS]]");
     output_signals();
     cJSON *const all = cJSON_CreateObject();
     double seconds = 0;
     bool good = all != NULL;
     for (int i = 0; good && i < SECTIONS; i++)
         good = add_report(all, folder, &sections[i], &seconds);
+    if (argc > 2)
+        seconds = took;
     good = good && cJSON_AddNumberToObject(all, "seconds", seconds) && write_object(folder, all) &&
            write_html(folder, all, seconds);
     cJSON_Delete(all);

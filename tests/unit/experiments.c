@@ -86,6 +86,13 @@ static void check_page(const temp_folder *folder)
     ck_assert_int_eq(count_of(page, "href="), 0);
     ck_assert_int_eq(count_of(page, "{"), count_of(page, "}"));
     free(page);
+    GIVES(program_run(folder, "equinv-paper", "", ". 12"), 0);
+    char *const timed = report_read(folder, "report.json");
+    ck_assert_int_eq(count_of(timed, "\"seconds\":\t12\n"), 1);
+    free(timed);
+    const outcome misused = program_run(folder, "equinv-paper", "", ". 12s");
+    GIVES(misused, 2);
+    SAYS(misused.err, "usage: equinv-paper [FOLDER [SECONDS]]");
     const outcome full = program_run(folder, "equinv-paper", DISK_IS_FULL, ".");
     GIVES(full, 1);
     SAYS(full.err, "report.json could not be written: File too large");
