@@ -353,10 +353,11 @@ START_TEST(every_flipped_byte)
 }
 END_TEST
 
+/* Of this process: others may have the processor. */
 static double seconds(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
