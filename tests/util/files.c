@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #ifdef EQI_HAVE_ZLIB
 #include <zlib.h>
@@ -114,4 +115,11 @@ bytes npy_with(int version, const char *dictionary)
     bytes_add(&b, sizes, version == 1 ? 2 : 4);
     bytes_add(&b, dictionary, length);
     return b;
+}
+
+double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

@@ -31,4 +31,7 @@ void bytes_add(bytes *b, const void *more, size_t size);
 /* An NPY file of version 1, 2 or 3 with this dictionary, up to its data. */
 bytes npy_with(int version, const char *dictionary);
 
+/* What this process has used, for limits on what a file may take: others may have the processor. */
+double cpu_seconds(void);
+
 #endif
